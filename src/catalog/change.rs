@@ -1,0 +1,89 @@
+//! The catalog as a value, and its changes as they stand in commit records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MaterializedView, Relation, Table, View};
+use crate::types::RelationId;
+
+/// One change of the catalog, as a commit carries it. The statement checked it against the catalog it changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogChange {
+    CreateTable(Arc<Table>),
+    CreateView(Arc<View>),
+    CreateMaterializedView(Arc<MaterializedView>),
+    Drop(RelationId),
+}
+
+/// All relations. Cheap to clone where wrapped in an `Arc`; changed only by [`Catalog::apply`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Catalog {
+    relations: BTreeMap<RelationId, Relation>,
+    /// Highest id ever given, so that a dropped relation's id is never given again.
+    last_id: u32,
+}
+
+impl Catalog {
+    pub fn get(&self, id: RelationId) -> Option<&Relation> {
+        self.relations.get(&id)
+    }
+
+    /// Names are unique over all kinds of relations, as in PostgreSQL. There is one schema, `public`.
+    pub fn find(&self, name: &str) -> Option<&Relation> {
+        self.relations.values().find(|relation| relation.name() == name)
+    }
+
+    pub fn table(&self, id: RelationId) -> Option<&Arc<Table>> {
+        match self.get(id) {
+            Some(Relation::Table(table)) => Some(table),
+            _ => None,
+        }
+    }
+
+    /// In the order of their creation.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values()
+    }
+
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
+        self.relations().filter_map(|relation| match relation {
+            Relation::Table(table) => Some(table),
+            _ => None,
+        })
+    }
+
+    pub fn materialized_views(&self) -> impl Iterator<Item = &Arc<MaterializedView>> {
+        self.relations().filter_map(|relation| match relation {
+            Relation::MaterializedView(view) => Some(view),
+            _ => None,
+        })
+    }
+
+    /// Relations that read `id` directly.
+    pub fn dependents(&self, id: RelationId) -> impl Iterator<Item = &Relation> {
+        self.relations().filter(move |relation| relation.depends_on().contains(&id))
+    }
+
+    /// The id that the next CREATE takes.
+    pub fn next_id(&self) -> RelationId {
+        RelationId(self.last_id.max(RelationId::FIRST.0 - 1) + 1)
+    }
+
+    pub fn apply(&mut self, change: &CatalogChange) {
+        match change {
+            CatalogChange::CreateTable(table) => self.insert(Relation::Table(table.clone())),
+            CatalogChange::CreateView(view) => self.insert(Relation::View(view.clone())),
+            CatalogChange::CreateMaterializedView(view) => self.insert(Relation::MaterializedView(view.clone())),
+            CatalogChange::Drop(id) => {
+                self.relations.remove(id);
+            }
+        }
+    }
+
+    fn insert(&mut self, relation: Relation) {
+        self.last_id = self.last_id.max(relation.id().0);
+        self.relations.insert(relation.id(), relation);
+    }
+}

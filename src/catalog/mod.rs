@@ -1,0 +1,12 @@
+//! Definitions as data: names, types, options, SQL text. Never live plans, never handles.
+//!
+//! A [`Catalog`] is a value. A change to it is a [`CatalogChange`] in a commit record, and [`Catalog::apply`] gives the
+//! next value; whoever holds the old one keeps a consistent picture.
+
+mod change;
+mod relation;
+
+pub use change::{Catalog, CatalogChange};
+pub use relation::{
+    Column, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn, arrow_schema,
+};

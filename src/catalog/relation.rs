@@ -1,0 +1,172 @@
+//! Tables, sources, views and materialized views.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use serde::{Deserialize, Serialize};
+
+use crate::types::{ROW_ID, RelationId, SqlType};
+
+/// A column of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    pub sql_type: SqlType,
+    pub not_null: bool,
+    /// SQL text of the DEFAULT expression.
+    pub default: Option<String>,
+}
+
+/// What may be done to a table's rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableKind {
+    /// A bag of rows, full DML.
+    Plain,
+    /// INSERT and COPY only.
+    AppendOnly,
+    /// At most one row per key; positions in [`Table::columns`], in key order.
+    PrimaryKey { columns: Vec<usize> },
+}
+
+/// Where a source's rows come from. A source is an APPEND ONLY table that a connector fills.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceOptions {
+    pub connector: String,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    pub id: RelationId,
+    pub name: String,
+    pub columns: Vec<Column>,
+    pub kind: TableKind,
+    /// Grows with every ALTER; writes carry the version they were made for.
+    pub schema_version: u32,
+    /// `WITH (on_conflict = 'update')`: INSERT and COPY upsert by key.
+    pub upsert: bool,
+    pub source: Option<SourceOptions>,
+}
+
+impl Table {
+    /// The user's columns, in order.
+    pub fn schema(&self) -> SchemaRef {
+        arrow_schema(self.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)))
+    }
+
+    /// The user's columns and the hidden row id as the last one.
+    pub fn schema_with_row_id(&self) -> SchemaRef {
+        let mut fields: Vec<_> = self.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(ROW_ID, DataType::Int64, false)));
+        Arc::new(Schema::new(fields))
+    }
+
+    pub fn key(&self) -> Option<&[usize]> {
+        match &self.kind {
+            TableKind::PrimaryKey { columns } => Some(columns),
+            TableKind::Plain | TableKind::AppendOnly => None,
+        }
+    }
+}
+
+/// Name and type of a view's output column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewColumn {
+    pub name: String,
+    pub sql_type: SqlType,
+}
+
+/// A named query, expanded where it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct View {
+    pub id: RelationId,
+    pub name: String,
+    /// Text of the query.
+    pub sql: String,
+    pub columns: Vec<ViewColumn>,
+    pub depends_on: Vec<RelationId>,
+}
+
+/// A continuous view.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaterializedView {
+    pub id: RelationId,
+    pub name: String,
+    /// Text of the query.
+    pub sql: String,
+    /// Session settings that the query's meaning depends on: `search_path`, `TimeZone`, `tzdb`.
+    pub settings: BTreeMap<String, String>,
+    /// `plan::ViewPlan` as versioned bytes, opaque here. Recovery lowers it; it is never planned again.
+    pub plan: Vec<u8>,
+    pub columns: Vec<ViewColumn>,
+    /// Tables and materialized views that the plan reads, and views that the text names.
+    pub depends_on: Vec<RelationId>,
+}
+
+impl MaterializedView {
+    pub fn schema(&self) -> SchemaRef {
+        arrow_schema(self.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, true)))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relation {
+    Table(Arc<Table>),
+    View(Arc<View>),
+    MaterializedView(Arc<MaterializedView>),
+}
+
+impl Relation {
+    pub fn id(&self) -> RelationId {
+        match self {
+            Relation::Table(table) => table.id,
+            Relation::View(view) => view.id,
+            Relation::MaterializedView(view) => view.id,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Relation::Table(table) => &table.name,
+            Relation::View(view) => &view.name,
+            Relation::MaterializedView(view) => &view.name,
+        }
+    }
+
+    pub fn depends_on(&self) -> &[RelationId] {
+        match self {
+            Relation::Table(_) => &[],
+            Relation::View(view) => &view.depends_on,
+            Relation::MaterializedView(view) => &view.depends_on,
+        }
+    }
+
+    /// `table`, `source`, `view` or `materialized view`, for messages.
+    pub fn kind_name(&self) -> &'static str {
+        match self {
+            Relation::Table(table) if table.source.is_some() => "source",
+            Relation::Table(_) => "table",
+            Relation::View(_) => "view",
+            Relation::MaterializedView(_) => "materialized view",
+        }
+    }
+
+    /// The columns that a query sees.
+    pub fn schema(&self) -> SchemaRef {
+        match self {
+            Relation::Table(table) => table.schema(),
+            Relation::View(view) => {
+                arrow_schema(view.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, true)))
+            }
+            Relation::MaterializedView(view) => view.schema(),
+        }
+    }
+}
+
+/// Arrow's schema of (name, type, nullable) triples.
+pub fn arrow_schema<'a>(columns: impl Iterator<Item = (&'a str, &'a SqlType, bool)>) -> SchemaRef {
+    Arc::new(Schema::new(
+        columns.map(|(name, sql_type, nullable)| Field::new(name, sql_type.arrow(), nullable)).collect::<Vec<_>>(),
+    ))
+}

@@ -1,0 +1,12 @@
+//! The seams to the world outside: time, chance, the disk, the object store.
+//!
+//! Everything that commits, stores or computes takes these as values, so that `testing` can put simulated ones in their
+//! place. `clippy.toml` bans the alternatives elsewhere.
+
+mod clock;
+mod disk;
+mod rng;
+
+pub use clock::{Clock, SystemClock};
+pub use disk::{AppendFile, Disk};
+pub use rng::{Rng, SystemRng};

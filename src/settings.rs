@@ -1,0 +1,143 @@
+//! Settings as plain data: what a server is started with, and what a session may SET.
+//!
+//! Read from `tidemark.toml`, then `TIDEMARK__SECTION__KEY`, then flags; parsing stands in the binary. Sizes in bytes,
+//! times in milliseconds; the unit is the last word of each name.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything a server is started with.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Write-ahead log, lock file, and (unless `object_store` says otherwise) the tier's files.
+    pub data_dir: PathBuf,
+    /// URL of the object store for cold files; empty: `data_dir/tier`.
+    pub object_store: String,
+    pub listen_sql: SocketAddr,
+    pub listen_http: SocketAddr,
+    /// Local clients need no password.
+    pub trust_loopback: bool,
+    pub wal: WalSettings,
+    pub table: TableSettings,
+    pub query: QuerySettings,
+    pub dataflow: DataflowSettings,
+    pub server: ServerSettings,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            data_dir: PathBuf::from("./tidemark-data"),
+            object_store: String::new(),
+            listen_sql: SocketAddr::from(([127, 0, 0, 1], 5480)),
+            listen_http: SocketAddr::from(([127, 0, 0, 1], 5481)),
+            trust_loopback: false,
+            wal: WalSettings::default(),
+            table: TableSettings::default(),
+            query: QuerySettings::default(),
+            dataflow: DataflowSettings::default(),
+            server: ServerSettings::default(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WalSettings {
+    /// A segment is closed, and the next one opened, once it holds this much.
+    pub segment_bytes_max: u64,
+    /// The largest commit group; a writer that would exceed it waits for the next group.
+    pub group_bytes_max: u64,
+}
+
+impl Default for WalSettings {
+    fn default() -> Self {
+        WalSettings { segment_bytes_max: 64 << 20, group_bytes_max: 64 << 20 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TableSettings {
+    /// A memtable of this size is flushed to cold files.
+    pub flush_bytes: u64,
+    /// A memtable whose oldest row is this old is flushed.
+    pub flush_age_ms: u64,
+    /// How often the flusher looks.
+    pub flush_poll_ms: u64,
+    /// Rows of a Parquet row group.
+    pub row_group_rows: usize,
+    /// Rows of a Parquet file; larger flushes are split.
+    pub file_rows_max: usize,
+}
+
+impl Default for TableSettings {
+    fn default() -> Self {
+        TableSettings {
+            flush_bytes: 128 << 20,
+            flush_age_ms: 60_000,
+            flush_poll_ms: 500,
+            row_group_rows: 131_072,
+            file_rows_max: 4 << 20,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuerySettings {
+    /// Memory that all ad hoc queries together may use.
+    pub memory_bytes: usize,
+    /// Disk that they may spill to.
+    pub spill_bytes: u64,
+    /// Threads of the ad hoc engine, apart from those of commits and views; 0: the machine's cores.
+    pub threads: usize,
+    pub batch_rows: usize,
+}
+
+impl Default for QuerySettings {
+    fn default() -> Self {
+        QuerySettings { memory_bytes: 1 << 30, spill_bytes: 10 << 30, threads: 0, batch_rows: 8192 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataflowSettings {
+    /// A step of the dataflow covers at most this many commits; 0: no limit but rows.
+    pub commits_per_step_max: usize,
+    /// A step covers at most about this many input rows.
+    pub rows_per_step_max: usize,
+}
+
+impl Default for DataflowSettings {
+    fn default() -> Self {
+        DataflowSettings { commits_per_step_max: 0, rows_per_step_max: 1 << 20 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    pub connections_max: usize,
+    /// Largest message of an authenticated client.
+    pub message_bytes_max: usize,
+    /// A client that has not logged in by then is cut.
+    pub login_timeout_ms: u64,
+    /// Most rows' bytes that one COPY FROM STDIN may hold before its commit.
+    pub copy_bytes_max: usize,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        ServerSettings {
+            connections_max: 500,
+            message_bytes_max: 256 << 20,
+            login_timeout_ms: 30_000,
+            copy_bytes_max: 2 << 30,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Arrow's and DataFusion's errors as ours.
+//!
+//! Our own errors travel through DataFusion as `DataFusionError::External` and come out unchanged.
+
+use arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+
+use crate::error::{Error, SqlState};
+
+impl From<ArrowError> for Error {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::DivideByZero => Error::new(SqlState::DIVISION_BY_ZERO, "division by zero"),
+            ArrowError::ArithmeticOverflow(detail) => {
+                Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "value out of range").with_detail(detail)
+            }
+            ArrowError::ParseError(message) | ArrowError::CastError(message) => {
+                Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
+            }
+            ArrowError::ComputeError(message) => Error::new(SqlState::INVALID_PARAMETER, message),
+            ArrowError::InvalidArgumentError(message) => Error::new(SqlState::INVALID_PARAMETER, message),
+            ArrowError::ExternalError(source) => match source.downcast::<Error>() {
+                Ok(ours) => *ours,
+                Err(source) => match source.downcast::<DataFusionError>() {
+                    Ok(theirs) => from_datafusion(*theirs),
+                    Err(source) => Error::internal(source),
+                },
+            },
+            other => Error::internal(&other).with_source(other),
+        }
+    }
+}
+
+impl From<DataFusionError> for Error {
+    fn from(error: DataFusionError) -> Self {
+        from_datafusion(error)
+    }
+}
+
+/// What DataFusion raised, with the SQLSTATE a PostgreSQL client expects.
+///
+/// Schema errors (unknown columns and tables) are given their position and suggestion by `plan`, which has the text.
+pub fn from_datafusion(error: DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(source) => match source.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(source) => match source.downcast::<ArrowError>() {
+                Ok(arrow) => Error::from(*arrow),
+                Err(source) => Error::internal(source),
+            },
+        },
+        DataFusionError::ArrowError(arrow, _) => Error::from(*arrow),
+        DataFusionError::Context(_, inner) => from_datafusion(*inner),
+        DataFusionError::Diagnostic(_, inner) => from_datafusion(*inner),
+        DataFusionError::Shared(inner) => match std::sync::Arc::try_unwrap(inner) {
+            Ok(inner) => from_datafusion(inner),
+            Err(shared) => from_shared(&shared),
+        },
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => from_datafusion(errors.remove(0)),
+        DataFusionError::ResourcesExhausted(detail) => {
+            Error::new(SqlState::OUT_OF_MEMORY, "the query needs more memory than it may use")
+                .with_detail(detail)
+                .with_hint("Select fewer columns or rows, or raise query_memory_bytes.")
+        }
+        DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
+            .with_hint("This expression or clause is not supported by the query engine yet."),
+        DataFusionError::SQL(parse, _) => Error::new(SqlState::SYNTAX_ERROR, parse.to_string()),
+        DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
+        DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
+        other => Error::internal(&other),
+    }
+}
+
+fn from_shared(error: &DataFusionError) -> Error {
+    match error {
+        DataFusionError::External(source) => match source.downcast_ref::<Error>() {
+            Some(ours) => ours.clone(),
+            None => Error::internal(source),
+        },
+        DataFusionError::ArrowError(arrow, _) => match arrow.as_ref() {
+            ArrowError::DivideByZero => Error::from(ArrowError::DivideByZero),
+            ArrowError::ArithmeticOverflow(detail) => Error::from(ArrowError::ArithmeticOverflow(detail.clone())),
+            other => Error::new(SqlState::INVALID_PARAMETER, other.to_string()),
+        },
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
+        DataFusionError::Shared(inner) => from_shared(inner),
+        other => Error::internal(other),
+    }
+}
+
+fn plan_state(message: &str) -> SqlState {
+    if message.contains("Invalid function") || message.contains("does not support") {
+        SqlState::UNDEFINED_FUNCTION
+    } else if message.contains("GROUP BY") {
+        SqlState::GROUPING_ERROR
+    } else if message.contains("coerce") || message.contains("Cannot cast") {
+        SqlState::DATATYPE_MISMATCH
+    } else {
+        SqlState::SYNTAX_ERROR
+    }
+}
+
+fn execution_state(message: &str) -> SqlState {
+    if message.contains("Divide by zero") {
+        SqlState::DIVISION_BY_ZERO
+    } else if message.contains("overflow") {
+        SqlState::NUMERIC_OUT_OF_RANGE
+    } else {
+        SqlState::INVALID_PARAMETER
+    }
+}

@@ -1,0 +1,14 @@
+//! Identifiers, and SQL types with their one Arrow form.
+//!
+//! Types are an on-disk format: microseconds everywhere, decimals to 38 digits, no unsigned integers.
+
+mod foreign_error;
+mod id;
+mod sql_type;
+
+pub use foreign_error::from_datafusion;
+pub use id::{CommitNumber, RelationId, RowId};
+pub use sql_type::SqlType;
+
+/// Name of the hidden column that every table's rows carry: Int64, given by the sequencer, never reused.
+pub const ROW_ID: &str = "_row_id";

@@ -1,0 +1,141 @@
+//! The SQL types of columns and results, their Arrow form and their PostgreSQL identity.
+
+use std::fmt;
+
+use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use serde::{Deserialize, Serialize};
+
+/// A type as PostgreSQL names it. Each has exactly one Arrow form ([`SqlType::arrow`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum SqlType {
+    Boolean,
+    Int2,
+    Int4,
+    Int8,
+    Float4,
+    Float8,
+    /// `numeric(precision, scale)`, precision 1..=38, scale 0..=precision.
+    Numeric {
+        precision: u8,
+        scale: i8,
+    },
+    Text,
+    /// `varchar` or `varchar(n)`, n in characters.
+    Varchar(Option<u32>),
+    Bytea,
+    Date,
+    Timestamp,
+    Timestamptz,
+    Interval,
+}
+
+impl SqlType {
+    pub fn arrow(&self) -> DataType {
+        match self {
+            SqlType::Boolean => DataType::Boolean,
+            SqlType::Int2 => DataType::Int16,
+            SqlType::Int4 => DataType::Int32,
+            SqlType::Int8 => DataType::Int64,
+            SqlType::Float4 => DataType::Float32,
+            SqlType::Float8 => DataType::Float64,
+            SqlType::Numeric { precision, scale } => DataType::Decimal128(*precision, *scale),
+            SqlType::Text | SqlType::Varchar(_) => DataType::Utf8,
+            SqlType::Bytea => DataType::Binary,
+            SqlType::Date => DataType::Date32,
+            SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+        }
+    }
+
+    /// The type of a query's column. Wider than [`SqlType::arrow`]'s image, because DataFusion's own functions return
+    /// unsigned integers and views of strings; `None` for what has no PostgreSQL form (structs, lists, maps).
+    pub fn from_arrow(data_type: &DataType) -> Option<SqlType> {
+        Some(match data_type {
+            DataType::Boolean => SqlType::Boolean,
+            DataType::Int8 | DataType::Int16 | DataType::UInt8 => SqlType::Int2,
+            DataType::Int32 | DataType::UInt16 => SqlType::Int4,
+            DataType::Int64 | DataType::UInt32 => SqlType::Int8,
+            DataType::UInt64 => SqlType::Numeric { precision: 20, scale: 0 },
+            DataType::Float16 | DataType::Float32 => SqlType::Float4,
+            DataType::Float64 => SqlType::Float8,
+            DataType::Decimal32(precision, scale)
+            | DataType::Decimal64(precision, scale)
+            | DataType::Decimal128(precision, scale) => SqlType::Numeric { precision: *precision, scale: *scale },
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => SqlType::Text,
+            DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
+                SqlType::Bytea
+            }
+            DataType::Date32 | DataType::Date64 => SqlType::Date,
+            DataType::Timestamp(_, None) => SqlType::Timestamp,
+            DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
+            DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
+            DataType::Dictionary(_, value) => return SqlType::from_arrow(value),
+            _ => return None,
+        })
+    }
+
+    /// OID in pg_type.
+    pub fn oid(&self) -> u32 {
+        match self {
+            SqlType::Boolean => 16,
+            SqlType::Bytea => 17,
+            SqlType::Int8 => 20,
+            SqlType::Int2 => 21,
+            SqlType::Int4 => 23,
+            SqlType::Text => 25,
+            SqlType::Float4 => 700,
+            SqlType::Float8 => 701,
+            SqlType::Varchar(_) => 1043,
+            SqlType::Date => 1082,
+            SqlType::Timestamp => 1114,
+            SqlType::Timestamptz => 1184,
+            SqlType::Interval => 1186,
+            SqlType::Numeric { .. } => 1700,
+        }
+    }
+
+    /// atttypmod: -1 where the type has no modifier.
+    pub fn type_modifier(&self) -> i32 {
+        match self {
+            SqlType::Numeric { precision, scale } => ((i32::from(*precision) << 16) | i32::from(*scale)) + 4,
+            SqlType::Varchar(Some(length)) => *length as i32 + 4,
+            _ => -1,
+        }
+    }
+
+    /// pg_type.typlen: bytes, -1 for variable length.
+    pub fn byte_width(&self) -> i16 {
+        match self {
+            SqlType::Boolean => 1,
+            SqlType::Int2 => 2,
+            SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
+            SqlType::Int8 | SqlType::Float8 | SqlType::Timestamp | SqlType::Timestamptz => 8,
+            SqlType::Interval => 16,
+            SqlType::Numeric { .. } | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea => -1,
+        }
+    }
+}
+
+/// As `format_type` prints it: `timestamp with time zone`, `numeric(10,2)`.
+impl fmt::Display for SqlType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SqlType::Boolean => f.write_str("boolean"),
+            SqlType::Int2 => f.write_str("smallint"),
+            SqlType::Int4 => f.write_str("integer"),
+            SqlType::Int8 => f.write_str("bigint"),
+            SqlType::Float4 => f.write_str("real"),
+            SqlType::Float8 => f.write_str("double precision"),
+            SqlType::Numeric { precision, scale } => write!(f, "numeric({precision},{scale})"),
+            SqlType::Text => f.write_str("text"),
+            SqlType::Varchar(None) => f.write_str("character varying"),
+            SqlType::Varchar(Some(length)) => write!(f, "character varying({length})"),
+            SqlType::Bytea => f.write_str("bytea"),
+            SqlType::Date => f.write_str("date"),
+            SqlType::Timestamp => f.write_str("timestamp without time zone"),
+            SqlType::Timestamptz => f.write_str("timestamp with time zone"),
+            SqlType::Interval => f.write_str("interval"),
+        }
+    }
+}
