@@ -8,5 +8,5 @@ mod disk;
 mod rng;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{AppendFile, Disk};
+pub use disk::{AppendFile, Disk, OsDisk, disk_error};
 pub use rng::{Rng, SystemRng};
