@@ -6,7 +6,9 @@
 mod clock;
 mod disk;
 mod rng;
+mod store;
 
 pub use clock::{Clock, SystemClock};
 pub use disk::{AppendFile, Disk};
 pub use rng::{Rng, SystemRng};
+pub use store::{DurableLocalStore, open_store};
