@@ -39,10 +39,6 @@ impl Segment {
         Segment { commits: vec![(rows.num_rows(), commit)], rows, bytes }
     }
 
-    pub fn rows(&self) -> &RecordBatch {
-        &self.rows
-    }
-
     fn num_rows(&self) -> usize {
         self.rows.num_rows()
     }
@@ -166,11 +162,6 @@ impl Memtable {
         let (segment, count) =
             self.segments.iter().rev().map(|segment| (segment, segment.rows_at(at))).find(|(_, count)| *count > 0)?;
         Some(row_ids(&segment.rows).ok()?.value(count - 1))
-    }
-
-    /// Commit of the oldest row.
-    pub fn first_commit(&self) -> Option<CommitNumber> {
-        Some(self.segments.first()?.commit_range()?.0)
     }
 }
 

@@ -15,6 +15,7 @@ mod store;
 
 pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile};
 pub use parquet::{ColdRows, FileSettings, StoredForm};
+pub(crate) use parquet::from_stored;
 pub use statistics::{Bound, ColumnBounds};
 pub use store::{LoadedManifest, Tier};
 

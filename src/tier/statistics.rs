@@ -47,7 +47,7 @@ impl ColumnBounds {
         min.update_batch(std::slice::from_ref(column))?;
         max.update_batch(std::slice::from_ref(column))?;
         let (min, max) = (to_bound(&min.evaluate()?), to_bound(&max.evaluate()?));
-        let (min, max) = min.zip(max).unzip();
+        let (min, max) = min.map(|bound| bound.around_zero("-0")).zip(max.map(|bound| bound.around_zero("0"))).unzip();
         Ok(ColumnBounds { min, max, null_count })
     }
 }
@@ -91,6 +91,14 @@ fn to_bound(value: &ScalarValue) -> Option<Bound> {
 }
 
 impl Bound {
+    /// Both zeros lie within bounds that either of them is: which of the two a file holds must not matter.
+    fn around_zero(self, zero: &str) -> Bound {
+        match self {
+            Bound::Float(text) if text == "0" || text == "-0" => Bound::Float(zero.to_string()),
+            other => other,
+        }
+    }
+
     /// The value in a column's type; `None` where the two do not fit.
     pub fn to_scalar(&self, data_type: &DataType) -> Option<ScalarValue> {
         Some(match (data_type, self) {

@@ -7,5 +7,6 @@ mod writer;
 pub use reader::ColdRows;
 pub(super) use reader::{read_all, read_tombstones};
 pub use stored::StoredForm;
+pub(crate) use stored::from_stored;
 pub use writer::FileSettings;
 pub(super) use writer::{encode_rows, encode_tombstones};
