@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use datafusion::config::Dialect;
-use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
 use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;

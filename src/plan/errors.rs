@@ -52,7 +52,8 @@ fn no_such_column(field: &Column, valid_fields: &[Column]) -> Error {
         }
         Some(table) => {
             let message = format!("column {}.{} does not exist", table.table(), field.name);
-            let of_table = |valid: &&Column| valid.relation.as_ref().is_some_and(|found| found.table() == table.table());
+            let of_table =
+                |valid: &&Column| valid.relation.as_ref().is_some_and(|found| found.table() == table.table());
             (message, valid_fields.iter().filter(of_table).map(|valid| valid.name.as_str()).collect::<Vec<_>>())
         }
         None => {
@@ -94,19 +95,21 @@ fn not_grouped(message: &str) -> Error {
 
 /// `Utf8 + Int64 to valid types` -> `text + bigint`.
 fn postgres_types(types: &str) -> String {
-    let word = |word: &str| match word {
-        "Boolean" => "boolean",
-        "Int16" => "smallint",
-        "Int32" => "integer",
-        "Int64" => "bigint",
-        "Float32" => "real",
-        "Float64" => "double precision",
-        "Utf8" => "text",
-        "Date32" => "date",
-        "Binary" => "bytea",
-        _ => "",
-    }
-    .to_string();
+    let word = |word: &str| {
+        match word {
+            "Boolean" => "boolean",
+            "Int16" => "smallint",
+            "Int32" => "integer",
+            "Int64" => "bigint",
+            "Float32" => "real",
+            "Float64" => "double precision",
+            "Utf8" => "text",
+            "Date32" => "date",
+            "Binary" => "bytea",
+            _ => "",
+        }
+        .to_string()
+    };
     let types = types.trim_end_matches(" to valid types");
     let translated = types.split(' ').map(|part| match word(part) {
         known if !known.is_empty() => known,

@@ -72,11 +72,7 @@ impl ContextProvider for Provider<'_> {
         }
     }
 
-    fn get_table_function_source(
-        &self,
-        name: &str,
-        args: Vec<Expr>,
-    ) -> Result<Arc<dyn TableSource>, DataFusionError> {
+    fn get_table_function_source(&self, name: &str, args: Vec<Expr>) -> Result<Arc<dyn TableSource>, DataFusionError> {
         match self.relations.table_function(name, args).map_err(external)? {
             Some(source) => Ok(source),
             None => Err(DataFusionError::Plan(format!("Invalid function '{name}'"))),
