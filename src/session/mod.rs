@@ -3,8 +3,9 @@
 mod response;
 mod surface;
 
+pub use crate::types::text::EncodeSettings;
 pub use response::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
 pub use surface::{
-    Authentication, ByteaOutput, Connection, Database, Description, EncodeSettings, Login, Parsed, TransactionStatus,
+    Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus,
     Verifier,
 };

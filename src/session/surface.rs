@@ -19,6 +19,7 @@ use datafusion::common::ScalarValue;
 use super::response::{Notice, OutputColumn, Response};
 use crate::error::Result;
 use crate::types::SqlType;
+use crate::types::text::EncodeSettings;
 
 /// What a protocol connects to. One per server.
 #[async_trait]
@@ -152,27 +153,4 @@ pub enum TransactionStatus {
     Open,
     /// Only ROLLBACK is accepted.
     Failed,
-}
-
-/// The settings of a session that change how values are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EncodeSettings {
-    /// Zone in which `timestamptz` is shown.
-    pub time_zone: chrono_tz::Tz,
-    pub bytea_output: ByteaOutput,
-    /// 1 and above: the shortest form that reads back to the same bits. Below: fewer digits.
-    pub extra_float_digits: i32,
-}
-
-impl Default for EncodeSettings {
-    fn default() -> Self {
-        EncodeSettings { time_zone: chrono_tz::Tz::UTC, bytea_output: ByteaOutput::Hex, extra_float_digits: 1 }
-    }
-}
-
-/// How `bytea` is written as text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ByteaOutput {
-    Hex,
-    Escape,
 }
