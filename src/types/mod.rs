@@ -5,6 +5,7 @@
 pub mod calendar;
 mod foreign_error;
 mod id;
+pub mod parse;
 mod sql_type;
 pub mod text;
 
