@@ -1,1 +1,3 @@
-//! (to be opened)
+//! One registry of functions and aggregates for both executions.
+
+pub mod exact_sum;
