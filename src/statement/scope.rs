@@ -166,9 +166,20 @@ pub struct Scope {
 
 impl Scope {
     pub fn plan(&self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<LogicalPlan> {
+        self.plan_with(self, query, text, declared)
+    }
+
+    /// With names looked up elsewhere.
+    pub fn plan_with(
+        &self,
+        relations: &dyn RelationLookup,
+        query: &ast::Query,
+        text: &str,
+        declared: &[Option<SqlType>],
+    ) -> Result<LogicalPlan> {
         let mut query = query.clone();
         rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
-        plan_query_with_parameters(self.context.state(), self, &query, text, declared)
+        plan_query_with_parameters(self.context.state(), relations, &query, text, declared)
     }
 }
 
