@@ -5,7 +5,4 @@ mod surface;
 
 pub use crate::types::text::EncodeSettings;
 pub use response::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
-pub use surface::{
-    Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus,
-    Verifier,
-};
+pub use surface::{Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus, Verifier};
