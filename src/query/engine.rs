@@ -24,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
+use super::decorrelate::decorrelate;
 use super::context::{CatalogAdapter, ContextInput, DATABASE, Names, QueryContext};
 use super::output::present;
 use super::rows::{Deadline, RowStream, on_query_threads, stream_rows};
@@ -169,7 +170,7 @@ fn registry(config: SessionConfig, environment: Arc<RuntimeEnv>) -> SessionState
 /// Refuses everything but queries, then optimises.
 async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     queries_only().verify_plan(&plan)?;
-    Ok(state.create_physical_plan(&present(plan)?).await?)
+    Ok(state.create_physical_plan(&present(decorrelate(plan)?)?).await?)
 }
 
 fn queries_only() -> SQLOptions {
@@ -180,7 +181,7 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     let mut lines = Vec::new();
     if options.verbose {
         lines.push("Logical plan:".to_owned());
-        lines.extend(state.optimize(&plan)?.display_indent().to_string().lines().map(str::to_owned));
+        lines.extend(state.optimize(&decorrelate(plan.clone())?)?.display_indent().to_string().lines().map(str::to_owned));
         lines.push("Physical plan:".to_owned());
     }
     let physical = physical_plan(state, plan).await?;

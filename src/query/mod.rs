@@ -9,8 +9,10 @@
 //! asks has already chosen the snapshots that the names stand for.
 
 mod context;
+mod decorrelate;
 mod engine;
 mod output;
+pub mod rewrite;
 mod rows;
 mod single_value;
 mod store;
