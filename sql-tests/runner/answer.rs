@@ -45,7 +45,8 @@ pub fn compare(expected: &[String], actual: &[String], sort: Option<SortMode>) -
         expected.sort();
         actual.sort();
     }
-    let equal = expected.len() == actual.len() && expected.iter().zip(&actual).all(|(left, right)| matches(left, right));
+    let equal =
+        expected.len() == actual.len() && expected.iter().zip(&actual).all(|(left, right)| matches(left, right));
     if equal { Ok(()) } else { Err(difference(&expected, &actual)) }
 }
 

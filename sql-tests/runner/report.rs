@@ -56,7 +56,8 @@ impl Report {
     /// The modes that more than `percent` of the files leave.
     pub fn modes_with_opt_outs_over(&self, percent: usize) -> Vec<Mode> {
         let counts = self.lock();
-        let crowded = |mode: &ModeCounts| mode.opted_out.len() * 100 > percent * (mode.takes_part + mode.opted_out.len());
+        let crowded =
+            |mode: &ModeCounts| mode.opted_out.len() * 100 > percent * (mode.takes_part + mode.opted_out.len());
         counts.modes.iter().filter(|(_, mode)| crowded(mode)).map(|(name, _)| *name).collect()
     }
 

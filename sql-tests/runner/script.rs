@@ -181,6 +181,11 @@ impl<'a> Script<'a> {
         let Some(session) = self.sessions.get_mut(connection) else { return Err("no session".to_owned()) };
         let answer = session.client.run(sql).await;
         session.note(sql, answer.is_ok());
+        if answer.is_err() && first_word(sql) == "COPY" && !session.in_transaction {
+            // tokio-postgres sends CopyFail and Sync even if the COPY never began, and then sees one ReadyForQuery too many.
+            self.sessions.remove(connection);
+            return Ok(answer);
+        }
         if answer.is_ok() && is_setting(sql) && !session.in_transaction {
             self.settings.entry(connection.clone()).or_default().push(sql.to_owned());
         }

@@ -53,7 +53,10 @@ impl Views {
     /// Compares and drops every living check, newest first. Called before a DROP, which they would hinder.
     pub async fn finish(&mut self, client: &Client) -> Result<(), String> {
         while let Some(check) = self.alive.pop() {
-            check.hold(client).await.map_err(|message| format!("{message}\nin view mode, of the query:\n{}", check.sql))?;
+            check
+                .hold(client)
+                .await
+                .map_err(|message| format!("{message}\nin view mode, of the query:\n{}", check.sql))?;
             client.run(&format!("DROP MATERIALIZED VIEW {}", check.name)).await.map_err(text)?;
         }
         Ok(())
