@@ -162,8 +162,7 @@ fn an_update_is_the_old_row_and_the_new_one() {
     server.sequencer.sequence(insert(5..6), |_| Ok(())).unwrap();
     // Catalog changes end a group, so that the update is a commit of its own.
     server.sequencer.sequence(create_view("v"), |_| Ok(())).unwrap();
-    let update =
-        Write { tables: vec![table_write(Some(inserts(6..7)), Some(deletes(&[(1, 5)])))], ..Write::default() };
+    let update = Write { tables: vec![table_write(Some(inserts(6..7)), Some(deletes(&[(1, 5)])))], ..Write::default() };
     server.sequencer.sequence(update, |_| Ok(())).unwrap();
     finish(&mut server);
     let commits = server.live.commits();

@@ -185,7 +185,12 @@ impl SimDisk {
     }
 
     /// One call: counts it, and has it fail if that was ordered.
-    fn call<T>(&self, operation: &str, life: Option<u64>, effect: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    fn call<T>(
+        &self,
+        operation: &str,
+        life: Option<u64>,
+        effect: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.state.lock();
         if state.crashed || life.is_some_and(|life| life != state.life) {
             return Err(simulated("the machine is down"));
