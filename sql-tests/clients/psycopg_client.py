@@ -155,10 +155,9 @@ def copy_cut_in_the_middle(folder):
     for how in ("close", "reset"):
         connection = psycopg.connect(server.address(), autocommit=True)
         with socket.socket(fileno=socket.dup(connection.fileno())) as wire:
-            cursor = connection.cursor()
-            copy = cursor.copy("COPY readings FROM STDIN").__enter__()
+            connection.pgconn.exec_(b"COPY readings FROM STDIN")
             for n in range(20000):
-                copy.write(f"truck_{n}\t{n}\n")
+                connection.pgconn.put_copy_data(f"truck_{n}\t{n}\n".encode())
             if how == "reset":
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             else:
