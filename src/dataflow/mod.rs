@@ -1,1 +1,3 @@
-//! (to be opened)
+//! The incremental engine: views kept up to date by deltas.
+
+pub mod state;

@@ -2,9 +2,12 @@
 //!
 //! Types are an on-disk format: microseconds everywhere, decimals to 38 digits, no unsigned integers.
 
+pub mod calendar;
 mod foreign_error;
 mod id;
+pub mod parse;
 mod sql_type;
+pub mod text;
 
 pub use foreign_error::from_datafusion;
 pub use id::{CommitNumber, RelationId, RowId};
