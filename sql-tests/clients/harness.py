@@ -87,7 +87,8 @@ class Server:
                 self.command(self.port), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1"},
             )
-        Server.living.append(self)
+        if self not in Server.living:
+            Server.living.append(self)
         return self
 
     def start(self):
@@ -122,6 +123,10 @@ class Server:
         """Whatever state it is in; for cleaning up."""
         if self.process and self.process.poll() is None:
             self.kill()
+
+    def logs(self):
+        """The logs of all its starts, oldest first."""
+        return sorted(self.folder.glob(f"{self.data_dir.name}-*.log"), key=lambda log: int(log.stem.rsplit("-", 1)[1]))
 
     def log_text(self):
         return self.log.read_text(errors="replace") if self.log and self.log.exists() else ""
@@ -190,8 +195,9 @@ def main(*checks):
             text = str(error) if isinstance(error, Failure) else traceback.format_exc()
             print(f"FAILED  {name}: {text}", flush=True)
             for server in Server.living:
-                tail = "\n".join(server.log_text().splitlines()[-60:])
-                print(f"--- {server.log.name}\n{tail}", flush=True)
+                for log in server.logs():
+                    tail = "\n".join(log.read_text(errors="replace").splitlines()[-40:])
+                    print(f"--- {log.name}\n{tail}", flush=True)
         finally:
             for server in Server.living:
                 server.end()

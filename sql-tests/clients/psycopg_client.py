@@ -146,6 +146,24 @@ def copy_both_ways(folder):
     server.stop()
 
 
+def copy_in_a_transaction(folder):
+    """psycopg opens a transaction for everything, COPY included: its rows come at COMMIT, or not at all."""
+    server = Server(folder).start()
+    with psycopg.connect(server.address()) as connection, psycopg.connect(server.address(), autocommit=True) as other:
+        connection.execute("CREATE TABLE readings (device text, temperature double precision)")
+        connection.commit()
+        for end, rows in ((connection.rollback, 0), (connection.commit, 2)):
+            connection.execute("INSERT INTO readings VALUES ('truck_0', 0)")
+            with connection.cursor().copy("COPY readings FROM STDIN") as copy:
+                copy.write_row(("truck_1", 1.5))
+            own = connection.execute("SELECT count(*) FROM readings").fetchone()
+            equal(own, (2,), "own rows within the transaction")
+            equal(other.execute("SELECT count(*) FROM readings").fetchone(), (0,), "others' view of them")
+            end()
+            equal(other.execute("SELECT count(*) FROM readings").fetchone(), (rows,), f"rows after {end.__name__}")
+    server.stop()
+
+
 def copy_cut_in_the_middle(folder):
     """A connection that breaks in the middle of COPY leaves nothing, and the server goes on."""
     server = Server(folder).start()
@@ -155,10 +173,9 @@ def copy_cut_in_the_middle(folder):
     for how in ("close", "reset"):
         connection = psycopg.connect(server.address(), autocommit=True)
         with socket.socket(fileno=socket.dup(connection.fileno())) as wire:
-            cursor = connection.cursor()
-            copy = cursor.copy("COPY readings FROM STDIN").__enter__()
+            connection.pgconn.exec_(b"COPY readings FROM STDIN")
             for n in range(20000):
-                copy.write(f"truck_{n}\t{n}\n")
+                connection.pgconn.put_copy_data(f"truck_{n}\t{n}\n".encode())
             if how == "reset":
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             else:
@@ -286,6 +303,6 @@ def cancel(folder):
 
 if __name__ == "__main__":
     main(
-        types_there_and_back, transactions, prepared_statements, copy_both_ways, copy_cut_in_the_middle, bad_input,
-        view_warnings, cancel,
+        types_there_and_back, transactions, prepared_statements, copy_both_ways, copy_in_a_transaction,
+        copy_cut_in_the_middle, bad_input, view_warnings, cancel,
     )

@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import zlib
 
 from harness import Server, binary, equal, expect, free_port, main
 
@@ -85,8 +86,9 @@ def future_version(folder):
 
 
 def with_future_version(segment):
-    """The format version is the little-endian u32 behind the eight bytes of the magic."""
-    return segment[:8] + (999).to_bytes(4, "little") + segment[12:]
+    """A segment's header: magic, format version as u16 at 8, and the crc of the first 124 bytes behind them."""
+    header = segment[:8] + (999).to_bytes(2, "little") + segment[10:124]
+    return header + zlib.crc32(header).to_bytes(4, "little") + segment[128:]
 
 
 def tail(folder, change, rows):
