@@ -51,8 +51,9 @@ pub mod sinks;
 pub mod system;
 
 // Floor 7: statements and connections' state.
-pub mod session;
 pub mod statement;
+
+pub mod session;
 
 // Floor 8: protocols.
 pub mod server;

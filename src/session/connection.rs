@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::copy_in::CopyIn;
 use super::describe::describe;
 use super::dispatch::{carry_out, refuse_in_read_only};
-use super::response::{Notice, Response};
+use crate::statement::{Notice, Response};
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};

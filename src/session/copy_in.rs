@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::connection::{SharedState, State, commit, failed_transaction, take_open};
 use super::dispatch::refuse_in_read_only;
-use super::response::{CopyInSink, Response};
+use crate::statement::{CopyInSink, Response};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::decode::CopyDecoder;
 use crate::sql::{CopyStatement, Statement};
@@ -50,7 +50,7 @@ impl CopyIn {
             }
         };
         let zone = view.variables().time_zone();
-        let decoder = CopyDecoder::new(copy.data_columns(), copy.options.clone(), &copy.table.name, zone)?;
+        let decoder = CopyDecoder::new(copy.data_columns(), &copy.options, &copy.table.name, zone)?;
         let (columns, format) = (copy.columns.len(), copy.options.format);
         let sink = CopyIn { handles, view, state, copy, decoder, rows: Vec::new(), bytes: 0 };
         Ok(Response::CopyIn { sink: Box::new(sink), columns, format })
@@ -110,7 +110,8 @@ impl CopyInSink for CopyIn {
             *self.state.lock() = State::Open(open);
             return Ok(rows);
         }
-        if let State::Failed { .. } = &*self.state.lock() {
+        let is_failed = matches!(&*self.state.lock(), State::Failed { .. });
+        if is_failed {
             return Err(failed_transaction());
         }
         let mut transaction = Transaction::autocommit(&self.handles);

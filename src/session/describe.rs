@@ -7,7 +7,7 @@ use arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
-use super::response::OutputColumn;
+use crate::statement::OutputColumn;
 use super::surface::Description;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};

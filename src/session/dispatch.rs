@@ -2,7 +2,7 @@
 
 use datafusion::common::ScalarValue;
 
-use super::response::Response;
+use crate::statement::Response;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, Statement};
 use crate::statement::{self as statements, Environment, Transaction, define, explain, flush};

@@ -12,8 +12,8 @@ use super::scope::{Environment, cast, change_target, column, default_expression,
 use super::transaction::Transaction;
 use crate::catalog::{Column, Table};
 use crate::error::{Error, Result, SqlState};
-use crate::session::{CopyChunk, Response};
-use crate::sinks::copy_out::CopyEncoder;
+use super::response::{CopyChunk, Response};
+use crate::sinks::CopyEncoder;
 use crate::sql::{CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, parse_query};
 use crate::types::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
 
@@ -82,8 +82,8 @@ pub async fn copy_to(
     let options = options(&copy.options)?;
     let result = environment.run(transaction, &query, &[]).await?;
     let format = options.format;
-    let mut encoder =
-        CopyEncoder::new(result.schema.clone(), options, environment.session.variables().encode_settings())?;
+    let names = result.schema.fields().iter().map(|field| field.name().clone()).collect();
+    let encoder = CopyEncoder::new(names, options, environment.session.variables().encode_settings())?;
     let header = encoder.header();
     let rows = result.rows.map(move |batch| {
         let batch = batch?;

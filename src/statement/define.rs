@@ -13,7 +13,7 @@ use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, SourceO
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::plan::{ViewPlan, plan_query, plan_view};
-use crate::session::{Notice, Response};
+use super::response::{Notice, Response};
 use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
 use crate::types::{RelationId, SqlType};
 

@@ -17,7 +17,7 @@ use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_view;
 use crate::query::ExplainOptions;
-use crate::session::Response;
+use super::response::Response;
 use crate::sql::{Explain, Statement};
 
 pub async fn explain(

@@ -3,7 +3,7 @@
 use super::scope::{Environment, change_target};
 use super::transaction::Transaction;
 use crate::error::{Error, Result, SqlState};
-use crate::session::Response;
+use super::response::Response;
 
 /// `FLUSH` flushes every table, `FLUSH [TABLE] name` one.
 pub async fn flush(environment: &Environment<'_>, transaction: &Transaction, table: Option<&str>) -> Result<Response> {

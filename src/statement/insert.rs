@@ -16,7 +16,7 @@ use super::scope::{Environment, cast, change_target, column, default_expression,
 use super::transaction::Transaction;
 use crate::catalog::{Table, TableKind};
 use crate::error::{Error, Result, SqlState};
-use crate::session::Response;
+use super::response::Response;
 use crate::sql::{parse_query, relation_name};
 use crate::types::ROW_ID;
 

@@ -8,7 +8,7 @@ use super::handles::Handles;
 use super::variables::{VARIABLES, Variables};
 use crate::catalog::{Catalog, Relation};
 use crate::dataflow::ViewSnapshot;
-use crate::session::Notice;
+use super::response::Notice;
 use crate::system::{Facts, RelationStats, SessionFacts, SettingFact, SystemStats, ViewErrorFact, ViewStats};
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.

@@ -10,7 +10,7 @@ use super::select::output_columns;
 use super::transaction::Transaction;
 use crate::catalog::Relation;
 use crate::error::Result;
-use crate::session::Response;
+use super::response::Response;
 
 /// `SHOW ALL | TABLES | SOURCES | VIEWS | MATERIALIZED VIEWS | setting`.
 pub fn show(environment: &Environment<'_>, transaction: &Transaction, what: &str) -> Result<Response> {

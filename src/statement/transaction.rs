@@ -119,7 +119,7 @@ impl Transaction {
             snapshot.clone()
         } else {
             let table = base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
-            TableSnapshot::empty(table.clone())
+            handles.tables.empty_snapshot(table.clone())?
         };
         Ok(self.writes.over(id, snapshot))
     }

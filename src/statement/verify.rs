@@ -18,7 +18,7 @@ use crate::delta::{DeltaBatch, difference};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::floats::canonical_array;
 use crate::plan::{Found, RelationLookup};
-use crate::session::Response;
+use super::response::Response;
 use crate::sql::parse_query;
 use crate::types::RelationId;
 
