@@ -20,6 +20,7 @@ mod view;
 mod view_plan;
 
 pub use errors::plan_error;
+pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
 pub use view::plan_view;

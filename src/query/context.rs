@@ -1,20 +1,18 @@
 //! What the names of one statement stand for: relations by schema and search path, functions, time and zone.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
-use datafusion::common::{Result as DataFusionResult, TableReference, exec_err};
+use datafusion::catalog::{TableFunctionArgs, TableProvider};
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::ScalarUDF;
+use datafusion::functions_table::all_default_table_functions;
+use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 
-/// The one database.
-pub const DATABASE: &str = "tidemark";
-
-/// Not a schema that SQL can name: where DataFusion looks unqualified names up. It holds the search path.
-const UNQUALIFIED: &str = " search path ";
+use crate::error::Result;
+use crate::functions::DATABASE;
+use crate::plan::{Found, RelationLookup};
 
 /// A schema's relations by name.
 pub type Relations = HashMap<String, Arc<dyn TableProvider>>;
@@ -49,12 +47,18 @@ impl ContextInput {
 /// The names of one statement, and DataFusion's state to plan and run it with.
 pub struct QueryContext {
     state: SessionState,
-    names: Arc<Names>,
+    schemas: HashMap<String, Relations>,
+    /// With pg_catalog.
+    path: Vec<String>,
 }
 
 impl QueryContext {
-    pub(super) fn new(state: SessionState, names: Arc<Names>) -> Self {
-        QueryContext { state, names }
+    pub(super) fn new(state: SessionState, schemas: HashMap<String, Relations>, search_path: Vec<String>) -> Self {
+        let mut path = search_path;
+        if !path.iter().any(|schema| schema == "pg_catalog") {
+            path.insert(0, "pg_catalog".into());
+        }
+        QueryContext { state, schemas, path }
     }
 
     pub fn state(&self) -> &SessionState {
@@ -66,135 +70,28 @@ impl QueryContext {
         if name.catalog().is_some_and(|catalog| catalog != DATABASE) {
             return None;
         }
+        let in_schema = |schema: &str| self.schemas.get(schema)?.get(name.table()).cloned();
         match name.schema() {
-            Some(schema) => self.names.in_schema(schema, name.table()),
-            None => self.names.unqualified(name.table()),
+            Some(schema) => in_schema(schema),
+            None => self.path.iter().find_map(|schema| in_schema(schema)),
         }
     }
-
-    /// Every name of the search path and of all schemas, for suggestions.
-    pub fn relation_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.names.unqualified_names();
-        names.sort();
-        names.dedup();
-        names
-    }
 }
 
-/// Schemas and search path; also DataFusion's catalog, for what it plans by itself.
-#[derive(Debug)]
-pub(super) struct Names {
-    schemas: HashMap<String, Arc<Schema>>,
-    path: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Schema {
-    relations: HashMap<String, Arc<dyn TableProvider>>,
-}
-
-impl Names {
-    pub(super) fn new(schemas: HashMap<String, Relations>, search_path: Vec<String>) -> Arc<Names> {
-        let mut path = search_path;
-        if !path.iter().any(|schema| schema == "pg_catalog") {
-            path.insert(0, "pg_catalog".into());
-        }
-        let schemas =
-            schemas.into_iter().map(|(name, relations)| (name, Arc::new(Schema { relations }))).collect();
-        Arc::new(Names { schemas, path })
+impl RelationLookup for QueryContext {
+    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
+        Ok(self.relation(name).map(|provider| Found::Rows(provider_as_source(provider))))
     }
 
-    fn in_schema(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
-        self.schemas.get(schema)?.relations.get(name).cloned()
+    /// Users' relations; nobody means a system table by mistake.
+    fn names(&self) -> Vec<String> {
+        self.schemas.get("public").into_iter().flat_map(|relations| relations.keys().cloned()).collect()
     }
 
-    fn unqualified(&self, name: &str) -> Option<Arc<dyn TableProvider>> {
-        self.path.iter().find_map(|schema| self.in_schema(schema, name))
-    }
-
-    fn unqualified_names(&self) -> Vec<String> {
-        let on_path = self.path.iter().filter_map(|schema| self.schemas.get(schema));
-        on_path.flat_map(|schema| schema.relations.keys().cloned()).collect()
-    }
-}
-
-/// The catalog list, the one catalog, and the search path as its default schema, all read-only.
-#[derive(Debug, Clone)]
-pub(super) struct CatalogAdapter(pub(super) Arc<Names>);
-
-impl CatalogAdapter {
-    pub(super) const DEFAULT_SCHEMA: &str = UNQUALIFIED;
-}
-
-impl CatalogProviderList for CatalogAdapter {
-    fn register_catalog(&self, _: String, _: Arc<dyn CatalogProvider>) -> Option<Arc<dyn CatalogProvider>> {
-        None
-    }
-
-    fn catalog_names(&self) -> Vec<String> {
-        vec![DATABASE.into()]
-    }
-
-    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        (name == DATABASE).then(|| Arc::new(self.clone()) as Arc<dyn CatalogProvider>)
-    }
-}
-
-impl CatalogProvider for CatalogAdapter {
-    fn schema_names(&self) -> Vec<String> {
-        self.0.schemas.keys().cloned().collect()
-    }
-
-    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        if name == UNQUALIFIED {
-            return Some(Arc::new(SearchPath(self.0.clone())));
-        }
-        self.0.schemas.get(name).map(|schema| schema.clone() as Arc<dyn SchemaProvider>)
-    }
-
-    fn register_schema(
-        &self,
-        _: &str,
-        _: Arc<dyn SchemaProvider>,
-    ) -> DataFusionResult<Option<Arc<dyn SchemaProvider>>> {
-        exec_err!("a query's catalog is read-only")
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for Schema {
-    fn table_names(&self) -> Vec<String> {
-        self.relations.keys().cloned().collect()
-    }
-
-    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        Ok(self.relations.get(name).cloned())
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.relations.contains_key(name)
-    }
-}
-
-struct SearchPath(Arc<Names>);
-
-impl fmt::Debug for SearchPath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SearchPath").field(&self.0.path).finish()
-    }
-}
-
-#[async_trait]
-impl SchemaProvider for SearchPath {
-    fn table_names(&self) -> Vec<String> {
-        self.0.unqualified_names()
-    }
-
-    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
-        Ok(self.0.unqualified(name))
-    }
-
-    fn table_exist(&self, name: &str) -> bool {
-        self.0.unqualified(name).is_some()
+    fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
+        let functions = all_default_table_functions();
+        let Some(function) = functions.iter().find(|function| function.name() == name) else { return Ok(None) };
+        let arguments = TableFunctionArgs::new(&arguments, &self.state);
+        Ok(Some(provider_as_source(function.create_table_provider_with_args(arguments)?)))
     }
 }

@@ -15,7 +15,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{SessionState, SessionStateBuilder};
+use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -25,11 +25,14 @@ use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
 use super::decorrelate::decorrelate;
-use super::context::{CatalogAdapter, ContextInput, DATABASE, Names, QueryContext};
+use super::array_literals::ArrayLiterals;
+use super::context::{ContextInput, QueryContext};
 use super::output::present;
 use super::rows::{Deadline, RowStream, on_query_threads, stream_rows};
+use super::single_value::single_value;
 use super::store::tier_only_registry;
 use crate::error::{Error, Result};
+use crate::functions::session_state;
 use crate::settings::QuerySettings;
 
 /// Consumers that an out-of-memory error names.
@@ -40,7 +43,8 @@ pub struct QueryEngine {
     /// Taken when dropped: a runtime must not be dropped where blocking is forbidden.
     threads: Option<Runtime>,
     environment: Arc<RuntimeEnv>,
-    settings: QuerySettings,
+    /// Functions and settings, before any statement's.
+    state: SessionState,
 }
 
 /// A running query.
@@ -79,22 +83,19 @@ impl QueryEngine {
             .enable_all()
             .build()
             .map_err(|error| Error::internal("cannot start the query threads").with_source(error))?;
-        Ok(QueryEngine { threads: Some(threads), environment, settings })
+        let state = base_state(&settings, environment.clone())?;
+        Ok(QueryEngine { threads: Some(threads), environment, state })
     }
 
     /// The names and functions of one statement.
-    pub fn context(&self, input: ContextInput) -> QueryContext {
-        let names = Names::new(input.schemas, input.search_path);
-        let mut builder = registry(self.config(&input.time_zone), self.environment.clone())
-            .with_catalog_list(Arc::new(CatalogAdapter(names.clone())));
-        builder.scalar_functions().get_or_insert_default().extend(input.functions);
-        builder
-            .aggregate_functions()
-            .get_or_insert_default()
-            .push(Arc::new(super::single_value::single_value()));
-        let mut state = builder.build();
+    pub fn context(&self, input: ContextInput) -> Result<QueryContext> {
+        let mut state = self.state.clone();
+        for function in input.functions {
+            state.register_udf(function)?;
+        }
+        state.config_mut().options_mut().execution.time_zone = Some(input.time_zone);
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(input.now_us);
-        QueryContext::new(state, names)
+        Ok(QueryContext::new(state, input.schemas, input.search_path))
     }
 
     /// Starts a query. `timeout` bounds it from here to its last batch.
@@ -136,22 +137,6 @@ impl QueryEngine {
     fn threads(&self) -> Result<&Handle> {
         self.threads.as_ref().map(Runtime::handle).ok_or_else(|| Error::internal("the query threads are gone"))
     }
-
-    fn config(&self, time_zone: &str) -> SessionConfig {
-        let mut config = SessionConfig::new()
-            .with_batch_size(self.settings.batch_rows)
-            .with_target_partitions(self.settings.threads)
-            .with_information_schema(false)
-            .with_create_default_catalog_and_schema(false)
-            .with_default_catalog_and_schema(DATABASE, CatalogAdapter::DEFAULT_SCHEMA);
-        let options = config.options_mut();
-        options.execution.time_zone = Some(time_zone.to_owned());
-        options.execution.parquet.schema_force_view_types = false;
-        options.sql_parser.map_string_types_to_utf8view = false;
-        options.sql_parser.dialect = datafusion::config::Dialect::PostgreSQL;
-        options.sql_parser.collect_spans = true;
-        config
-    }
 }
 
 impl Drop for QueryEngine {
@@ -162,9 +147,15 @@ impl Drop for QueryEngine {
     }
 }
 
-/// The one function registry of both executions.
-fn registry(config: SessionConfig, environment: Arc<RuntimeEnv>) -> SessionStateBuilder {
-    SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(environment)
+/// The state that every statement's is a copy of: the one function registry of both executions, and what PostgreSQL's
+/// clients need besides.
+fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<SessionState> {
+    let config =
+        SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
+    let mut state = session_state(config, environment).build();
+    state.register_udaf(Arc::new(single_value()))?;
+    state.register_expr_planner(Arc::new(ArrayLiterals))?;
+    Ok(state)
 }
 
 /// Refuses everything but queries, then optimises.

@@ -8,6 +8,7 @@
 //! Owns the query threads, their memory pool and the spill directory. Does not know: catalogs, sessions, commits. Whoever
 //! asks has already chosen the snapshots that the names stand for.
 
+mod array_literals;
 mod context;
 mod decorrelate;
 mod engine;
@@ -19,4 +20,5 @@ mod store;
 
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
+pub use output::present;
 pub use rows::RowStream;

@@ -8,8 +8,14 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use object_store::memory::InMemory;
 
+use sqlparser::ast::Statement;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
 use super::*;
 use crate::error::SqlState;
+use crate::plan::plan_query;
+use crate::query::rewrite::{RewriteNames, rewrite};
 
 struct Fixture {
     engine: QueryEngine,
@@ -26,13 +32,16 @@ fn fixture(settings: QuerySettings) -> Fixture {
     let table: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
     let public = HashMap::from([("readings".to_owned(), table)]);
     let input = ContextInput::new(HashMap::from([("public".to_owned(), public)]), vec![], 1_700_000_000_000_000);
-    let context = engine.context(input);
+    let context = engine.context(input).unwrap();
     Fixture { engine, context, _spill: spill }
 }
 
 impl Fixture {
     async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        Ok(self.context.state().create_logical_plan(sql).await?)
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| Error::internal(e))?;
+        let Some(Statement::Query(mut query)) = statements.pop() else { return Err(Error::internal("no query")) };
+        rewrite(&mut query, &RewriteNames::default())?;
+        plan_query(self.context.state(), &self.context, &query, sql)
     }
 
     async fn rows(&self, sql: &str) -> Result<usize> {

@@ -10,14 +10,13 @@
 //! | `'readings'::regclass`, `c.oid::regclass` | the oid, the name | types |
 //! | `x = ANY ('{1,2}')`, `x <> ALL (ARRAY[1, 2])` | `x IN (1, 2)`, `x NOT IN (1, 2)` | arrays |
 //! | `ARRAY(SELECT x FROM ...)` | `(SELECT array_agg(x) FROM ...)`, empty instead of NULL | arrays |
-//! | `SELECT count(*), 1, 1` | columns named `count`, `?column?`, `?column?` | outputs |
 //! | `c.tableoid` | the table's oid | names |
 //!
 //! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
 
 mod arrays;
 mod names;
-mod outputs;
+mod select_list;
 mod types;
 
 use std::collections::HashMap;
@@ -25,9 +24,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
 
-pub use outputs::display_name;
+pub use arrays::parse_array;
 
 use crate::error::{Error, Result};
+use crate::plan::name_output;
 
 /// What the rewrites must know about names.
 pub struct RewriteNames<'a> {
@@ -44,9 +44,11 @@ impl Default for RewriteNames<'_> {
 
 /// Rewrites a query in place.
 pub fn rewrite(query: &mut Query, names: &RewriteNames<'_>) -> Result<()> {
+    // Columns are named by what was written, so before it is written anew.
+    name_output(query);
     let mut rewriter = Rewriter { names, scopes: Vec::new() };
     let flow = VisitMut::visit(query, &mut rewriter);
-    outputs::show_registered_names(query);
+    select_list::show_registered_names(query);
     match flow {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -74,14 +76,13 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.push(names::tables_by_alias(select));
         if names::reads_only_nothing(select, self.names.never_filled) {
-            outputs::drop_subqueries(select);
+            select_list::drop_subqueries(select);
         }
         ControlFlow::Continue(())
     }
 
-    fn post_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
         self.scopes.pop();
-        outputs::name_columns(select);
         ControlFlow::Continue(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! `regclass` and its kin are no types here: a text cast to one becomes the oid, anything else (an oid) its name. That
 //! is what the casts are written for; what is lost is that an oid from a text prints as a number, except in a select
-//! list, where `outputs` turns it into the name again.
+//! list, where `select_list` turns it into the name again.
 
 use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, ObjectName, Value};
 
