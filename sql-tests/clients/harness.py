@@ -54,12 +54,22 @@ def equal(actual, expected, what):
         raise Failure(f"{what}: expected {expected!r}, got {actual!r}")
 
 
+def eventually(condition, what, timeout_s=30):
+    """Waits until `condition()` holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        expect(time.monotonic() < deadline, f"not within {timeout_s} s: {what}")
+        time.sleep(0.1)
+
+
 class Server:
     """One server over one data directory; may be killed and started again."""
 
     living = []
 
-    def __init__(self, folder, name="data"):
+    def __init__(self, folder, name="data", settings=()):
+        """`settings` are TIDEMARK__SECTION__KEY variables."""
+        self.settings = dict(settings)
         self.folder = pathlib.Path(folder)
         self.data_dir = self.folder / name
         self.port = None
@@ -85,7 +95,7 @@ class Server:
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 self.command(self.port), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1"},
+                cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1", **self.settings},
             )
         if self not in Server.living:
             Server.living.append(self)

@@ -13,7 +13,7 @@ use tokio_postgres::{Config, NoTls};
 
 pub enum Host {
     Tidemark { server: Option<Server>, settings: Box<Settings>, _folder: TempDir },
-    Postgres { maintenance: Config, database: String },
+    Postgres { maintenance: Box<Config>, database: String },
 }
 
 /// Connection string of a server that stands elsewhere.
@@ -47,7 +47,8 @@ impl Host {
 
     async fn create_database(text: &str) -> Result<Host, String> {
         static CREATED: AtomicUsize = AtomicUsize::new(0);
-        let maintenance: Config = text.parse().map_err(|error| format!("TIDEMARK_SQL_TESTS_SERVER: {error}"))?;
+        let parsed = text.parse::<Config>().map_err(|error| format!("TIDEMARK_SQL_TESTS_SERVER: {error}"))?;
+        let maintenance = Box::new(parsed);
         let database = format!("sql_tests_{}_{}", std::process::id(), CREATED.fetch_add(1, Ordering::Relaxed));
         maintain(&maintenance, &format!("CREATE DATABASE {database} TEMPLATE template0")).await?;
         Ok(Host::Postgres { maintenance, database })
@@ -70,7 +71,7 @@ impl Host {
                 Ok(config)
             }
             Host::Postgres { maintenance, database } => {
-                let mut config = maintenance.clone();
+                let mut config = Config::clone(maintenance);
                 config.dbname(database);
                 Ok(config)
             }
