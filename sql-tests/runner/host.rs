@@ -89,11 +89,21 @@ impl Host {
         Ok(())
     }
 
+    /// The test switch of VERIFY: makes a view's content wrong by one row.
+    pub async fn plant_wrong_row(&self, view: &str) -> Result<(), String> {
+        match self {
+            Host::Tidemark { server: Some(server), .. } => {
+                server.plant_wrong_row(view).await.map_err(|error| format!("{error:?}"))
+            }
+            _ => Err("there is no view to spoil".to_owned()),
+        }
+    }
+
     pub async fn stop(self) -> Result<(), String> {
         match self {
             Host::Tidemark { server, .. } => {
                 if let Some(running) = server {
-                    running.shutdown().await;
+                    running.shutdown().await.map_err(|error| format!("at the server's end: {error:?}"))?;
                 }
                 Ok(())
             }

@@ -73,6 +73,11 @@ impl<'a> Script<'a> {
                         self.query(connection, sql, expected).await.map_err(|message| at(loc, sql, &message))?;
                     }
                 }
+                Record::System { loc, conditions, command, .. } => {
+                    if !self.skips(conditions) {
+                        self.switch(command).await.map_err(|message| at(loc, command, &message))?;
+                    }
+                }
                 Record::Halt { .. } => break,
                 Record::Comment(_)
                 | Record::Newline
@@ -95,6 +100,14 @@ impl<'a> Script<'a> {
             Condition::OnlyIf { label } => !labels.contains(&label.as_str()),
             Condition::SkipIf { label } => labels.contains(&label.as_str()),
         })
+    }
+
+    /// `system ok` records pull the server's test switches.
+    async fn switch(&self, command: &str) -> Result<(), String> {
+        match command.strip_prefix("plant a wrong row into ") {
+            Some(view) => self.host.plant_wrong_row(view.trim()).await,
+            None => Err("the one switch is: plant a wrong row into VIEW".to_owned()),
+        }
     }
 
     async fn statement(
@@ -153,9 +166,10 @@ impl<'a> Script<'a> {
         }
         compare(results, &lines, sort_mode)?;
         if self.mode == Mode::View && is_select(sql) && !self.in_transaction(connection) {
-            self.own_session().await?;
-            let client = &self.sessions[&own()].client;
-            self.views.check(client, sql, results, self.golden.view_required, self.report).await?;
+            // On the golden's own connection: the view is made, and shown, under its settings.
+            if let Some(session) = self.sessions.get(connection) {
+                self.views.check(&session.client, sql, results, self.golden.view_required, self.report).await?;
+            }
         }
         Ok(())
     }
