@@ -8,3 +8,9 @@
 //! Does not know: commits' numbers, sessions, protocols.
 
 pub mod decode;
+mod fleet;
+mod source;
+
+pub mod batcher;
+
+pub use source::{SourceBatch, SourceReader, default_columns, open, validate};
