@@ -1,0 +1,97 @@
+//! One zero and one NaN: how floats are grouped, joined and compared.
+//!
+//! Arrow compares floats by their bits' total order, in which -0 is less than 0 and a NaN with a sign is the least of
+//! all. PostgreSQL has -0 = 0, and NaN equal to itself and greater than all numbers. Operands, keys and arguments pass
+//! through `canonical_float`, after which the total order is PostgreSQL's.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
+use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
+use datafusion::common::{Result, ScalarValue, internal_err};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+/// Name in the registry and in stored plans.
+pub const CANONICAL_FLOAT: &str = "canonical_float";
+
+pub fn canonical_f64(value: f64) -> f64 {
+    if value.is_nan() { f64::NAN } else { value + 0.0 }
+}
+
+pub fn canonical_f32(value: f32) -> f32 {
+    if value.is_nan() { f32::NAN } else { value + 0.0 }
+}
+
+/// Any array; those that are not floats come back as they are.
+pub fn canonical_array(array: &ArrayRef) -> ArrayRef {
+    match array.data_type() {
+        DataType::Float64 => {
+            let canonical: Float64Array = array.as_primitive::<Float64Type>().unary(canonical_f64);
+            Arc::new(canonical)
+        }
+        DataType::Float32 => {
+            let canonical: Float32Array = array.as_primitive::<Float32Type>().unary(canonical_f32);
+            Arc::new(canonical)
+        }
+        _ => Arc::clone(array),
+    }
+}
+
+pub fn canonical_scalar(value: ScalarValue) -> ScalarValue {
+    match value {
+        ScalarValue::Float64(Some(value)) => ScalarValue::Float64(Some(canonical_f64(value))),
+        ScalarValue::Float32(Some(value)) => ScalarValue::Float32(Some(canonical_f32(value))),
+        other => other,
+    }
+}
+
+/// `canonical_float(x)`; prints itself as `x`.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct CanonicalFloat {
+    signature: Signature,
+}
+
+impl CanonicalFloat {
+    pub fn function() -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::from(CanonicalFloat { signature: Signature::any(1, Volatility::Immutable) }))
+    }
+}
+
+impl ScalarUDFImpl for CanonicalFloat {
+    fn name(&self) -> &str {
+        CANONICAL_FLOAT
+    }
+
+    fn schema_name(&self, args: &[Expr]) -> Result<String> {
+        Ok(args.first().map_or_else(String::new, |arg| arg.schema_name().to_string()))
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        Ok(arg_types.first().cloned().unwrap_or(DataType::Null))
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
+        match args.arg_fields.first() {
+            Some(field) => Ok(Arc::new(Field::new(CANONICAL_FLOAT, field.data_type().clone(), field.is_nullable()))),
+            None => internal_err!("canonical_float takes one argument"),
+        }
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        match args.args.into_iter().next() {
+            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(canonical_array(&array))),
+            Some(ColumnarValue::Scalar(scalar)) => Ok(ColumnarValue::Scalar(canonical_scalar(scalar))),
+            None => internal_err!("canonical_float takes one argument"),
+        }
+    }
+}
