@@ -8,9 +8,11 @@ mod crash;
 mod disk;
 mod executor;
 mod rng;
+mod store;
 
 pub use clock::SimClock;
 pub use crash::{CrashReport, CrashScenario, crash_everywhere};
 pub use disk::{DiskFault, FaultEffect, SimDisk, SimDiskCalls};
 pub use executor::{SimExecutor, SimSpawner};
 pub use rng::SimRng;
+pub use store::SimStore;
