@@ -1,1 +1,3 @@
-//! (to be opened)
+//! Simulation and oracles.
+
+pub mod oracle;
