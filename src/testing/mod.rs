@@ -1,4 +1,4 @@
-//! Simulation: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
+//! Simulation and oracles: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
 //!
 //! Same seed, same run: which task goes next, what time it is, and what a crash leaves of unsynced bytes follow from the
 //! seed alone.
@@ -7,6 +7,7 @@ mod clock;
 mod crash;
 mod disk;
 mod executor;
+pub mod oracle;
 mod rng;
 mod store;
 
