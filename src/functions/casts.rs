@@ -10,7 +10,7 @@ use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, i256};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::numeric::divide_rounded;
@@ -96,10 +96,6 @@ impl ScalarUDFImpl for IntegerCast {
         }
     }
 
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.first().map_or_else(String::new, |arg| arg.schema_name().to_string()))
-    }
-
     fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -128,6 +124,3 @@ impl ScalarUDFImpl for IntegerCast {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
