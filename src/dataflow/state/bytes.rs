@@ -1,0 +1,90 @@
+//! The envelope of state written as bytes, and reading numbers from it without trusting a length.
+//!
+//! ```text
+//! magic (4) | version (1) | kind (1) | payload | crc32 of all before (4)
+//! ```
+
+use crate::error::{Error, Result};
+
+const MAGIC: &[u8; 4] = b"TMST";
+const VERSION: u8 = 1;
+const HEADER_BYTES: usize = 6;
+
+/// Kinds of payload.
+pub const KIND_CHUNK: u8 = 1;
+pub const KIND_KEYED: u8 = 2;
+pub const KIND_ORDERED: u8 = 3;
+
+pub struct Writer {
+    bytes: Vec<u8>,
+}
+
+impl Writer {
+    pub fn new(kind: u8) -> Self {
+        let mut bytes = MAGIC.to_vec();
+        bytes.push(VERSION);
+        bytes.push(kind);
+        Writer { bytes }
+    }
+
+    pub fn number(&mut self, number: u64) {
+        self.bytes.extend(number.to_le_bytes());
+    }
+
+    /// Length, then the bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    pub fn finish(mut self) -> Vec<u8> {
+        let crc = crc32fast::hash(&self.bytes);
+        self.bytes.extend(crc.to_le_bytes());
+        self.bytes
+    }
+}
+
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Checks the envelope. Errors: XX001.
+    pub fn new(bytes: &'a [u8], kind: u8) -> Result<Self> {
+        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+        if body.len() < HEADER_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*crc) || &body[..4] != MAGIC {
+            return Err(damaged());
+        }
+        if body[4] != VERSION {
+            return Err(Error::corrupted(format!(
+                "operator state of format {}; this version reads {VERSION}",
+                body[4]
+            )));
+        }
+        if body[5] != kind {
+            return Err(damaged());
+        }
+        Ok(Reader { rest: &body[HEADER_BYTES..] })
+    }
+
+    pub fn number(&mut self) -> Result<u64> {
+        let (number, rest) = self.rest.split_first_chunk::<8>().ok_or_else(damaged)?;
+        self.rest = rest;
+        Ok(u64::from_le_bytes(*number))
+    }
+
+    pub fn bytes(&mut self) -> Result<&'a [u8]> {
+        let length = usize::try_from(self.number()?).map_err(|_| damaged())?;
+        let (bytes, rest) = self.rest.split_at_checked(length).ok_or_else(damaged)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    pub fn finish(self) -> Result<()> {
+        if self.rest.is_empty() { Ok(()) } else { Err(damaged()) }
+    }
+}
+
+pub fn damaged() -> Error {
+    Error::corrupted("operator state does not read back")
+}

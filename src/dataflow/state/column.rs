@@ -1,0 +1,270 @@
+//! A column of state: fixed-width numbers, or byte strings. What is absent is told by the operator that owns the column
+//! (a count of zero, an empty string); there is no separate validity.
+
+use super::bytes::{Reader, Writer, damaged};
+use crate::error::{Error, Result};
+
+/// What a column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColumnType {
+    Int16,
+    Int64,
+    Int128,
+    /// Packed keys of this many bytes.
+    Fixed(usize),
+    Bytes,
+}
+
+#[derive(Debug, Clone)]
+pub enum Column {
+    Int16(Vec<i16>),
+    Int64(Vec<i64>),
+    Int128(Vec<i128>),
+    Fixed { width: usize, rows: usize, bytes: Vec<u8> },
+    Bytes(ByteColumn),
+}
+
+impl Column {
+    pub fn new(column_type: ColumnType) -> Self {
+        match column_type {
+            ColumnType::Int16 => Column::Int16(Vec::new()),
+            ColumnType::Int64 => Column::Int64(Vec::new()),
+            ColumnType::Int128 => Column::Int128(Vec::new()),
+            ColumnType::Fixed(width) => Column::Fixed { width, rows: 0, bytes: Vec::new() },
+            ColumnType::Bytes => Column::Bytes(ByteColumn::default()),
+        }
+    }
+
+    /// One more row: zero, or the empty string.
+    pub fn push_default(&mut self) {
+        match self {
+            Column::Int16(values) => values.push(0),
+            Column::Int64(values) => values.push(0),
+            Column::Int128(values) => values.push(0),
+            Column::Fixed { width, rows, bytes } => {
+                *rows += 1;
+                bytes.resize(*rows * *width, 0);
+            }
+            Column::Bytes(values) => values.push(&[]),
+        }
+    }
+
+    /// A key column's next row; `key` has the column's width where it is fixed.
+    pub fn push_key(&mut self, key: &[u8]) {
+        match self {
+            Column::Fixed { width, rows, bytes } => {
+                debug_assert_eq!(key.len(), *width);
+                *rows += 1;
+                bytes.extend_from_slice(key);
+            }
+            Column::Bytes(values) => values.push(key),
+            Column::Int16(_) | Column::Int64(_) | Column::Int128(_) => debug_assert!(false, "not a key column"),
+        }
+    }
+
+    pub fn key(&self, row: usize) -> &[u8] {
+        match self {
+            Column::Fixed { width, bytes, .. } => &bytes[row * width..(row + 1) * width],
+            Column::Bytes(values) => values.get(row),
+            Column::Int16(_) | Column::Int64(_) | Column::Int128(_) => &[],
+        }
+    }
+
+    /// Removes a row by putting the last one in its place.
+    pub fn swap_remove(&mut self, row: usize) {
+        match self {
+            Column::Int16(values) => drop(values.swap_remove(row)),
+            Column::Int64(values) => drop(values.swap_remove(row)),
+            Column::Int128(values) => drop(values.swap_remove(row)),
+            Column::Fixed { width, rows, bytes } => {
+                *rows -= 1;
+                bytes.copy_within(*rows * *width..(*rows + 1) * *width, row * *width);
+                bytes.truncate(*rows * *width);
+            }
+            Column::Bytes(values) => values.swap_remove(row),
+        }
+    }
+
+    /// Appends row `row` of `from`, a column of the same type.
+    pub fn push_from(&mut self, from: &Column, row: usize) {
+        match (self, from) {
+            (Column::Int16(to), Column::Int16(from)) => to.push(from[row]),
+            (Column::Int64(to), Column::Int64(from)) => to.push(from[row]),
+            (Column::Int128(to), Column::Int128(from)) => to.push(from[row]),
+            (to @ (Column::Fixed { .. } | Column::Bytes(_)), from) => to.push_key(from.key(row)),
+            _ => debug_assert!(false, "columns of different types"),
+        }
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Column::Int16(values) => values.capacity() * 2,
+            Column::Int64(values) => values.capacity() * 8,
+            Column::Int128(values) => values.capacity() * 16,
+            Column::Fixed { bytes, .. } => bytes.capacity(),
+            Column::Bytes(values) => values.memory_bytes(),
+        }
+    }
+
+    pub fn int16(&mut self) -> Result<&mut Vec<i16>> {
+        if let Column::Int16(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn int64(&mut self) -> Result<&mut Vec<i64>> {
+        if let Column::Int64(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn int128(&mut self) -> Result<&mut Vec<i128>> {
+        if let Column::Int128(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn byte_column(&mut self) -> Result<&mut ByteColumn> {
+        if let Column::Bytes(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn as_int16(&self) -> Result<&[i16]> {
+        if let Column::Int16(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn as_int64(&self) -> Result<&[i64]> {
+        if let Column::Int64(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn as_int128(&self) -> Result<&[i128]> {
+        if let Column::Int128(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn as_bytes(&self) -> Result<&ByteColumn> {
+        if let Column::Bytes(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn write(&self, writer: &mut Writer) {
+        match self {
+            Column::Int16(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
+            Column::Int64(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
+            Column::Int128(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
+            Column::Fixed { bytes, .. } => writer.bytes(bytes),
+            Column::Bytes(values) => values.write(writer),
+        }
+    }
+
+    pub fn read(column_type: ColumnType, rows: usize, reader: &mut Reader<'_>) -> Result<Self> {
+        let column = match column_type {
+            ColumnType::Int16 => Column::Int16(numbers(reader.bytes()?, rows, i16::from_le_bytes)?),
+            ColumnType::Int64 => Column::Int64(numbers(reader.bytes()?, rows, i64::from_le_bytes)?),
+            ColumnType::Int128 => Column::Int128(numbers(reader.bytes()?, rows, i128::from_le_bytes)?),
+            ColumnType::Fixed(width) => {
+                let bytes = reader.bytes()?.to_vec();
+                if rows.checked_mul(width) != Some(bytes.len()) {
+                    return Err(damaged());
+                }
+                Column::Fixed { width, rows, bytes }
+            }
+            ColumnType::Bytes => Column::Bytes(ByteColumn::read(rows, reader)?),
+        };
+        Ok(column)
+    }
+}
+
+fn wrong_type() -> Error {
+    Error::internal("a state column of another type than its operator wrote")
+}
+
+fn numbers<T, const N: usize>(bytes: &[u8], rows: usize, from: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
+    let (words, rest) = bytes.as_chunks::<N>();
+    if words.len() != rows || !rest.is_empty() {
+        return Err(damaged());
+    }
+    Ok(words.iter().map(|word| from(*word)).collect())
+}
+
+/// Byte strings that may change: a heap with holes, compacted when they outweigh what is live.
+#[derive(Debug, Clone, Default)]
+pub struct ByteColumn {
+    places: Vec<(u64, u32)>,
+    heap: Vec<u8>,
+    live_bytes: usize,
+}
+
+/// Heaps smaller than this are left with their holes.
+const COMPACT_BYTES_MIN: usize = 4096;
+
+impl ByteColumn {
+    pub fn get(&self, row: usize) -> &[u8] {
+        let (start, length) = self.places[row];
+        &self.heap[start as usize..start as usize + length as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.places.push((self.heap.len() as u64, bytes.len() as u32));
+        self.heap.extend_from_slice(bytes);
+        self.live_bytes += bytes.len();
+    }
+
+    pub fn set(&mut self, row: usize, bytes: &[u8]) {
+        let (start, length) = self.places[row];
+        self.live_bytes = self.live_bytes - length as usize + bytes.len();
+        if bytes.len() <= length as usize {
+            self.heap[start as usize..start as usize + bytes.len()].copy_from_slice(bytes);
+            self.places[row].1 = bytes.len() as u32;
+            return;
+        }
+        self.places[row] = (self.heap.len() as u64, bytes.len() as u32);
+        self.heap.extend_from_slice(bytes);
+        self.compact_if_sparse();
+    }
+
+    fn swap_remove(&mut self, row: usize) {
+        let (_, length) = self.places.swap_remove(row);
+        self.live_bytes -= length as usize;
+        self.compact_if_sparse();
+    }
+
+    fn compact_if_sparse(&mut self) {
+        if self.heap.len() < COMPACT_BYTES_MIN || self.heap.len() / 2 < self.live_bytes {
+            return;
+        }
+        let mut heap = Vec::with_capacity(self.live_bytes);
+        for (start, length) in &mut self.places {
+            let bytes = &self.heap[*start as usize..*start as usize + *length as usize];
+            *start = heap.len() as u64;
+            heap.extend_from_slice(bytes);
+        }
+        self.heap = heap;
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.places.capacity() * 16 + self.heap.capacity()
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        let lengths: Vec<u8> = self.places.iter().flat_map(|(_, length)| length.to_le_bytes()).collect();
+        writer.bytes(&lengths);
+        let mut heap = Vec::with_capacity(self.live_bytes);
+        (0..self.len()).for_each(|row| heap.extend_from_slice(self.get(row)));
+        writer.bytes(&heap);
+    }
+
+    fn read(rows: usize, reader: &mut Reader<'_>) -> Result<Self> {
+        let lengths = numbers(reader.bytes()?, rows, u32::from_le_bytes)?;
+        let heap = reader.bytes()?.to_vec();
+        let mut start = 0_u64;
+        let places = lengths.into_iter().map(|length| {
+            start += u64::from(length);
+            (start - u64::from(length), length)
+        });
+        let places = places.collect();
+        if start != heap.len() as u64 {
+            return Err(damaged());
+        }
+        Ok(ByteColumn { places, live_bytes: heap.len(), heap })
+    }
+}

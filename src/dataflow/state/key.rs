@@ -1,0 +1,438 @@
+//! Group keys packed into bytes: equal keys have equal bytes, and the columns can be read back.
+//!
+//! ```text
+//! all columns of fixed width:  null bits (1 byte per 8 columns) | values, little endian | zeros up to a multiple of 8
+//! otherwise, per column:       0 for NULL, or 1 and the value; text and bytes: length (4 bytes) and the bytes
+//! ```
+//!
+//! No packed key is a prefix of another of the same layout. -0 is packed as 0, and every NaN as one.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, BooleanBuilder, PrimitiveArray, PrimitiveBuilder,
+    StringBuilder,
+};
+use arrow::datatypes::{
+    ArrowNativeType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
+    IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::bytes::damaged;
+use super::column::ColumnType;
+use crate::error::{Error, Result};
+use crate::functions::floats::canonical_array;
+
+/// How the columns of a key are packed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeyLayout {
+    types: Vec<DataType>,
+    /// Bytes of a key, if that is the same for all.
+    fixed_width: Option<usize>,
+}
+
+impl KeyLayout {
+    /// Errors: 0A000 for a type that cannot be grouped by.
+    pub fn new(types: Vec<DataType>) -> Result<Self> {
+        let mut width = Some(types.len().div_ceil(8));
+        for data_type in &types {
+            width = match (width, value_width(data_type)?) {
+                (Some(sum), Some(bytes)) => Some(sum + bytes),
+                _ => None,
+            };
+        }
+        let fixed_width = width.map(|width| width.next_multiple_of(8));
+        Ok(KeyLayout { types, fixed_width })
+    }
+
+    pub fn column_type(&self) -> ColumnType {
+        self.fixed_width.map_or(ColumnType::Bytes, ColumnType::Fixed)
+    }
+
+    /// Packs `rows` keys.
+    pub fn pack(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys> {
+        let columns: Vec<ArrayRef> = columns.iter().map(canonical_array).collect();
+        match self.fixed_width {
+            Some(width) => pack_fixed(&columns, rows, width),
+            None => pack_variable(&columns, rows),
+        }
+    }
+
+    /// The columns of these keys.
+    pub fn unpack<'a>(&self, keys: impl Iterator<Item = &'a [u8]>) -> Result<Vec<ArrayRef>> {
+        let mut builders: Vec<Builder> = self.types.iter().map(Builder::new).collect::<Result<_>>()?;
+        for key in keys {
+            match self.fixed_width {
+                Some(_) => unpack_fixed(key, &mut builders)?,
+                None => unpack_variable(key, &mut builders)?,
+            }
+        }
+        Ok(builders.into_iter().zip(&self.types).map(|(builder, data_type)| builder.finish(data_type)).collect())
+    }
+}
+
+/// Packed keys of a batch, with their hashes.
+#[derive(Debug)]
+pub struct Keys {
+    bytes: Vec<u8>,
+    places: Places,
+    pub hashes: Vec<u64>,
+}
+
+#[derive(Debug)]
+enum Places {
+    Fixed(usize),
+    /// Ends, after a leading 0.
+    Offsets(Vec<usize>),
+}
+
+impl Keys {
+    pub fn get(&self, row: usize) -> &[u8] {
+        match &self.places {
+            Places::Fixed(width) => &self.bytes[row * width..(row + 1) * width],
+            Places::Offsets(offsets) => &self.bytes[offsets[row]..offsets[row + 1]],
+        }
+    }
+}
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The hash of a packed key. Stable: part of the state's format.
+pub fn hash_key(key: &[u8]) -> u64 {
+    if key.len().is_multiple_of(8) && key.len() <= 32 {
+        let (words, _) = key.as_chunks::<8>();
+        let mut hash = MULTIPLIER;
+        for word in words {
+            let product = u128::from(hash ^ u64::from_le_bytes(*word)) * u128::from(MULTIPLIER);
+            hash = (product as u64) ^ ((product >> 64) as u64);
+        }
+        let product = u128::from(hash) * u128::from(MULTIPLIER ^ key.len() as u64);
+        return (product as u64) ^ ((product >> 64) as u64);
+    }
+    xxh3_64(key)
+}
+
+fn value_width(data_type: &DataType) -> Result<Option<usize>> {
+    Ok(match data_type {
+        DataType::Boolean => Some(1),
+        DataType::Int16 => Some(2),
+        DataType::Int32 | DataType::Date32 | DataType::Float32 => Some(4),
+        DataType::Int64 | DataType::Float64 | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(8),
+        DataType::Decimal128(..) | DataType::Interval(IntervalUnit::MonthDayNano) => Some(16),
+        DataType::Utf8 | DataType::Binary => None,
+        other => {
+            return Err(Error::not_built(format!("grouping by {other} in a materialized view"))
+                .with_hint("Cast the expression to a type that a table column can have."));
+        }
+    })
+}
+
+/// Runs `$body` with `$native` the Arrow primitive type of `$data_type`.
+macro_rules! with_primitive {
+    ($data_type:expr, $native:ident => $body:expr, $other:expr) => {
+        match $data_type {
+            DataType::Int16 => {
+                type $native = Int16Type;
+                $body
+            }
+            DataType::Int32 => {
+                type $native = Int32Type;
+                $body
+            }
+            DataType::Int64 => {
+                type $native = Int64Type;
+                $body
+            }
+            DataType::Date32 => {
+                type $native = Date32Type;
+                $body
+            }
+            DataType::Float32 => {
+                type $native = Float32Type;
+                $body
+            }
+            DataType::Float64 => {
+                type $native = Float64Type;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                type $native = TimestampMicrosecondType;
+                $body
+            }
+            DataType::Decimal128(..) => {
+                type $native = Decimal128Type;
+                $body
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => {
+                type $native = IntervalMonthDayNanoType;
+                $body
+            }
+            _ => $other,
+        }
+    };
+}
+
+fn pack_fixed(columns: &[ArrayRef], rows: usize, width: usize) -> Result<Keys> {
+    let mut bytes = vec![0; rows * width];
+    let mut offset = columns.len().div_ceil(8);
+    for (index, column) in columns.iter().enumerate() {
+        let data_type = column.data_type().clone();
+        with_primitive!(&data_type, T => {
+            write_values(column.as_primitive::<T>().values(), &mut bytes, width, offset);
+        }, {
+            for (row, value) in column.as_boolean().values().iter().enumerate() {
+                bytes[row * width + offset] = u8::from(value);
+            }
+        });
+        let value_bytes = value_width(&data_type)?.unwrap_or(0);
+        if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
+            for row in (0..rows).filter(|row| nulls.is_null(*row)) {
+                // The value under a NULL may be anything; equal keys need equal bytes.
+                bytes[row * width + offset..row * width + offset + value_bytes].fill(0);
+                bytes[row * width + index / 8] |= 1 << (index % 8);
+            }
+        }
+        offset += value_bytes;
+    }
+    let hashes = if width == 0 { vec![hash_key(&[]); rows] } else { bytes.chunks_exact(width).map(hash_key).collect() };
+    Ok(Keys { bytes, places: Places::Fixed(width), hashes })
+}
+
+/// Fixed-width values as little-endian bytes.
+trait Packed: Copy {
+    type Bytes: AsRef<[u8]> + for<'a> TryFrom<&'a [u8]>;
+    fn packed(self) -> Self::Bytes;
+    fn unpacked(bytes: Self::Bytes) -> Self;
+}
+
+macro_rules! packed {
+    ($($native:ty: $width:literal),*) => {
+        $(impl Packed for $native {
+            type Bytes = [u8; $width];
+            #[inline]
+            fn packed(self) -> [u8; $width] {
+                self.to_le_bytes()
+            }
+            fn unpacked(bytes: [u8; $width]) -> Self {
+                <$native>::from_le_bytes(bytes)
+            }
+        })*
+    };
+}
+
+packed!(i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8);
+
+impl Packed for IntervalMonthDayNano {
+    type Bytes = [u8; 16];
+
+    fn packed(self) -> [u8; 16] {
+        let high = (i128::from(self.months) << 96) | (i128::from(self.days as u32) << 64);
+        (high | i128::from(self.nanoseconds as u64)).to_le_bytes()
+    }
+
+    fn unpacked(bytes: [u8; 16]) -> Self {
+        let packed = i128::from_le_bytes(bytes);
+        IntervalMonthDayNano::new((packed >> 96) as i32, (packed >> 64) as i32, packed as i64)
+    }
+}
+
+fn write_values<N: Packed>(values: &[N], bytes: &mut [u8], width: usize, offset: usize) {
+    for (key, value) in bytes.chunks_exact_mut(width).zip(values) {
+        let packed = value.packed();
+        let packed = packed.as_ref();
+        key[offset..offset + packed.len()].copy_from_slice(packed);
+    }
+}
+
+fn pack_variable(columns: &[ArrayRef], rows: usize) -> Result<Keys> {
+    let mut bytes = Vec::with_capacity(rows * columns.len() * 12);
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push(0);
+    let readers = columns.iter().map(ValueReader::new).collect::<Result<Vec<_>>>()?;
+    for row in 0..rows {
+        for reader in &readers {
+            reader.write(row, &mut bytes);
+        }
+        offsets.push(bytes.len());
+    }
+    let hashes = offsets.windows(2).map(|ends| hash_key(&bytes[ends[0]..ends[1]])).collect();
+    Ok(Keys { bytes, places: Places::Offsets(offsets), hashes })
+}
+
+/// A column of a key whose length varies, typed once per batch.
+enum ValueReader<'a> {
+    Bytes {
+        column: &'a dyn Array,
+        offsets: &'a [i32],
+        data: &'a [u8],
+    },
+    /// Fixed-width values, already packed one after the other.
+    Fixed {
+        column: &'a dyn Array,
+        width: usize,
+        packed: Vec<u8>,
+    },
+}
+
+impl<'a> ValueReader<'a> {
+    fn new(column: &'a ArrayRef) -> Result<Self> {
+        Ok(match column.data_type() {
+            DataType::Utf8 => {
+                let strings = column.as_string::<i32>();
+                ValueReader::Bytes { column, offsets: strings.value_offsets(), data: strings.value_data() }
+            }
+            DataType::Binary => {
+                let strings = column.as_binary::<i32>();
+                ValueReader::Bytes { column, offsets: strings.value_offsets(), data: strings.value_data() }
+            }
+            data_type => {
+                let width = value_width(data_type)?.unwrap_or(0);
+                let mut packed = vec![0; width * column.len()];
+                with_primitive!(data_type, T => {
+                    write_values(column.as_primitive::<T>().values(), &mut packed, width, 0);
+                }, {
+                    for (row, value) in column.as_boolean().values().iter().enumerate() {
+                        packed[row] = u8::from(value);
+                    }
+                });
+                ValueReader::Fixed { column, width, packed }
+            }
+        })
+    }
+
+    fn write(&self, row: usize, bytes: &mut Vec<u8>) {
+        let column = match self {
+            ValueReader::Bytes { column, .. } | ValueReader::Fixed { column, .. } => column,
+        };
+        if column.is_null(row) {
+            bytes.push(0);
+            return;
+        }
+        bytes.push(1);
+        match self {
+            ValueReader::Bytes { offsets, data, .. } => {
+                let value = &data[offsets[row] as usize..offsets[row + 1] as usize];
+                bytes.extend((value.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(value);
+            }
+            ValueReader::Fixed { width, packed, .. } => {
+                bytes.extend_from_slice(&packed[row * width..(row + 1) * width]);
+            }
+        }
+    }
+}
+
+/// Builds one column from packed values.
+enum Builder {
+    Boolean(BooleanBuilder),
+    Primitive { width: usize, bytes: Vec<u8>, valid: Vec<bool> },
+    Text(StringBuilder),
+    Bytes(BinaryBuilder),
+}
+
+impl Builder {
+    fn new(data_type: &DataType) -> Result<Self> {
+        Ok(match data_type {
+            DataType::Boolean => Builder::Boolean(BooleanBuilder::new()),
+            DataType::Utf8 => Builder::Text(StringBuilder::new()),
+            DataType::Binary => Builder::Bytes(BinaryBuilder::new()),
+            other => {
+                let width = value_width(other)?.unwrap_or(0);
+                Builder::Primitive { width, bytes: Vec::new(), valid: Vec::new() }
+            }
+        })
+    }
+
+    /// Width of the packed value; `None` where its length precedes it.
+    fn width(&self) -> Option<usize> {
+        match self {
+            Builder::Boolean(_) => Some(1),
+            Builder::Primitive { width, .. } => Some(*width),
+            Builder::Text(_) | Builder::Bytes(_) => None,
+        }
+    }
+
+    fn push(&mut self, value: Option<&[u8]>) -> Result<()> {
+        match self {
+            Builder::Boolean(builder) => builder.append_option(value.map(|value| value != [0])),
+            Builder::Primitive { width, bytes, valid } => {
+                valid.push(value.is_some());
+                match value {
+                    Some(value) => bytes.extend_from_slice(value),
+                    None => bytes.resize(bytes.len() + *width, 0),
+                }
+            }
+            Builder::Text(builder) => {
+                builder.append_option(value.map(std::str::from_utf8).transpose().map_err(|_| damaged())?);
+            }
+            Builder::Bytes(builder) => builder.append_option(value),
+        }
+        Ok(())
+    }
+
+    fn finish(self, data_type: &DataType) -> ArrayRef {
+        match self {
+            Builder::Boolean(mut builder) => Arc::new(builder.finish()),
+            Builder::Text(mut builder) => Arc::new(builder.finish()),
+            Builder::Bytes(mut builder) => Arc::new(builder.finish()),
+            Builder::Primitive { bytes, valid, width } => with_primitive!(data_type, T => {
+                Arc::new(read_values::<T>(&bytes, width, &valid).with_data_type(data_type.clone()))
+            }, arrow::array::new_null_array(data_type, valid.len())),
+        }
+    }
+}
+
+fn read_values<T>(bytes: &[u8], width: usize, valid: &[bool]) -> PrimitiveArray<T>
+where
+    T: ArrowPrimitiveType,
+    T::Native: Packed + ArrowNativeType,
+{
+    let mut builder = PrimitiveBuilder::<T>::with_capacity(valid.len());
+    for (value, valid) in bytes.chunks_exact(width).zip(valid) {
+        match <T::Native as Packed>::Bytes::try_from(value) {
+            Ok(value) if *valid => builder.append_value(T::Native::unpacked(value)),
+            _ => builder.append_null(),
+        }
+    }
+    builder.finish()
+}
+
+fn unpack_fixed(key: &[u8], builders: &mut [Builder]) -> Result<()> {
+    let mut offset = builders.len().div_ceil(8);
+    for (index, builder) in builders.iter_mut().enumerate() {
+        let width = builder.width().unwrap_or(0);
+        let is_null = key.get(index / 8).ok_or_else(damaged)? >> (index % 8) & 1 == 1;
+        let value = key.get(offset..offset + width).ok_or_else(damaged)?;
+        builder.push((!is_null).then_some(value))?;
+        offset += width;
+    }
+    Ok(())
+}
+
+fn unpack_variable(key: &[u8], builders: &mut [Builder]) -> Result<()> {
+    let mut rest = key;
+    for builder in builders {
+        let (tag, after) = rest.split_first().ok_or_else(damaged)?;
+        rest = after;
+        if *tag == 0 {
+            builder.push(None)?;
+            continue;
+        }
+        let length = match builder.width() {
+            Some(width) => width,
+            None => {
+                let (length, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+                rest = after;
+                u32::from_le_bytes(*length) as usize
+            }
+        };
+        let (value, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        builder.push(Some(value))?;
+        rest = after;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

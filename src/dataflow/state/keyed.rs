@@ -1,0 +1,164 @@
+//! Keyed state: chunks chosen by bits of the key's hash. When chunks grow past about a megabyte their number doubles, and
+//! each is split in two.
+
+use std::sync::Arc;
+
+use super::bytes::{KIND_KEYED, Reader, Writer, damaged};
+use super::chunk::Chunk;
+use super::column::ColumnType;
+use crate::error::Result;
+
+/// Chunks are split when they are on average larger than this.
+const CHUNK_BYTES: usize = 1 << 20;
+/// The bits of the hash that choose a chunk start here: the probe table takes its place from the lowest bits and its
+/// tag from the highest, which must differ within a chunk.
+const PARTITION_SHIFT: u32 = 32;
+const PARTITION_BITS_MAX: u32 = 20;
+
+#[derive(Debug, Clone)]
+pub struct KeyedState {
+    layout: Arc<Layout>,
+    partition_bits: u32,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug)]
+struct Layout {
+    key: ColumnType,
+    columns: Vec<ColumnType>,
+}
+
+#[derive(Debug, Clone)]
+enum Slot {
+    Resident(Arc<Chunk>),
+    Evicted(Arc<Vec<u8>>),
+}
+
+impl KeyedState {
+    pub fn new(key: ColumnType, columns: Vec<ColumnType>) -> Self {
+        let empty = Slot::Resident(Arc::new(Chunk::new(key, &columns)));
+        KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits: 0, slots: vec![empty] }
+    }
+
+    /// A chunk of the same layout that is not part of the state: where a step gathers its changes.
+    pub fn scratch(&self) -> Chunk {
+        Chunk::new(self.layout.key, &self.layout.columns)
+    }
+
+    pub fn chunk_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn chunk_of(&self, hash: u64) -> usize {
+        (hash >> PARTITION_SHIFT) as usize & (self.slots.len() - 1)
+    }
+
+    /// Reads an evicted chunk back without keeping it.
+    pub fn chunk(&self, index: usize) -> Result<Arc<Chunk>> {
+        match &self.slots[index] {
+            Slot::Resident(chunk) => Ok(chunk.clone()),
+            Slot::Evicted(bytes) => Ok(Arc::new(self.layout.read(bytes)?)),
+        }
+    }
+
+    /// The chunk to be written: brought back if it was evicted, copied if a clone of the state holds it.
+    pub fn chunk_mut(&mut self, index: usize) -> Result<&mut Chunk> {
+        if let Slot::Evicted(bytes) = &self.slots[index] {
+            self.slots[index] = Slot::Resident(Arc::new(self.layout.read(bytes)?));
+        }
+        match &mut self.slots[index] {
+            Slot::Resident(chunk) => Ok(Arc::make_mut(chunk)),
+            Slot::Evicted(_) => Err(damaged()),
+        }
+    }
+
+    pub fn evict(&mut self, index: usize) {
+        if let Slot::Resident(chunk) = &self.slots[index] {
+            self.slots[index] = Slot::Evicted(Arc::new(chunk.to_bytes()));
+        }
+    }
+
+    /// Rows in memory and out of it.
+    pub fn rows(&self) -> Result<usize> {
+        let count = |slot: &Slot| match slot {
+            Slot::Resident(chunk) => Ok(chunk.len()),
+            Slot::Evicted(bytes) => Ok(self.layout.read(bytes)?.len()),
+        };
+        self.slots.iter().map(count).sum()
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.slots
+            .iter()
+            .map(|slot| match slot {
+                Slot::Resident(chunk) => chunk.memory_bytes(),
+                Slot::Evicted(bytes) => bytes.len(),
+            })
+            .sum()
+    }
+
+    /// Called between steps: more chunks, if those that there are have grown too large.
+    pub fn rebalance(&mut self) -> Result<()> {
+        while self.partition_bits < PARTITION_BITS_MAX && self.memory_bytes() / self.slots.len() > CHUNK_BYTES {
+            self.double()?;
+        }
+        Ok(())
+    }
+
+    /// Chunk i becomes chunks i and i + n, by the next bit of the hash.
+    fn double(&mut self) -> Result<()> {
+        let count = self.slots.len();
+        let mut lower = Vec::with_capacity(count * 2);
+        let mut upper = Vec::with_capacity(count);
+        for index in 0..count {
+            let chunk = self.chunk(index)?;
+            let mut halves = [self.scratch(), self.scratch()];
+            for row in 0..chunk.len() {
+                let half = (chunk.hash(row) >> PARTITION_SHIFT) as usize / count & 1;
+                halves[half].push_from(&chunk, row);
+            }
+            let [low, high] = halves;
+            lower.push(Slot::Resident(Arc::new(low)));
+            upper.push(Slot::Resident(Arc::new(high)));
+        }
+        lower.append(&mut upper);
+        self.slots = lower;
+        self.partition_bits += 1;
+        Ok(())
+    }
+
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut writer = Writer::new(KIND_KEYED);
+        writer.number(u64::from(self.partition_bits));
+        for slot in &self.slots {
+            match slot {
+                Slot::Resident(chunk) => writer.bytes(&chunk.to_bytes()),
+                Slot::Evicted(bytes) => writer.bytes(bytes),
+            }
+        }
+        writer.finish()
+    }
+
+    /// Chunks come back evicted, and are read when they are touched.
+    pub fn from_bytes(key: ColumnType, columns: Vec<ColumnType>, bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, KIND_KEYED)?;
+        let partition_bits = u32::try_from(reader.number()?).map_err(|_| damaged())?;
+        if partition_bits > PARTITION_BITS_MAX {
+            return Err(damaged());
+        }
+        let slots = (0..1_u64 << partition_bits)
+            .map(|_| Ok(Slot::Evicted(Arc::new(reader.bytes()?.to_vec()))))
+            .collect::<Result<_>>()?;
+        reader.finish()?;
+        Ok(KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits, slots })
+    }
+}
+
+impl Layout {
+    fn read(&self, bytes: &[u8]) -> Result<Chunk> {
+        Chunk::from_bytes(self.key, &self.columns, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;

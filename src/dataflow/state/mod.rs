@@ -1,0 +1,25 @@
+//! What operators remember, in columns: the only state there is in the dataflow.
+//!
+//! * [`KeyedState`]: rows found by key. Hash-partitioned into chunks of about a megabyte, each with its probe table and
+//!   its columns. An aggregate's groups; what a view shows is scanned from it.
+//! * [`OrderedState`]: byte strings in order, each with a weight. Arrangements of joins, multisets behind min, max,
+//!   first and last, and the content of views that do not end in an aggregate.
+//!
+//! Both are copy-on-write: a clone shares all chunks, and a chunk is copied only if it is written while a clone holds
+//! it. Both count their bytes and are written as versioned, checksummed bytes. A chunk can be evicted to those bytes and
+//! comes back when it is touched.
+//!
+//! Does not know: SQL, aggregates, expressions.
+
+mod bytes;
+mod chunk;
+mod column;
+mod key;
+mod keyed;
+mod ordered;
+
+pub use chunk::Chunk;
+pub use column::{ByteColumn, Column, ColumnType};
+pub use key::{KeyLayout, Keys};
+pub use keyed::KeyedState;
+pub use ordered::{OrderedState, OrderedUpdates};
