@@ -19,11 +19,10 @@ use crate::error::{Error, SqlState};
 /// Whether a cast from `source` to `target` needs [`IntegerCast`]. Widening does not.
 pub fn integer_cast_applies(source: &DataType, target: &DataType) -> bool {
     use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
-    match (source, target) {
-        (Float32 | Float64 | Decimal128(..), Int16 | Int32 | Int64) => true,
-        (Int32 | Int64, Int16) | (Int64, Int32) => true,
-        _ => false,
-    }
+    matches!(
+        (source, target),
+        (Float32 | Float64 | Decimal128(..), Int16 | Int32 | Int64) | (Int32 | Int64, Int16) | (Int64, Int32)
+    )
 }
 
 /// The cast to one integer type.

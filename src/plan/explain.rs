@@ -112,7 +112,7 @@ fn shown(expr: &Expr) -> String {
 }
 
 fn list(exprs: &[Expr]) -> String {
-    exprs.iter().map(|expr| shown(expr)).collect::<Vec<_>>().join(", ")
+    exprs.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 impl AggregateFunction {

@@ -47,7 +47,7 @@ fn groups_and_types() {
         "SELECT sum(truck) FROM readings",
         "42883 function sum(text) does not exist | No function matches the given name and argument types. You might need to add explicit type casts.",
     );
-    check("SELECT truck + 1 FROM readings", "42883 operator does not exist: text + integer");
+    check("SELECT truck + 1 FROM readings", "42883 operator does not exist: text + integer @ truck");
     check(
         "SELECT CAST(truck AS uuid) FROM readings",
         "0A000 type uuid is not supported yet | Use text, or timestamp for a time of day.",
