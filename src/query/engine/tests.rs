@@ -38,7 +38,7 @@ fn fixture(settings: QuerySettings) -> Fixture {
 
 impl Fixture {
     async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
-        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| Error::internal(e))?;
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(Error::internal)?;
         let Some(Statement::Query(mut query)) = statements.pop() else { return Err(Error::internal("no query")) };
         rewrite(&mut query, &RewriteNames::default())?;
         plan_query(self.context.state(), &self.context, &query, sql)
