@@ -1,3 +1,23 @@
 //! The incremental engine: views kept up to date by deltas.
+//!
+//! ```text
+//! commits -> worker (steps) -> build::Operator tree: source, filter, project, join, aggregate
+//!                                  state/  columns in chunks        errors  rows that cannot be computed
+//!                           -> content -> view (a snapshot at one commit)
+//! ```
+//!
+//! The mathematics is DBSP's: collections are Z-sets; linear operators work on the delta alone, a join pairs each side's
+//! delta with the other side's state, an aggregate keeps one row per group.
 
+mod build;
+mod content;
+mod errors;
+mod expression;
+mod operators;
 pub mod state;
+mod view;
+mod worker;
+
+pub use errors::ViewError;
+pub use view::{ViewSnapshot, ViewTable};
+pub use worker::{Backfill, Dataflows, ViewStats, Worker};

@@ -22,6 +22,8 @@ const HEADROOM_BITS: i32 = 37;
 const WINDOW_SHIFT_MAX: i32 = 72;
 /// 36 * 64 = 2304 bits: 1074 below the point, 1024 + 127 above it, and the sign.
 const LIMBS: usize = 36;
+/// The stored bits of an f64's significand.
+const MANTISSA: u64 = (1 << 52) - 1;
 const FORMAT: u8 = 1;
 const FIXED_BYTES: usize = 1 + 16 + 2;
 const REST_BYTES: usize = 3 * 8 + LIMBS * 8;
@@ -55,21 +57,41 @@ impl ExactSum {
     /// Adds `value`, `weight` times; a negative weight removes it.
     #[inline]
     pub fn add(&mut self, value: f64, weight: i64) {
+        if !ExactSum::add_to_window(&mut self.window, self.base, value, weight) {
+            self.add_slowly(value, weight);
+        }
+    }
+
+    /// The common case, for sums kept as columns: true if a window that is in use took the value. Otherwise nothing
+    /// happened, and [`ExactSum::add`] is to be called.
+    #[inline]
+    pub fn add_to_window(window: &mut i128, base: i16, value: f64, weight: i64) -> bool {
         let bits = value.to_bits();
         let exponent_field = ((bits >> 52) & 0x7ff) as i32;
-        let fraction = bits & ((1 << 52) - 1);
+        let shift = exponent_field - 1075 - i32::from(base);
+        let usual = exponent_field != 0x7ff && exponent_field != 0 && (weight == 1 || weight == -1);
+        if !usual || *window == 0 || !(0..=WINDOW_SHIFT_MAX).contains(&shift) {
+            return false;
+        }
+        let mantissa = i128::from((bits & MANTISSA) | (1 << 52)) << shift;
+        let signed = if (value < 0.0) == (weight < 0) { mantissa } else { -mantissa };
+        match window.checked_add(signed) {
+            Some(sum) => {
+                *window = sum;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn add_slowly(&mut self, value: f64, weight: i64) {
+        let bits = value.to_bits();
+        let exponent_field = ((bits >> 52) & 0x7ff) as i32;
         if exponent_field == 0x7ff || exponent_field == 0 {
             return self.add_unusual(value, weight);
         }
-        let mantissa = (fraction | (1 << 52)) as i128;
+        let mantissa = i128::from((bits & MANTISSA) | (1 << 52));
         let signed = if value < 0.0 { -mantissa } else { mantissa };
-        let shift = exponent_field - 1075 - i32::from(self.base);
-        if (weight == 1 || weight == -1) && self.window != 0 && (0..=WINDOW_SHIFT_MAX).contains(&shift) {
-            if let Some(window) = self.window.checked_add((signed * i128::from(weight)) << shift) {
-                self.window = window;
-                return;
-            }
-        }
         self.add_scaled(signed * i128::from(weight), exponent_field - 1075);
     }
 
@@ -83,7 +105,7 @@ impl ExactSum {
     #[cold]
     fn add_unusual(&mut self, value: f64, weight: i64) {
         if value.is_finite() {
-            let mantissa = (value.to_bits() & ((1 << 52) - 1)) as i128;
+            let mantissa = i128::from(value.to_bits() & MANTISSA);
             let signed = if value < 0.0 { -mantissa } else { mantissa };
             return self.add_scaled(signed * i128::from(weight), EXPONENT_MIN);
         }

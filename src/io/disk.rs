@@ -5,6 +5,8 @@
 //!   * bytes appended to a file: after `AppendFile::sync`
 //!   * a file's name (created, renamed, removed): after `sync_dir` of its directory
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the seam to the file system")]
+
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Component, Path, PathBuf};

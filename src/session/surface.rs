@@ -16,7 +16,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 
-use super::response::{Notice, OutputColumn, Response};
+use crate::statement::{Notice, OutputColumn, Response};
 use crate::error::Result;
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;

@@ -16,7 +16,7 @@ use super::transaction::Transaction;
 use super::write_set::row_ids;
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use crate::session::Response;
+use super::response::Response;
 use crate::sql::relation_name;
 use crate::types::ROW_ID;
 

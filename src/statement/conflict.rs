@@ -32,7 +32,7 @@ impl Conflicts {
         let key = table.key().unwrap_or_default();
         let keys: Vec<ArrayRef> = key.iter().map(|column| new.column(*column).clone()).collect();
         let created_here = transaction.catalog(handles).table(table.id).is_some()
-            && handles.catalog.get().table(table.id).is_none();
+            && handles.catalog().table(table.id).is_none();
         let mut rows: Vec<Option<Existing>> = vec![None; new.num_rows()];
         let writes = transaction.writes.table(table.id);
         if !created_here {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::catalog::Catalog;
@@ -13,6 +13,7 @@ use crate::error::Result;
 use crate::io::Clock;
 use crate::query::QueryEngine;
 use crate::settings::Settings;
+use crate::system::SourceStats;
 use crate::table::Tables;
 use crate::types::RelationId;
 
@@ -24,23 +25,35 @@ pub struct Handles {
     pub tables: Arc<Tables>,
     pub dataflows: Dataflows,
     pub query: QueryEngine,
-    pub catalog: Arc<PublishedCatalog>,
+    pub sources: Arc<SourceBoard>,
+    pub started_us: i64,
     pub live_views: Arc<LiveViews>,
     /// Held from the check of a definition until its commit is published, so that two sessions cannot take one name.
     pub definitions: Arc<tokio::sync::Mutex<()>>,
 }
 
-/// The catalog at the durable head. Replaced as a whole, under the publish lock.
-#[derive(Default)]
-pub struct PublishedCatalog(RwLock<Arc<Catalog>>);
+impl Handles {
+    /// The catalog at the durable head.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.tables.durable().catalog
+    }
+}
 
-impl PublishedCatalog {
-    pub fn get(&self) -> Arc<Catalog> {
-        self.0.read().clone()
+/// What each source's task says of itself.
+#[derive(Default)]
+pub struct SourceBoard(Mutex<HashMap<RelationId, SourceStats>>);
+
+impl SourceBoard {
+    pub fn update(&self, source: RelationId, change: impl FnOnce(&mut SourceStats)) {
+        change(self.0.lock().entry(source).or_default());
     }
 
-    pub fn set(&self, catalog: Arc<Catalog>) {
-        *self.0.write() = catalog;
+    pub fn remove(&self, source: RelationId) {
+        self.0.lock().remove(&source);
+    }
+
+    pub fn all(&self) -> HashMap<RelationId, SourceStats> {
+        self.0.lock().clone()
     }
 }
 

@@ -12,11 +12,11 @@ use super::change::assignments;
 use super::conflict::{Conflicts, Existing};
 use super::returning::returning;
 use super::rows::{duplicate_key, into_table};
-use super::scope::{Environment, change_target, column, default_expression, skeleton};
+use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
 use super::transaction::Transaction;
 use crate::catalog::{Table, TableKind};
 use crate::error::{Error, Result, SqlState};
-use crate::session::Response;
+use super::response::Response;
 use crate::sql::{parse_query, relation_name};
 use crate::types::ROW_ID;
 
@@ -36,8 +36,8 @@ pub async fn insert(
         return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot insert into source \"{}\"", table.name))
             .with_hint("Its connector fills it; insert into a table."));
     }
-    let source = with_defaults(&table, statement)?;
-    let rows = environment.rows_of_insert(transaction, &table, &source, parameters).await?;
+    let source = source_query(&table, statement)?;
+    let rows = environment.rows_of_query(transaction, &source, None, parameters).await?;
     let rows = into_table(&table, &rows)?;
     let alias = statement.table_alias.as_ref().map(|alias| alias.alias.value.as_str());
     let rows = match Action::of(&table, statement)? {
@@ -269,50 +269,98 @@ async fn evaluate(
     environment.rows_of_query_over(transaction, &query, relations, parameters).await
 }
 
-/// The INSERT alone (without ON CONFLICT and RETURNING), its columns named, DEFAULT replaced by what it stands for.
-fn with_defaults(table: &Table, statement: &ast::Insert) -> Result<ast::Insert> {
-    let mut insert = statement.clone();
-    (insert.on, insert.returning, insert.table_alias) = (None, None, None);
-    if insert.or.is_some() || insert.overwrite || insert.replace_into || insert.partitioned.is_some() {
+/// The rows to insert as a query: every column of the table, in order, in its type.
+pub fn source_query(table: &Table, statement: &ast::Insert) -> Result<ast::Query> {
+    if statement.or.is_some() || statement.overwrite || statement.replace_into || statement.partitioned.is_some() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "not PostgreSQL's INSERT"));
     }
-    for name in &insert.columns {
+    let columns = named_columns(table, &statement.columns)?;
+    let Some(source) = &statement.source else {
+        // DEFAULT VALUES
+        return defaults_query(table);
+    };
+    if let ast::SetExpr::Values(values) = source.body.as_ref() {
+        return values_query(table, columns, source, values);
+    }
+    let columns = columns.unwrap_or_else(|| (0..table.columns.len()).collect());
+    let names: Vec<String> = (0..columns.len()).map(|index| format!("{SOURCE}_{index}")).collect();
+    let wrapped = parse_query(&format!("SELECT 1 FROM (SELECT 1) AS {SOURCE} ({})", names.join(", ")))?;
+    let ast::SetExpr::Select(mut select) = *wrapped.body else { return Err(Error::internal("a query without SELECT")) };
+    if let Some(ast::TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
+        *subquery = source.clone();
+    }
+    let projection = table.columns.iter().enumerate().map(|(index, target)| {
+        let value = match columns.iter().position(|column| *column == index) {
+            Some(position) => column(SOURCE, &names[position]),
+            None => default_expression(target)?,
+        };
+        Ok(ast::SelectItem::UnnamedExpr(cast(value, &target.sql_type)?))
+    });
+    skeleton(projection.collect::<Result<_>>()?, select.from, None)
+}
+
+const SOURCE: &str = "__source";
+
+/// Positions of the named columns; `None` where the statement names none.
+fn named_columns(table: &Table, names: &[ast::ObjectName]) -> Result<Option<Vec<usize>>> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let mut columns = Vec::new();
+    for name in names {
         let name = relation_name(name)?;
-        if !table.columns.iter().any(|column| column.name == name) {
-            return Err(Error::new(
+        let column = table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+            Error::new(
                 SqlState::UNDEFINED_COLUMN,
                 format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
-            ));
+            )
+        })?;
+        if columns.contains(&column) {
+            return Err(Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{name}\" specified more than once")));
         }
+        columns.push(column);
     }
-    let Some(source) = &mut insert.source else {
-        // DEFAULT VALUES
-        let values: Vec<String> =
-            table.columns.iter().map(|column| column.default.clone().unwrap_or_else(|| "NULL".to_owned())).collect();
-        insert.source = Some(parse_query(&format!("VALUES ({})", values.join(", ")))?);
-        return Ok(insert);
-    };
-    let ast::SetExpr::Values(values) = source.body.as_mut() else { return Ok(insert) };
-    if insert.columns.is_empty() {
-        let width = values.rows.first().map_or(0, |row| row.content.len());
-        let names = table.columns.iter().take(width).map(|column| column.name.as_str());
-        insert.columns = names.map(|name| ast::ObjectName::from(ast::Ident::with_quote('"', name))).collect();
-    }
-    for row in &mut values.rows {
-        let (given, expected) = (row.content.len(), insert.columns.len());
+    Ok(Some(columns))
+}
+
+fn defaults_query(table: &Table) -> Result<ast::Query> {
+    let values = table.columns.iter().map(|column| {
+        Ok(ast::SelectItem::UnnamedExpr(cast(default_expression(column)?, &column.sql_type)?))
+    });
+    skeleton(values.collect::<Result<_>>()?, Vec::new(), None)
+}
+
+/// VALUES with each value cast to its column's type, DEFAULT and left-out columns filled in.
+fn values_query(
+    table: &Table,
+    columns: Option<Vec<usize>>,
+    source: &ast::Query,
+    values: &ast::Values,
+) -> Result<ast::Query> {
+    let width = values.rows.first().map_or(0, |row| row.content.len());
+    let columns = columns.unwrap_or_else(|| (0..table.columns.len().min(width.max(1))).collect());
+    let mut query = source.clone();
+    let mut rows = values.clone();
+    for row in &mut rows.rows {
+        let (given, expected) = (row.content.len(), columns.len());
         if given != expected {
-            let which = if given > expected { "more expressions than target columns" } else { "more target columns than expressions" };
+            let which = match given > expected {
+                true => "more expressions than target columns",
+                false => "more target columns than expressions",
+            };
             return Err(Error::new(SqlState::SYNTAX_ERROR, format!("INSERT has {which}")));
         }
-        for (value, name) in row.content.iter_mut().zip(&insert.columns) {
-            let is_default = matches!(value, ast::Expr::Identifier(word)
+        let mut given: Vec<Option<ast::Expr>> = vec![None; table.columns.len()];
+        for (column, value) in columns.iter().zip(row.content.drain(..)) {
+            let is_default = matches!(&value, ast::Expr::Identifier(word)
                 if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"));
-            if is_default {
-                let name = relation_name(name)?;
-                let column = table.columns.iter().find(|column| column.name == name);
-                *value = column.map(default_expression).transpose()?.ok_or_else(|| Error::internal("no such column"))?;
-            }
+            given[*column] = (!is_default).then_some(value);
+        }
+        for (value, column) in given.into_iter().zip(&table.columns) {
+            let value = value.map_or_else(|| default_expression(column), Ok)?;
+            row.content.push(cast(value, &column.sql_type)?);
         }
     }
-    Ok(insert)
+    *query.body = ast::SetExpr::Values(rows);
+    Ok(query)
 }

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use crate::session::RowStream;
+use super::response::RowStream;
 use crate::types::SqlType;
 use crate::types::text::{EncodeSettings, write_text};
 

@@ -10,7 +10,7 @@ use super::scope::Environment;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::query::QueryResult;
-use crate::session::{OutputColumn, Response};
+use super::response::{OutputColumn, Response};
 use crate::types::SqlType;
 
 pub async fn select(

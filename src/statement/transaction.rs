@@ -23,7 +23,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::table::TableSnapshot;
 use crate::types::{CommitNumber, RelationId};
 
-type ViewSnapshots = HashMap<RelationId, ViewSnapshot>;
+type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
 
 /// One transaction, explicit or of a single statement.
 pub struct Transaction {
@@ -73,7 +73,7 @@ impl Transaction {
     pub fn catalog(&self, handles: &Handles) -> Arc<Catalog> {
         match &self.base {
             Some(base) => base.catalog.clone(),
-            None => handles.catalog.get(),
+            None => handles.catalog(),
         }
     }
 
@@ -85,7 +85,7 @@ impl Transaction {
         }
         let everything = !self.is_autocommit;
         let base = handles.sequencer.at_head(|at| -> Result<Base> {
-            let catalog = handles.catalog.get();
+            let catalog = handles.catalog();
             let named = if everything { HashSet::new() } else { named(&catalog) };
             let mut tables = HashMap::new();
             let mut views = Vec::new();
@@ -99,7 +99,7 @@ impl Transaction {
                 }
             }
             let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
-            Ok(Base { at, catalog, tables, pending_views, views: HashMap::new() })
+            Ok(Base { at, catalog, tables, pending_views, views: ViewSnapshots::default() })
         })?;
         self.base = Some(base);
         Ok(())
@@ -119,7 +119,7 @@ impl Transaction {
             snapshot.clone()
         } else {
             let table = base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
-            TableSnapshot::empty(table.clone())
+            handles.tables.empty_snapshot(table.clone())?
         };
         Ok(self.writes.over(id, snapshot))
     }
@@ -137,7 +137,7 @@ impl Transaction {
                     .with_hint("COMMIT first."))
             }
             None => {
-                let name = handles.catalog.get().get(id).map_or_else(|| id.to_string(), |view| view.name().to_owned());
+                let name = handles.catalog().get(id).map_or_else(|| id.to_string(), |view| view.name().to_owned());
                 Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" is not live")))
             }
         }
@@ -164,7 +164,7 @@ impl Transaction {
             return self.fix_snapshot(handles, &|_| HashSet::new());
         }
         match &self.base {
-            Some(base) if !self.is_autocommit && !Arc::ptr_eq(&base.catalog, &handles.catalog.get()) => {
+            Some(base) if !self.is_autocommit && !Arc::ptr_eq(&base.catalog, &handles.catalog()) => {
                 Err(conflict("another session changed definitions since this transaction began"))
             }
             _ => Ok(()),
@@ -241,7 +241,20 @@ impl Transaction {
 /// Gives the writes their place in the order of commits, and makes them part of sequenced state.
 pub fn sequence(handles: &Handles, writes: WriteSet) -> Result<Durable> {
     let write = writes.into_write()?;
-    let ((), durable) = handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;
+    let ((), durable) = handles.sequencer.sequence(write, |sequenced| {
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::CreateTable(table) = change {
+                handles.tables.create(table.clone())?;
+            }
+        }
+        handles.tables.apply_write(sequenced)?;
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::Drop(id) = change {
+                handles.tables.drop_table(*id);
+            }
+        }
+        Ok(())
+    })?;
     Ok(durable)
 }
 

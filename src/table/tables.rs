@@ -244,6 +244,12 @@ impl Tables {
         TableSnapshot::new(self.cell(id)?, self.tier.clone(), at)
     }
 
+    /// A table that is not committed yet, for the transaction that creates it.
+    pub fn empty_snapshot(&self, table: Arc<Table>) -> Result<TableSnapshot> {
+        let cell = Arc::new(TableCell::new(table, Version::default())?);
+        TableSnapshot::new(cell, self.tier.clone(), CommitNumber::MAX)
+    }
+
     /// Held by a read-modify-write from reading to sequencing.
     pub async fn write_lock(&self, id: RelationId) -> Result<tokio::sync::OwnedMutexGuard<()>> {
         Ok(self.cell(id)?.write_lock.clone().lock_owned().await)

@@ -148,6 +148,12 @@ impl SimDisk {
         self.state.lock().crashed
     }
 
+    /// The process dies (kill -9) and the machine does not: its handles are dead, what it wrote can be read, and what it
+    /// did not sync a later crash may still take.
+    pub fn kill_process(&self) {
+        self.state.lock().life += 1;
+    }
+
     /// The machine comes back after a crash (or is crashed just now), with what survived.
     pub fn restart(&self) {
         self.state.lock().restart();
@@ -179,14 +185,18 @@ impl SimDisk {
     }
 
     /// One call: counts it, and has it fail if that was ordered.
-    fn call<T>(&self, life: Option<u64>, effect: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    fn call<T>(
+        &self,
+        operation: &str,
+        life: Option<u64>,
+        effect: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         let mut state = self.state.lock();
         if state.crashed || life.is_some_and(|life| life != state.life) {
             return Err(simulated("the machine is down"));
         }
         if state.trace_sites {
-            let site = sites::caller();
-            state.calls.sites.insert(site);
+            state.calls.sites.insert(format!("{operation} at {}", sites::caller()));
         }
         let call = state.calls.calls;
         state.calls.calls += 1;
@@ -302,7 +312,7 @@ impl FileState {
 
 impl Disk for SimDisk {
     fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>> {
-        self.call(None, |state| {
+        self.call("create", None, |state| {
             if state.names.contains_key(name) {
                 return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} exists")));
             }
@@ -315,7 +325,7 @@ impl Disk for SimDisk {
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
-        self.call(None, |state| {
+        self.call("read", None, |state| {
             let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
             Ok(state.file(file).bytes.clone())
         })
@@ -323,14 +333,14 @@ impl Disk for SimDisk {
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
         let prefix = format!("{directory}/");
-        self.call(None, |state| {
+        self.call("list", None, |state| {
             let below = state.names.keys().filter_map(|name| name.strip_prefix(&prefix));
             Ok(below.filter(|name| !name.contains('/')).map(str::to_string).collect())
         })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.call(None, |state| {
+        self.call("rename", None, |state| {
             if !state.names.contains_key(from) {
                 return Err(not_found(from));
             }
@@ -340,7 +350,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.call(None, |state| {
+        self.call("remove", None, |state| {
             if !state.names.contains_key(name) {
                 return Err(not_found(name));
             }
@@ -350,18 +360,18 @@ impl Disk for SimDisk {
     }
 
     fn create_dir(&self, _directory: &str) -> io::Result<()> {
-        self.call(None, |_| Ok(()))
+        self.call("create_dir", None, |_| Ok(()))
     }
 
     fn sync_dir(&self, directory: &str) -> io::Result<()> {
-        self.call(None, |state| {
+        self.call("sync_dir", None, |state| {
             state.sync_dir(directory);
             Ok(())
         })
     }
 
     fn sync_file(&self, name: &str) -> io::Result<()> {
-        self.call(None, |state| {
+        self.call("sync_file", None, |state| {
             let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
             state.file(file).sync();
             Ok(())
@@ -377,14 +387,14 @@ struct SimFile {
 
 impl AppendFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.call(Some(self.life), |state| {
+        self.disk.call("append", Some(self.life), |state| {
             state.file(self.file).append(bytes);
             Ok(())
         })
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let synced = self.disk.call(Some(self.life), |state| {
+        let synced = self.disk.call("sync", Some(self.life), |state| {
             state.file(self.file).sync();
             Ok(())
         });

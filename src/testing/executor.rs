@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -153,7 +153,7 @@ impl SimExecutor {
         if let Some(mut future) = self.tasks.remove(&task) {
             let waker = Waker::from(Arc::new(TaskWaker { task, queue: self.queue.clone() }));
             // The task is out of the map while it runs, so that it may spawn; a finished one is not put back.
-            if let Poll::Pending = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            if future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
                 self.tasks.insert(task, future);
             }
         }

@@ -129,9 +129,7 @@ fn parse_hex(digits: &[u8], text: &str) -> Result<Vec<u8>> {
     }
     match high {
         None => Ok(value),
-        Some(_) => {
-            Err(Error::new(SqlState::INVALID_PARAMETER, "invalid hexadecimal data: odd number of digits"))
-        }
+        Some(_) => Err(Error::new(SqlState::INVALID_PARAMETER, "invalid hexadecimal data: odd number of digits")),
     }
 }
 

@@ -56,7 +56,10 @@ impl<'a> Reader<'a> {
             return Err(damaged());
         }
         if body[4] != VERSION {
-            return Err(Error::corrupted(format!("operator state of format {}; this version reads {VERSION}", body[4])));
+            return Err(Error::corrupted(format!(
+                "operator state of format {}; this version reads {VERSION}",
+                body[4]
+            )));
         }
         if body[5] != kind {
             return Err(damaged());

@@ -50,6 +50,10 @@ impl Chunk {
         &mut self.columns
     }
 
+    pub fn key_and_columns_mut(&mut self, row: usize) -> (&[u8], &mut [Column]) {
+        (self.keys.key(row), &mut self.columns)
+    }
+
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
         self.probe
             .find(hash, |row| self.hashes[*row as usize] == hash && self.keys.key(*row as usize) == key)

@@ -132,15 +132,42 @@ fn value_width(data_type: &DataType) -> Result<Option<usize>> {
 macro_rules! with_primitive {
     ($data_type:expr, $native:ident => $body:expr, $other:expr) => {
         match $data_type {
-            DataType::Int16 => { type $native = Int16Type; $body }
-            DataType::Int32 => { type $native = Int32Type; $body }
-            DataType::Int64 => { type $native = Int64Type; $body }
-            DataType::Date32 => { type $native = Date32Type; $body }
-            DataType::Float32 => { type $native = Float32Type; $body }
-            DataType::Float64 => { type $native = Float64Type; $body }
-            DataType::Timestamp(TimeUnit::Microsecond, _) => { type $native = TimestampMicrosecondType; $body }
-            DataType::Decimal128(..) => { type $native = Decimal128Type; $body }
-            DataType::Interval(IntervalUnit::MonthDayNano) => { type $native = IntervalMonthDayNanoType; $body }
+            DataType::Int16 => {
+                type $native = Int16Type;
+                $body
+            }
+            DataType::Int32 => {
+                type $native = Int32Type;
+                $body
+            }
+            DataType::Int64 => {
+                type $native = Int64Type;
+                $body
+            }
+            DataType::Date32 => {
+                type $native = Date32Type;
+                $body
+            }
+            DataType::Float32 => {
+                type $native = Float32Type;
+                $body
+            }
+            DataType::Float64 => {
+                type $native = Float64Type;
+                $body
+            }
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                type $native = TimestampMicrosecondType;
+                $body
+            }
+            DataType::Decimal128(..) => {
+                type $native = Decimal128Type;
+                $body
+            }
+            DataType::Interval(IntervalUnit::MonthDayNano) => {
+                type $native = IntervalMonthDayNanoType;
+                $body
+            }
             _ => $other,
         }
     };
@@ -168,11 +195,7 @@ fn pack_fixed(columns: &[ArrayRef], rows: usize, width: usize) -> Result<Keys> {
         }
         offset += value_bytes;
     }
-    let hashes = if width == 0 {
-        vec![hash_key(&[]); rows]
-    } else {
-        bytes.chunks_exact(width).map(hash_key).collect()
-    };
+    let hashes = if width == 0 { vec![hash_key(&[]); rows] } else { bytes.chunks_exact(width).map(hash_key).collect() };
     Ok(Keys { bytes, places: Places::Fixed(width), hashes })
 }
 
@@ -239,9 +262,17 @@ fn pack_variable(columns: &[ArrayRef], rows: usize) -> Result<Keys> {
 
 /// A column of a key whose length varies, typed once per batch.
 enum ValueReader<'a> {
-    Bytes { column: &'a dyn Array, offsets: &'a [i32], data: &'a [u8] },
+    Bytes {
+        column: &'a dyn Array,
+        offsets: &'a [i32],
+        data: &'a [u8],
+    },
     /// Fixed-width values, already packed one after the other.
-    Fixed { column: &'a dyn Array, width: usize, packed: Vec<u8> },
+    Fixed {
+        column: &'a dyn Array,
+        width: usize,
+        packed: Vec<u8>,
+    },
 }
 
 impl<'a> ValueReader<'a> {

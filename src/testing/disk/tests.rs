@@ -66,5 +66,5 @@ fn calls_are_counted_with_the_lines_they_come_from() {
     crate::wal::replay(&disk, crate::types::CommitNumber(0), &mut |_| Ok(())).unwrap();
     let calls = disk.calls();
     assert_eq!(calls.calls, 1);
-    assert!(calls.sites.iter().all(|site| site.starts_with("src/wal/replay.rs:")), "{calls:?}");
+    assert!(calls.sites.iter().all(|site| site.starts_with("list at src/wal/replay.rs:")), "{calls:?}");
 }

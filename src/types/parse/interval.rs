@@ -15,10 +15,9 @@ pub fn parse_interval(text: &str) -> Result<IntervalMonthDayNano> {
     match parts {
         Ok(parts) => interval(parts.months, parts.days, parts.time_us, text),
         Err(Wrong::Syntax) => Err(invalid("interval", text)),
-        Err(Wrong::Range) => Err(Error::new(
-            SqlState::DATETIME_OVERFLOW,
-            format!("interval field value out of range: \"{text}\""),
-        )),
+        Err(Wrong::Range) => {
+            Err(Error::new(SqlState::DATETIME_OVERFLOW, format!("interval field value out of range: \"{text}\"")))
+        }
     }
 }
 

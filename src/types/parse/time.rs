@@ -160,7 +160,9 @@ fn read_fraction(text: &[u8]) -> (i64, &[u8]) {
 fn read_offset(text: &[u8]) -> Option<i32> {
     let (sign, digits) = text.split_first()?;
     let number = |digits: &[u8]| -> Option<i32> {
-        digits.iter().try_fold(0i32, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i32::from(digit - b'0')))
+        digits
+            .iter()
+            .try_fold(0i32, |value, digit| digit.is_ascii_digit().then(|| value * 10 + i32::from(digit - b'0')))
     };
     let mut parts = digits.split(|byte| *byte == b':');
     let first = parts.next().filter(|first| (1..=4).contains(&first.len()))?;
@@ -319,7 +321,9 @@ impl<'a> Words<'a> {
         self.time_us = Some(time_us);
         match rest.as_bytes() {
             [] => Ok(()),
-            [b'+' | b'-', ..] => self.set_zone(Zone::Offset(read_offset(rest.as_bytes()).ok_or_else(|| self.invalid())?)),
+            [b'+' | b'-', ..] => {
+                self.set_zone(Zone::Offset(read_offset(rest.as_bytes()).ok_or_else(|| self.invalid())?))
+            }
             _ => self.name(rest),
         }
     }
@@ -373,10 +377,9 @@ impl<'a> Words<'a> {
                 let zone = zone_of(&lower, word);
                 return match zone {
                     Some(zone) => self.set_zone(zone),
-                    None if word.contains('/') => Err(Error::new(
-                        SqlState::INVALID_PARAMETER,
-                        format!("time zone \"{word}\" not recognized"),
-                    )),
+                    None if word.contains('/') => {
+                        Err(Error::new(SqlState::INVALID_PARAMETER, format!("time zone \"{word}\" not recognized")))
+                    }
                     None => Err(self.invalid()),
                 };
             }
@@ -436,11 +439,25 @@ impl<'a> Words<'a> {
 
 fn month_of(word: &str) -> Option<u32> {
     const MONTHS: [&str; 12] = [
-        "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+        "january",
+        "february",
+        "march",
+        "april",
+        "may",
+        "june",
+        "july",
+        "august",
+        "september",
+        "october",
+        "november",
         "december",
     ];
     let lower = word.to_ascii_lowercase();
-    let is = |month: &&str| **month == lower || (lower.len() == 3 && month.starts_with(&lower)) || (lower == "sept" && **month == *"september");
+    let is = |month: &&str| {
+        **month == lower
+            || (lower.len() == 3 && month.starts_with(&lower))
+            || (lower == "sept" && **month == *"september")
+    };
     MONTHS.iter().position(|month| is(&month)).map(|index| index as u32 + 1)
 }
 

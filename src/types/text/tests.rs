@@ -41,11 +41,28 @@ fn booleans_and_integers() {
 fn floats_print_the_shortest_digits_that_read_back() {
     check(
         Float64Array::from(vec![
-            0.0, -0.0, 0.0001, 0.00001, 1e14, 1e15, 123456789012345.0, 1234567890123456.0, 5e-324, 0.1 + 0.2,
+            0.0,
+            -0.0,
+            0.0001,
+            0.00001,
+            1e14,
+            1e15,
+            123456789012345.0,
+            1234567890123456.0,
+            5e-324,
+            0.1 + 0.2,
         ]),
         &[
-            "0", "-0", "0.0001", "1e-05", "100000000000000", "1e+15", "123456789012345", "1.234567890123456e+15",
-            "5e-324", "0.30000000000000004",
+            "0",
+            "-0",
+            "0.0001",
+            "1e-05",
+            "100000000000000",
+            "1e+15",
+            "123456789012345",
+            "1.234567890123456e+15",
+            "5e-324",
+            "0.30000000000000004",
         ],
     );
     check(Float64Array::from(vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY]), &["NaN", "Infinity", "-Infinity"]);
@@ -58,9 +75,11 @@ fn floats_print_the_shortest_digits_that_read_back() {
 #[test]
 fn fewer_float_digits_on_request() {
     let settings = EncodeSettings { extra_float_digits: 0, ..EncodeSettings::default() };
-    check_with(&settings, Float64Array::from(vec![0.1 + 0.2, 1e15, 1e14, 41152263.0]), &[
-        "0.3", "1e+15", "100000000000000", "41152263",
-    ]);
+    check_with(
+        &settings,
+        Float64Array::from(vec![0.1 + 0.2, 1e15, 1e14, 41152263.0]),
+        &["0.3", "1e+15", "100000000000000", "41152263"],
+    );
     check_with(&settings, Float32Array::from(vec![1234567.0]), &["1.23457e+06"]);
     let settings = EncodeSettings { extra_float_digits: -13, ..EncodeSettings::default() };
     check_with(&settings, Float64Array::from(vec![123.456]), &["1.2e+02"]);
@@ -68,17 +87,16 @@ fn fewer_float_digits_on_request() {
 
 #[test]
 fn numerics_keep_their_scale() {
-    let decimals = |values: Vec<i128>, scale| {
-        Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap()
-    };
+    let decimals =
+        |values: Vec<i128>, scale| Decimal128Array::from(values).with_precision_and_scale(38, scale).unwrap();
     check(decimals(vec![0, 1, -1, 12345, -12300], 2), &["0.00", "0.01", "-0.01", "123.45", "-123.00"]);
     check(decimals(vec![12345], 0), &["12345"]);
     check(decimals(vec![12, 0], -3), &["12000", "0"]);
     let greatest = 99_999_999_999_999_999_999_999_999_999_999_999_999i128;
-    check(decimals(vec![greatest, -greatest], 38), &[
-        "0.99999999999999999999999999999999999999",
-        "-0.99999999999999999999999999999999999999",
-    ]);
+    check(
+        decimals(vec![greatest, -greatest], 38),
+        &["0.99999999999999999999999999999999999999", "-0.99999999999999999999999999999999999999"],
+    );
     check(decimals(vec![10_000_000_000_000_000_000_000_000_001], 0), &["10000000000000000000000000001"]);
     let mut out = Vec::new();
     write_decimal(i128::MIN, 0, &mut out);
@@ -144,9 +162,10 @@ fn intervals_with_mixed_signs() {
 
 #[test]
 fn what_only_functions_return() {
-    check(StringViewArray::from(vec!["a view of a string, longer than twelve"]), &[
-        "a view of a string, longer than twelve",
-    ]);
+    check(
+        StringViewArray::from(vec!["a view of a string, longer than twelve"]),
+        &["a view of a string, longer than twelve"],
+    );
     let words: DictionaryArray<Int32Type> = vec![Some("on"), None, Some("on")].into_iter().collect();
     let column = ColumnText::new(&words).unwrap();
     assert!(!column.is_null(0) && column.is_null(1));

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 
 use crate::error::{Error, Result, SqlState};
+use crate::types::parse::parse_time_zone;
 use crate::types::text::EncodeSettings;
 
 /// A variable that SET, SHOW and `pg_settings` know.
@@ -241,7 +242,7 @@ fn time_zone(value: &str) -> Result<String, ()> {
     if name.eq_ignore_ascii_case("utc") || name.eq_ignore_ascii_case("z") || name == "0" {
         return Ok("UTC".to_owned());
     }
-    Tz::from_str_insensitive(name).map(|zone| zone.name().to_owned()).map_err(|_| ())
+    parse_time_zone(name).map(|zone| zone.name().to_owned()).ok_or(())
 }
 
 fn duration(value: &str) -> Result<String, ()> {

@@ -1,0 +1,339 @@
+//! From a stored plan to operators with empty state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{HashMap, HashSet};
+use datafusion::logical_expr::{Expr, Operator as BinaryOperator};
+
+use super::content::{Bag, Content, Stage};
+use super::errors::ErrorDelta;
+use super::expression::{Expressions, arrow_schema, batch};
+use super::operators::{Aggregate, Counters, Filter, Join, Project};
+use crate::delta::DeltaBatch;
+use crate::error::{Error, Result};
+use crate::plan::{Node, ViewPlan};
+use crate::types::RelationId;
+
+/// What a step brings: for each relation its changes.
+pub type StepInput = HashMap<RelationId, Vec<DeltaBatch>>;
+
+/// A view's operators, the tree of its plan.
+#[derive(Debug)]
+pub enum Operator {
+    Source { relation: RelationId, columns: Vec<usize>, schema: SchemaRef },
+    Filter(Box<Operator>, Filter),
+    Project(Box<Operator>, Project),
+    Join(Box<Operator>, Box<Operator>, Box<Join>),
+    Aggregate(Box<Operator>, Box<Aggregate>),
+}
+
+/// A view, built.
+#[derive(Debug)]
+pub struct Dataflow {
+    root: Operator,
+    /// Filters and projections that are applied when the view is read, in order from the aggregate up.
+    above: Option<Arc<Vec<Stage>>>,
+    bag: Option<Bag>,
+    /// Of the root's output.
+    schema: SchemaRef,
+}
+
+/// What operators are built under.
+struct Builder<'a> {
+    settings: Arc<ConfigOptions>,
+    append_only: &'a HashSet<RelationId>,
+}
+
+impl Dataflow {
+    /// `settings`: the session's that the view was created under. `append_only`: relations of the plan whose deltas never
+    /// have a negative weight.
+    ///
+    /// Errors: 0A000 for expressions and types that the engine does not do, by name.
+    pub fn build(
+        plan: &ViewPlan,
+        settings: &BTreeMap<String, String>,
+        append_only: &HashSet<RelationId>,
+    ) -> Result<Self> {
+        let builder = Builder { settings: Arc::new(config(settings)), append_only };
+        let root = builder.operator(&plan.root)?;
+        let schema = arrow_schema(plan.root.schema());
+        let above = builder.stages_above_aggregate(&plan.root)?.map(Arc::new);
+        let bag = if above.is_some() { None } else { Some(Bag::new(schema.clone())?) };
+        Ok(Dataflow { root, above, bag, schema })
+    }
+
+    /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
+    pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+        match &mut self.bag {
+            Some(bag) => {
+                let output = self.root.step(input, true, errors)?;
+                bag.apply(&output)?;
+                Ok(if emit { output } else { Vec::new() })
+            }
+            None => self.root.step(input, emit, errors),
+        }
+    }
+
+    pub fn content(&self) -> Result<Content> {
+        match (&self.bag, &self.above) {
+            (Some(bag), _) => Ok(Content::Bag(bag.clone())),
+            (None, Some(above)) => match self.root.top_aggregate() {
+                Some(aggregate) => Ok(Content::Groups { scan: aggregate.scan(), above: above.clone() }),
+                None => Err(Error::internal("a view without content")),
+            },
+            (None, None) => Err(Error::internal("a view without content")),
+        }
+    }
+
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.root.counters()
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.root.memory_bytes() + self.bag.as_ref().map_or(0, Bag::memory_bytes)
+    }
+
+    /// For VERIFY's own test: one row too many, or one group too few.
+    pub fn plant_wrong_row(&mut self) -> Result<()> {
+        if let Some(bag) = &mut self.bag {
+            let rows = bag.read(0)?.filter(|rows| !rows.is_empty());
+            let wrong = match rows {
+                Some(rows) => DeltaBatch::inserts(rows.rows().slice(0, 1)),
+                None => DeltaBatch::inserts(batch(
+                    &self.schema,
+                    self.schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), 1)).collect(),
+                    1,
+                )?),
+            };
+            return bag.apply(&[wrong]);
+        }
+        match self.root.top_aggregate_mut() {
+            Some(aggregate) => aggregate.lose_a_group(),
+            None => Err(Error::internal("a view without content")),
+        }
+    }
+}
+
+impl Operator {
+    fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+        match self {
+            Operator::Source { relation, columns, schema } => source(input, *relation, columns, schema),
+            Operator::Filter(below, filter) => {
+                let input = below.step(input, emit, errors)?;
+                filter.step(input, errors)
+            }
+            Operator::Project(below, project) => {
+                let input = below.step(input, emit, errors)?;
+                project.step(input, errors)
+            }
+            Operator::Join(left, right, join) => {
+                let left = left.step(input, true, errors)?;
+                let right = right.step(input, true, errors)?;
+                join.step(left, right, errors)
+            }
+            Operator::Aggregate(below, aggregate) => {
+                let input = below.step(input, true, errors)?;
+                aggregate.step(input, emit, errors)
+            }
+        }
+    }
+
+    fn below(&self) -> Vec<&Operator> {
+        match self {
+            Operator::Source { .. } => vec![],
+            Operator::Filter(below, _) | Operator::Project(below, _) | Operator::Aggregate(below, _) => vec![below],
+            Operator::Join(left, right, _) => vec![left, right],
+        }
+    }
+
+    fn counters(&self) -> Counters {
+        let mut counters = match self {
+            Operator::Source { .. } => Counters::default(),
+            Operator::Filter(_, filter) => filter.counters,
+            Operator::Project(_, project) => project.counters,
+            Operator::Join(_, _, join) => join.counters,
+            Operator::Aggregate(_, aggregate) => aggregate.counters,
+        };
+        self.below().iter().for_each(|below| counters.add(below.counters()));
+        counters
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let own = match self {
+            Operator::Source { .. } | Operator::Filter(..) | Operator::Project(..) => 0,
+            Operator::Join(_, _, join) => join.memory_bytes(),
+            Operator::Aggregate(_, aggregate) => aggregate.memory_bytes(),
+        };
+        own + self.below().iter().map(|below| below.memory_bytes()).sum::<usize>()
+    }
+
+    fn top_aggregate(&self) -> Option<&Aggregate> {
+        match self {
+            Operator::Aggregate(_, aggregate) => Some(aggregate),
+            Operator::Filter(below, _) | Operator::Project(below, _) => below.top_aggregate(),
+            Operator::Source { .. } | Operator::Join(..) => None,
+        }
+    }
+
+    fn top_aggregate_mut(&mut self) -> Option<&mut Aggregate> {
+        match self {
+            Operator::Aggregate(_, aggregate) => Some(aggregate),
+            Operator::Filter(below, _) | Operator::Project(below, _) => below.top_aggregate_mut(),
+            Operator::Source { .. } | Operator::Join(..) => None,
+        }
+    }
+}
+
+/// A relation's changes, with the columns that the plan reads; the row id of tables is behind them.
+fn source(input: &StepInput, relation: RelationId, columns: &[usize], schema: &SchemaRef) -> Result<Vec<DeltaBatch>> {
+    let deltas = input.get(&relation).map_or(&[][..], Vec::as_slice);
+    let project = |delta: &DeltaBatch| {
+        let projected = delta.rows().project(columns)?;
+        delta.with_rows(batch(schema, projected.columns().to_vec(), delta.num_rows())?)
+    };
+    deltas.iter().filter(|delta| !delta.is_empty()).map(project).collect()
+}
+
+impl Builder<'_> {
+    fn operator(&self, node: &Node) -> Result<Operator> {
+        Ok(match node {
+            Node::Source { relation, columns, schema, .. } => {
+                Operator::Source { relation: *relation, columns: columns.clone(), schema: arrow_schema(schema) }
+            }
+            Node::Filter { input, .. } => {
+                Operator::Filter(Box::new(self.operator(input)?), Filter::new(self.predicate(node)?))
+            }
+            Node::Project { input, schema, .. } => Operator::Project(
+                Box::new(self.operator(input)?),
+                Project::new(self.projection(node)?, arrow_schema(schema)),
+            ),
+            Node::Join { left, right, .. } => Operator::Join(
+                Box::new(self.operator(left)?),
+                Box::new(self.operator(right)?),
+                Box::new(self.join(node)?),
+            ),
+            Node::Aggregate { input, .. } => {
+                Operator::Aggregate(Box::new(self.operator(input)?), Box::new(self.aggregate(node)?))
+            }
+        })
+    }
+
+    fn compile(&self, node: &Node, input: &Node, expressions: &[Expr]) -> Result<Expressions> {
+        Expressions::compile(node.id(), expressions, input.schema(), &self.settings)
+    }
+
+    fn predicate(&self, node: &Node) -> Result<Expressions> {
+        match node {
+            Node::Filter { input, predicate, .. } => self.compile(node, input, std::slice::from_ref(predicate)),
+            _ => Err(Error::internal("not a filter")),
+        }
+    }
+
+    fn projection(&self, node: &Node) -> Result<Expressions> {
+        match node {
+            Node::Project { input, exprs, schema, .. } => {
+                let types: Vec<_> = schema.fields().iter().map(|field| field.data_type().clone()).collect();
+                Ok(self.compile(node, input, exprs)?.cast_to(&types))
+            }
+            _ => Err(Error::internal("not a projection")),
+        }
+    }
+
+    fn join(&self, node: &Node) -> Result<Join> {
+        let Node::Join { left, right, on, filter, schema, .. } = node else {
+            return Err(Error::internal("not a join"));
+        };
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
+        let left_keys = self.compile(node, left, &left_keys)?;
+        let right_keys = self.compile(node, right, &right_keys)?;
+        let compile =
+            |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), schema, &self.settings);
+        let residual = filter.as_ref().map(compile).transpose()?;
+        let (left_schema, right_schema) = (arrow_schema(left.schema()), arrow_schema(right.schema()));
+        Join::new((left_keys, &left_schema), (right_keys, &right_schema), residual, arrow_schema(schema))
+    }
+
+    fn aggregate(&self, node: &Node) -> Result<Aggregate> {
+        let Node::Aggregate { input, group, aggregates, schema, .. } = node else {
+            return Err(Error::internal("not an aggregate"));
+        };
+        let args = aggregates.iter().flat_map(|call| call.args.iter().cloned());
+        let inputs: Vec<Expr> = group.iter().cloned().chain(args).collect();
+        let inputs = self.compile(node, input, &inputs)?;
+        let append_only = self.is_append_only(input);
+        Aggregate::new(node.id(), inputs, group.len(), aggregates, arrow_schema(schema), append_only)
+    }
+
+    /// Whether the node's output never has a negative weight.
+    fn is_append_only(&self, node: &Node) -> bool {
+        match node {
+            Node::Source { relation, .. } => self.append_only.contains(relation),
+            // A group's row is replaced when it changes.
+            Node::Aggregate { .. } => false,
+            Node::Filter { .. } | Node::Project { .. } | Node::Join { .. } => {
+                node.inputs().iter().all(|input| self.is_append_only(input))
+            }
+        }
+    }
+
+    /// The filters and projections above an aggregate at the top, if none of them can fail.
+    fn stages_above_aggregate(&self, node: &Node) -> Result<Option<Vec<Stage>>> {
+        let (input, stage) = match node {
+            Node::Aggregate { .. } => return Ok(Some(Vec::new())),
+            Node::Filter { input, predicate, .. } if cannot_fail(predicate) => {
+                (input, Stage::Filter(self.predicate(node)?))
+            }
+            Node::Project { input, exprs, schema, .. } if exprs.iter().all(cannot_fail) => {
+                (input, Stage::Project(self.projection(node)?, arrow_schema(schema)))
+            }
+            _ => return Ok(None),
+        };
+        let Some(mut stages) = self.stages_above_aggregate(input)? else { return Ok(None) };
+        stages.push(stage);
+        Ok(Some(stages))
+    }
+}
+
+/// Expressions that have a value for every row: columns, literals, comparisons and logic.
+fn cannot_fail(expression: &Expr) -> bool {
+    match expression {
+        Expr::Column(_) | Expr::Literal(..) => true,
+        Expr::Alias(alias) => cannot_fail(&alias.expr),
+        Expr::Not(inner)
+        | Expr::IsNull(inner)
+        | Expr::IsNotNull(inner)
+        | Expr::IsTrue(inner)
+        | Expr::IsFalse(inner)
+        | Expr::IsNotTrue(inner)
+        | Expr::IsNotFalse(inner) => cannot_fail(inner),
+        Expr::BinaryExpr(binary) => is_total(binary.op) && cannot_fail(&binary.left) && cannot_fail(&binary.right),
+        Expr::ScalarFunction(call) => {
+            call.name() == crate::functions::floats::CANONICAL_FLOAT && call.args.iter().all(cannot_fail)
+        }
+        _ => false,
+    }
+}
+
+fn is_total(operator: BinaryOperator) -> bool {
+    use BinaryOperator::{And, Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq, Or};
+    matches!(operator, And | Or | Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+/// The part of a session's settings that expressions depend on.
+fn config(settings: &BTreeMap<String, String>) -> ConfigOptions {
+    let mut config = ConfigOptions::new();
+    if let Some((_, zone)) = settings.iter().find(|(name, _)| name.eq_ignore_ascii_case("TimeZone")) {
+        config.execution.time_zone = Some(zone.clone());
+    }
+    config
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A view at one commit, as readers hold it, and as DataFusion scans it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+
+use super::content::{Content, Place, in_schema};
+use super::errors::{ErrorSet, ViewError};
+use super::expression::take_rows;
+use crate::delta::{DeltaBatch, Digest, digest_batch};
+use crate::error::{Error, Result, SqlState};
+use crate::types::CommitNumber;
+
+/// Rows of a batch where the reader does not say.
+const BATCH_ROWS: usize = 8192;
+
+/// Immutable; shares its chunks with the view, which copies those it writes while this is held.
+#[derive(Debug, Clone)]
+pub struct ViewSnapshot {
+    schema: SchemaRef,
+    commit: CommitNumber,
+    content: Content,
+    errors: ErrorSet,
+}
+
+impl ViewSnapshot {
+    pub(super) fn new(schema: SchemaRef, commit: CommitNumber, content: Content, errors: ErrorSet) -> Self {
+        ViewSnapshot { schema, commit, content, errors }
+    }
+
+    pub fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    /// Everything up to this commit is in the view, and nothing after it.
+    pub fn commit(&self) -> CommitNumber {
+        self.commit
+    }
+
+    /// All rows, each as often as it is there, in no promised order; `projection` indexes the schema.
+    pub fn batches(
+        &self,
+        projection: Option<&[usize]>,
+        batch_rows: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
+        let projection = projection.map(<[usize]>::to_vec);
+        self.deltas(batch_rows).map(move |delta| {
+            let rows = repeated(&delta?)?;
+            Ok(match &projection {
+                Some(columns) => rows.project(columns)?,
+                None => rows,
+            })
+        })
+    }
+
+    /// Distinct parts of the content with their weights.
+    pub(super) fn deltas(&self, batch_rows: usize) -> impl Iterator<Item = Result<DeltaBatch>> + Send + use<> {
+        let (content, schema) = (self.content.clone(), self.schema.clone());
+        let mut place = Some(Place::default());
+        std::iter::from_fn(move || {
+            loop {
+                let read = content.read(place.as_mut()?, batch_rows.max(1)).transpose()?;
+                match read.and_then(|delta| in_schema(&delta, &schema)) {
+                    Ok(delta) if delta.is_empty() => {}
+                    Ok(delta) => return Some(Ok(delta)),
+                    Err(error) => {
+                        place = None;
+                        return Some(Err(error));
+                    }
+                }
+            }
+        })
+    }
+
+    /// Errors: XX000, as for [`ViewSnapshot::digest`], if the content cannot be read.
+    pub fn rows(&self) -> Result<u64> {
+        let mut rows = 0;
+        for delta in self.deltas(BATCH_ROWS) {
+            let delta = delta?;
+            rows += (0..delta.num_rows()).map(|row| delta.weight(row).max(0) as u64).sum::<u64>();
+        }
+        Ok(rows)
+    }
+
+    pub fn digest(&self) -> Result<Digest> {
+        let mut digest = Digest::default();
+        for delta in self.deltas(BATCH_ROWS) {
+            digest.add(digest_batch(&delta?)?);
+        }
+        Ok(digest)
+    }
+
+    /// Rows and groups that could not be computed and are left out.
+    pub fn errors(&self) -> Vec<ViewError> {
+        self.errors.list()
+    }
+
+    pub fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+}
+
+/// Rows as often as their weights say. A negative weight means that the view was given a delete without its insert.
+fn repeated(delta: &DeltaBatch) -> Result<RecordBatch> {
+    if (0..delta.num_rows()).all(|row| delta.weight(row) == 1) {
+        return Ok(delta.rows().clone());
+    }
+    let mut indices = Vec::with_capacity(delta.num_rows());
+    for row in 0..delta.num_rows() {
+        let weight = delta.weight(row);
+        let times = usize::try_from(weight).map_err(|_| {
+            Error::new(SqlState::DATA_CORRUPTED, "a materialized view holds a row with a negative weight")
+                .with_hint("Drop the view and create it again.")
+        })?;
+        indices.extend(std::iter::repeat_n(row as u32, times));
+    }
+    Ok(take_rows(delta, &UInt32Array::from(indices))?.rows().clone())
+}
+
+/// DataFusion's view of a snapshot.
+#[derive(Debug)]
+pub struct ViewTable {
+    snapshot: Arc<ViewSnapshot>,
+}
+
+impl ViewTable {
+    pub fn new(snapshot: ViewSnapshot) -> Self {
+        ViewTable { snapshot: Arc::new(snapshot) }
+    }
+}
+
+#[async_trait]
+impl TableProvider for ViewTable {
+    fn schema(&self) -> SchemaRef {
+        self.snapshot.schema()
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let schema = match projection {
+            Some(columns) => Arc::new(self.schema().project(columns)?),
+            None => self.schema(),
+        };
+        let part = ViewPart {
+            snapshot: self.snapshot.clone(),
+            schema: schema.clone(),
+            projection: projection.cloned(),
+            batch_rows: state.config().batch_size(),
+        };
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(part)], None, None, false, limit)?))
+    }
+}
+
+/// A scan of a snapshot.
+struct ViewPart {
+    snapshot: Arc<ViewSnapshot>,
+    schema: SchemaRef,
+    projection: Option<Vec<usize>>,
+    batch_rows: usize,
+}
+
+impl fmt::Debug for ViewPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "materialized view at commit {}", self.snapshot.commit())
+    }
+}
+
+impl PartitionStream for ViewPart {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.snapshot.batches(self.projection.as_deref(), self.batch_rows);
+        let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
+    }
+}

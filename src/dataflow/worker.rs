@@ -1,0 +1,383 @@
+//! The worker: takes commits in their order and steps every view, views before those that read them.
+//!
+//! ```text
+//! queue:  commit 7 | commit 8 | create v | commit 9 | read v,w | commit 10
+//! steps:  [   7, 8           ]            [    9   ]            [   10   ]
+//! ```
+//!
+//! A step may cover several commits, but never reaches across anything else in the queue; so a read sees every view at
+//! exactly its place in the order, and a new view joins the stream without a gap.
+//!
+//! Does not know: how commits become durable, where tables keep their rows, time.
+//!
+//! Invariants:
+//!   * a view's id is greater than those of the views that it reads, so the order of ids is an order of dependency
+//!   * a view that failed stays failed, and so do those that read it: they are not stepped again, and reads get the error
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::{HashMap, HashSet};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::build::{Dataflow, StepInput};
+use super::content::in_schema;
+use super::errors::{ErrorDelta, ErrorSet};
+use super::view::ViewSnapshot;
+use crate::catalog::MaterializedView;
+use crate::commit::Commit;
+use crate::delta::DeltaBatch;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Node, ViewPlan};
+use crate::settings::DataflowSettings;
+use crate::types::{CommitNumber, RelationId};
+
+/// The rows that a base table has at a new view's place in the order.
+pub struct Backfill {
+    /// The table's columns; `_row_id` behind them is ignored.
+    pub rows: BoxStream<'static, Result<RecordBatch>>,
+    /// The table refuses UPDATE and DELETE, so that cheaper operators do.
+    pub append_only: bool,
+}
+
+/// What one view is doing, for `tidemark.views`.
+#[derive(Debug, Clone)]
+pub struct ViewStats {
+    pub view: RelationId,
+    /// The last commit that its content covers.
+    pub commit: CommitNumber,
+    pub state_bytes: usize,
+    pub errors: usize,
+    pub rows_read: u64,
+    pub rows_emitted: u64,
+    /// Why the view stopped, if it did.
+    pub failed: Option<String>,
+}
+
+enum Item {
+    Commit(Arc<Commit>),
+    Create(Box<Create>),
+    Drop(RelationId),
+    Read(Vec<RelationId>, oneshot::Sender<Result<HashMap<RelationId, ViewSnapshot>>>),
+    PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
+    Stop,
+}
+
+struct Create {
+    view: Arc<MaterializedView>,
+    plan: ViewPlan,
+    backfill: HashMap<RelationId, Backfill>,
+    done: oneshot::Sender<Result<()>>,
+}
+
+/// The handle: puts things into the worker's queue, in the order of the calls. Never waits.
+#[derive(Clone)]
+pub struct Dataflows {
+    queue: mpsc::UnboundedSender<Item>,
+    stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
+}
+
+impl Dataflows {
+    pub fn push_commit(&self, commit: Arc<Commit>) {
+        self.push(Item::Commit(commit));
+    }
+
+    /// The view joins the stream here. `backfill` holds what its base tables contain at exactly this place; views that
+    /// it reads are read from the worker's own state. Answers when the view is live.
+    pub fn push_create(
+        &self,
+        view: Arc<MaterializedView>,
+        plan: ViewPlan,
+        backfill: HashMap<RelationId, Backfill>,
+    ) -> oneshot::Receiver<Result<()>> {
+        let (done, receiver) = oneshot::channel();
+        self.push(Item::Create(Box::new(Create { view, plan, backfill, done })));
+        receiver
+    }
+
+    pub fn push_drop(&self, view: RelationId) {
+        self.push(Item::Drop(view));
+    }
+
+    /// A barrier: answers with these views as they are at exactly this place.
+    pub fn push_read(&self, views: &[RelationId]) -> oneshot::Receiver<Result<HashMap<RelationId, ViewSnapshot>>> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Item::Read(views.to_vec(), answer));
+        receiver
+    }
+
+    /// Test switch: makes a view's content wrong by one row, for VERIFY's own test.
+    pub fn plant_wrong_row(&self, view: RelationId) -> oneshot::Receiver<Result<()>> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Item::PlantWrongRow(view, answer));
+        receiver
+    }
+
+    /// The worker ends when it gets here; who waits for anything later finds its channel closed.
+    pub fn stop(&self) {
+        self.push(Item::Stop);
+    }
+
+    /// As of each view's last step.
+    pub fn stats(&self) -> Vec<ViewStats> {
+        self.stats.lock().values().cloned().collect()
+    }
+
+    /// Once the worker has ended, nobody listens; those who wait find their channel closed.
+    fn push(&self, item: Item) {
+        let _ = self.queue.send(item);
+    }
+}
+
+/// The other end of the queue; owns all views.
+pub struct Worker {
+    settings: DataflowSettings,
+    queue: mpsc::UnboundedReceiver<Item>,
+    stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
+    views: BTreeMap<RelationId, View>,
+    /// The last commit taken from the queue.
+    commit: CommitNumber,
+}
+
+struct View {
+    dataflow: Dataflow,
+    schema: SchemaRef,
+    sources: HashSet<RelationId>,
+    errors: ErrorSet,
+    failed: Option<Error>,
+}
+
+impl Worker {
+    /// `commit` is the head that the first views will be backfilled at.
+    pub fn new(settings: DataflowSettings, commit: CommitNumber) -> (Dataflows, Worker) {
+        let (sender, queue) = mpsc::unbounded_channel();
+        let stats = Arc::new(Mutex::new(BTreeMap::new()));
+        let handle = Dataflows { queue: sender, stats: stats.clone() };
+        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), commit })
+    }
+
+    /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
+    pub async fn run(mut self) {
+        let mut next = self.queue.recv().await;
+        while let Some(item) = next.take() {
+            match item {
+                Item::Commit(commit) => next = self.step_from(commit),
+                Item::Create(create) => self.create(*create).await,
+                Item::Stop => return,
+                Item::Drop(view) => {
+                    self.views.remove(&view);
+                    self.stats.lock().remove(&view);
+                }
+                Item::Read(views, answer) => {
+                    // The reader may have gone away; then its snapshot is dropped here.
+                    let _ = answer.send(self.read(&views));
+                }
+                Item::PlantWrongRow(view, answer) => {
+                    let _ = answer.send(self.view_mut(view).and_then(|view| view.dataflow.plant_wrong_row()));
+                }
+            }
+            if next.is_none() {
+                next = self.queue.recv().await;
+            }
+        }
+    }
+
+    /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
+    fn step_from(&mut self, first: Arc<Commit>) -> Option<Item> {
+        let mut input = StepInput::default();
+        let mut rows = take_commit(&first, &mut input);
+        let (mut commits, mut last) = (1, first.number);
+        let mut next = None;
+        while self.step_has_room(commits, rows) {
+            match self.queue.try_recv() {
+                Ok(Item::Commit(commit)) => {
+                    rows += take_commit(&commit, &mut input);
+                    (commits, last) = (commits + 1, commit.number);
+                }
+                Ok(other) => {
+                    next = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.commit = last;
+        self.step(input);
+        next
+    }
+
+    fn step_has_room(&self, commits: usize, rows: usize) -> bool {
+        let commits_max = self.settings.commits_per_step_max;
+        (commits_max == 0 || commits < commits_max) && rows < self.settings.rows_per_step_max
+    }
+
+    fn step(&mut self, mut input: StepInput) {
+        let consumed: HashSet<RelationId> = self.views.values().flat_map(|view| view.sources.iter().copied()).collect();
+        let mut failed: HashMap<RelationId, Error> = HashMap::new();
+        for (id, view) in &mut self.views {
+            if let Some(error) = view.sources.iter().find_map(|source| failed.get(source)) {
+                view.failed.get_or_insert(error.clone());
+            }
+            let emit = consumed.contains(id);
+            let output = view.step(&input, emit);
+            if emit {
+                input.insert(*id, output);
+            }
+            if let Some(error) = &view.failed {
+                failed.insert(*id, error.clone());
+            }
+        }
+        self.publish_stats();
+    }
+
+    async fn create(&mut self, create: Create) {
+        let Create { view, plan, backfill, done } = create;
+        let made = self.backfill(&view, &plan, backfill).await;
+        let answer = match made {
+            Ok(made) => {
+                self.views.insert(view.id, made);
+                self.publish_stats();
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        // The client may have gone away; the view stays.
+        let _ = done.send(answer);
+    }
+
+    /// Builds the view and steps it through what its sources contain now. Sources are read one after the other, a step
+    /// for each few batches: the result is the same, because every step adds to what the former ones saw.
+    async fn backfill(
+        &self,
+        view: &MaterializedView,
+        plan: &ViewPlan,
+        backfill: HashMap<RelationId, Backfill>,
+    ) -> Result<View> {
+        let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
+        let mut made = View::build(view, plan, &append_only)?;
+        made.dataflow_step(&StepInput::default())?;
+        for source in source_relations(&plan.root) {
+            if let Some(upstream) = self.views.get(&source) {
+                for delta in upstream.snapshot(self.commit)?.deltas(self.settings.rows_per_step_max.min(1 << 16)) {
+                    made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]))?;
+                }
+            } else if !backfill.contains_key(&source) {
+                return Err(Error::internal(format!("no backfill for relation {source} of view {}", view.name)));
+            }
+        }
+        let mut backfill: Vec<(RelationId, Backfill)> = backfill.into_iter().collect();
+        backfill.sort_by_key(|(relation, _)| *relation);
+        for (relation, mut base) in backfill {
+            while let Some(rows) = base.rows.next().await {
+                made.dataflow_step(&StepInput::from_iter([(relation, vec![DeltaBatch::inserts(rows?)])]))?;
+            }
+        }
+        Ok(made)
+    }
+
+    fn read(&self, views: &[RelationId]) -> Result<HashMap<RelationId, ViewSnapshot>> {
+        let read = |id: &RelationId| {
+            let view = self.views.get(id).ok_or_else(|| no_such_view(*id))?;
+            Ok((*id, view.snapshot(self.commit)?))
+        };
+        views.iter().map(read).collect()
+    }
+
+    fn view_mut(&mut self, id: RelationId) -> Result<&mut View> {
+        self.views.get_mut(&id).ok_or_else(|| no_such_view(id))
+    }
+
+    fn publish_stats(&self) {
+        let stats = self.views.iter().map(|(id, view)| (*id, view.stats(*id, self.commit))).collect();
+        *self.stats.lock() = stats;
+    }
+}
+
+/// Each relation that the plan reads, once.
+fn source_relations(node: &Node) -> BTreeSet<RelationId> {
+    match node {
+        Node::Source { relation, .. } => BTreeSet::from([*relation]),
+        _ => node.inputs().into_iter().flat_map(source_relations).collect(),
+    }
+}
+
+fn no_such_view(id: RelationId) -> Error {
+    Error::new(SqlState::UNDEFINED_TABLE, format!("materialized view {id} does not exist"))
+}
+
+/// Adds a commit's deltas to a step's input; returns how many rows they have.
+fn take_commit(commit: &Commit, input: &mut StepInput) -> usize {
+    let mut rows = 0;
+    for table in &commit.tables {
+        rows += table.delta.num_rows();
+        input.entry(table.table).or_default().push((*table.delta).clone());
+    }
+    rows
+}
+
+impl View {
+    fn build(view: &MaterializedView, plan: &ViewPlan, append_only: &HashSet<RelationId>) -> Result<Self> {
+        Ok(View {
+            dataflow: Dataflow::build(plan, &view.settings, append_only)?,
+            schema: view.schema(),
+            sources: source_relations(&plan.root).into_iter().collect(),
+            errors: ErrorSet::default(),
+            failed: None,
+        })
+    }
+
+    /// A step while the view is being made.
+    fn dataflow_step(&mut self, input: &StepInput) -> Result<()> {
+        self.try_step(input, false).map(drop)
+    }
+
+    fn try_step(&mut self, input: &StepInput, emit: bool) -> Result<Vec<DeltaBatch>> {
+        let mut errors = ErrorDelta::default();
+        let output = self.dataflow.step(input, emit, &mut errors)?;
+        self.errors.apply(&errors);
+        output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
+    }
+
+    /// A live step.
+    fn step(&mut self, input: &StepInput, emit: bool) -> Vec<DeltaBatch> {
+        if self.failed.is_some() || !self.sources.iter().any(|source| input.contains_key(source)) {
+            return Vec::new();
+        }
+        self.try_step(input, emit).unwrap_or_else(|error| {
+            tracing::error!(%error, "a materialized view failed");
+            self.failed = Some(error);
+            Vec::new()
+        })
+    }
+
+    fn snapshot(&self, commit: CommitNumber) -> Result<ViewSnapshot> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => {
+                let content = self.dataflow.content()?;
+                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone()))
+            }
+        }
+    }
+
+    fn stats(&self, id: RelationId, commit: CommitNumber) -> ViewStats {
+        let counters = self.dataflow.counters();
+        ViewStats {
+            view: id,
+            commit,
+            state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
+            errors: self.errors.len(),
+            rows_read: counters.rows_read,
+            rows_emitted: counters.rows_emitted,
+            failed: self.failed.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
