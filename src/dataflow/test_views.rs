@@ -199,7 +199,7 @@ impl TestWorker {
     pub fn new(commits_per_step_max: usize) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let settings = DataflowSettings { commits_per_step_max, ..DataflowSettings::default() };
-        let (dataflows, worker) = Worker::new(settings);
+        let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
         let task = runtime.spawn(worker.run());
         TestWorker { dataflows, runtime, task, commit: 0 }
     }
