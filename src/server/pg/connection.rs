@@ -150,6 +150,8 @@ impl Client {
         }
         match kind {
             b'Q' | b'F' | b'S' => self.ready().await,
+            // A long pipeline's answers do not pile up until its Sync.
+            _ if self.out.is_full() => self.flush().await,
             _ => Ok(()),
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::*;
 use arrow::datatypes::{DataType, Int32Type, IntervalMonthDayNano};
+use num_bigint::BigInt;
 use proptest::prelude::*;
 
 use super::binary::write_numeric;
@@ -11,9 +12,9 @@ use super::*;
 
 /// A column's values in one format; `None` for NULL.
 fn values(array: ArrayRef, sql_type: SqlType, format: Format) -> Result<Vec<Option<Vec<u8>>>> {
-    let array = writable(&array, &sql_type, format)?;
-    let column = ColumnWriter::new(&array, &sql_type, format)?;
     let settings = EncodeSettings { time_zone: chrono_tz::Tz::Europe__Berlin, ..EncodeSettings::default() };
+    let array = writable(&array, &sql_type, format, &settings)?;
+    let column = ColumnWriter::new(&array, &sql_type, format)?;
     let rows = (0..array.len()).map(|row| {
         let mut out = Vec::new();
         Ok(column.write(row, &settings, &mut out)?.then_some(out))
@@ -73,6 +74,8 @@ fn a_declared_type_other_than_the_array_s_is_cast_to() {
     let array: ArrayRef = Arc::new(Int32Array::from(vec![Some(7), None]));
     check_as(array.clone(), SqlType::Int8, "7", &7_i64.to_be_bytes());
     check_as(array.clone(), SqlType::Text, "7", b"7");
+    let flag: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), None]));
+    check_as(flag, SqlType::Text, "t", b"t");
     let big: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
     assert!(values(big, SqlType::Int4, Format::Binary).is_err());
     let instant: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![Some(0), None]).with_timezone("Asia/Tokyo"));
@@ -125,6 +128,13 @@ fn intervals() {
 fn lists_are_array_literals() {
     let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None, Some(3)]), None]);
     check_as(Arc::new(list), SqlType::Text, "{1,NULL,3}", b"{1,NULL,3}");
+    let instants = TimestampMicrosecondBuilder::new().with_timezone("UTC");
+    let mut builder = ListBuilder::new(instants);
+    builder.values().append_value(0);
+    builder.append(true);
+    builder.append(false);
+    let literal = "{\"1970-01-01 01:00:00+01\"}";
+    check_as(Arc::new(builder.finish()), SqlType::Text, literal, literal.as_bytes());
     let mut builder = ListBuilder::new(StringBuilder::new());
     for word in ["plain", "two words", "", "null", "a\"b\\c", "x,y"] {
         builder.values().append_value(word);
@@ -176,18 +186,19 @@ fn numerics_at_their_edges() {
 proptest! {
     /// The digits of base 10000, weighted, are the value again.
     #[test]
-    fn numerics_add_up(value in any::<i64>(), scale in 0_i8..=18) {
-        let words = numeric(value.into(), scale);
+    fn numerics_add_up(value in -(10_i128.pow(38) - 1)..10_i128.pow(38), divisor in 0_u32..38, scale in 0_i8..=38) {
+        let value = value / 10_i128.pow(divisor);
+        let words = numeric(value, scale);
         let (weight, sign) = (words[1] as i16, words[2]);
         prop_assert_eq!(words[0] as usize, words.len() - 4);
         prop_assert_eq!(words[3], scale as u16);
         prop_assert!(words[4..].first() != Some(&0) && words[4..].last() != Some(&0));
-        // In units of 10000^-5, which no digit lies below.
-        let sum: i128 = words[4..].iter().enumerate().map(|(index, digit)| {
-            i128::from(*digit) * 10_000_i128.pow((i32::from(weight) - index as i32 + 5) as u32)
+        // In units of 10000^-10, which no digit lies below.
+        let sum: BigInt = words[4..].iter().enumerate().map(|(index, digit)| {
+            BigInt::from(*digit) * BigInt::from(10_000).pow((i32::from(weight) - index as i32 + 10) as u32)
         }).sum();
         let sum = if sign == 0 { sum } else { -sum };
-        prop_assert_eq!(sum, i128::from(value) * 10_i128.pow(20 - scale as u32));
+        prop_assert_eq!(sum, BigInt::from(value) * BigInt::from(10).pow(40 - scale as u32));
     }
 }
 

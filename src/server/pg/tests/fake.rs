@@ -185,6 +185,11 @@ impl Connection for FakeConnection {
             return Err(Error::new(SqlState::IN_FAILED_TRANSACTION, "current transaction is aborted"));
         }
         let done = |tag: &str| Ok(Response::Done { tag: tag.to_owned() });
+        let sql = match sql.as_str() {
+            "COPY t FROM STDIN" => "copyin".to_owned(),
+            "COPY t TO STDOUT" => "copyout".to_owned(),
+            _ => sql,
+        };
         match sql.split_once(' ').unwrap_or((&sql, "")) {
             ("echo", types) => Ok(echo(types, parameters)),
             ("rows", count) => {
