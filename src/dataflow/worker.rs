@@ -51,6 +51,8 @@ pub struct ViewStats {
     pub view: RelationId,
     /// The last commit that its content covers.
     pub commit: CommitNumber,
+    /// Before filters that are applied when the view is read.
+    pub rows: u64,
     pub state_bytes: usize,
     pub errors: usize,
     pub rows_read: u64,
@@ -370,6 +372,7 @@ impl View {
         ViewStats {
             view: id,
             commit,
+            rows: self.dataflow.rows().unwrap_or_default(),
             state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
             errors: self.errors.len(),
             rows_read: counters.rows_read,

@@ -67,7 +67,8 @@ pub async fn recover(
     let loaded = tier.load().await?;
     let manifest = &loaded.manifest;
     tables.restore(manifest).await?;
-    let orphans_removed = tier.remove_orphans(manifest).await?;
+    // Behind a damaged manifest the files that only it names are not orphans.
+    let orphans_removed = if loaded.damaged.is_empty() { tier.remove_orphans(manifest).await? } else { 0 };
     let after = manifest.replay_after();
     let mut expected = after.next();
     let replayed = replay(disk, after, &mut |commit| {

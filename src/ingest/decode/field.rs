@@ -211,7 +211,8 @@ fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     let mut rest = raw;
     loop {
         rest = match rest {
-            [] => return,
+            // A backslash at the very end stands for nothing, as in PostgreSQL.
+            [] | [b'\\'] => return,
             [b'\\', b'x', after @ ..] if after.first().is_some_and(u8::is_ascii_hexdigit) => {
                 take_number(after, 16, 2, out)
             }

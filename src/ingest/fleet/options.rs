@@ -10,7 +10,7 @@ use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::types::parse::{parse_interval, parse_timestamptz};
 
-const NAMES: &str = "interval, limit, rate, seed, start, table, trucks";
+const NAMES: &str = "interval, rate, rows, seed, start, table, trucks";
 
 /// What `WITH (...)` says of a fleet.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +28,8 @@ pub struct FleetOptions {
     pub start_us: Option<i64>,
     /// `seed`
     pub seed: u64,
-    /// `limit`: the source ends after so many rows.
-    pub limit: Option<u64>,
+    /// `rows`: the source ends after so many.
+    pub rows: Option<u64>,
 }
 
 impl FleetOptions {
@@ -59,8 +59,8 @@ impl FleetOptions {
             Some(text) => Some(start_us(text)?),
         };
         let seed = number(options, "seed", 0..=u64::MAX)?.unwrap_or(1);
-        let limit = number(options, "limit", 0..=u64::MAX)?;
-        Ok(FleetOptions { table, trucks, rate, interval_us, start_us, seed, limit })
+        let rows = number(options, "rows", 0..=u64::MAX)?;
+        Ok(FleetOptions { table, trucks, rate, interval_us, start_us, seed, rows })
     }
 }
 
