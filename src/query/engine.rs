@@ -7,7 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use chrono::DateTime;
@@ -33,6 +33,7 @@ use super::single_value::single_value;
 use super::store::tier_only_registry;
 use crate::error::{Error, Result};
 use crate::functions::session_state;
+use crate::io::{Clock, SystemClock};
 use crate::settings::QuerySettings;
 
 /// Consumers that an out-of-memory error names.
@@ -105,7 +106,7 @@ impl QueryEngine {
         plan: LogicalPlan,
         timeout: Option<Duration>,
     ) -> Result<QueryResult> {
-        let deadline = Deadline::after(timeout);
+        let mut deadline = Deadline::after(timeout);
         let state = context.state().clone();
         let work = async move {
             let physical = physical_plan(&state, plan).await?;
@@ -182,12 +183,13 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
         lines.extend(text.lines().map(str::to_owned));
         return Ok(lines);
     }
-    let started = Instant::now();
+    let clock = SystemClock::new();
+    let started = clock.monotonic();
     let batches = execute_stream(physical.clone(), state.task_ctx())?;
     let rows =
         batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move { Ok(sum + rows) });
     let rows = rows.await.map_err(run_error)?;
-    let elapsed = started.elapsed();
+    let elapsed = clock.monotonic().saturating_sub(started);
     let display = match options.verbose {
         true => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()),
         false => DisplayableExecutionPlan::with_metrics(physical.as_ref()),

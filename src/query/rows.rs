@@ -3,6 +3,7 @@
 //! The producer runs on the query runtime and waits in a bounded channel for its reader, so that a slow client costs one
 //! or two batches and no more. Dropping the stream aborts the producer at its next await.
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -13,7 +14,7 @@ use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use crate::error::{Error, Result, SqlState};
 
@@ -23,20 +24,23 @@ pub type RowStream = BoxStream<'static, Result<RecordBatch>>;
 /// Batches that may wait for a reader.
 const BATCHES_WAITING_MAX: usize = 2;
 
-/// When a statement must be done; `None`: never.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(Option<Instant>);
+/// When a statement must be done; `None`: never. Runs from when it is made.
+pub struct Deadline(Option<Pin<Box<Sleep>>>);
 
 impl Deadline {
     pub fn after(timeout: Option<Duration>) -> Deadline {
-        Deadline(timeout.map(|timeout| Instant::now() + timeout))
+        Deadline(timeout.map(|timeout| Box::pin(tokio::time::sleep(timeout))))
     }
 
     /// `work`, or 57014 if it is not done by then.
-    pub async fn bound<T>(self, work: impl Future<Output = T>) -> Result<T> {
-        match self.0 {
+    pub async fn bound<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        match &mut self.0 {
             None => Ok(work.await),
-            Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| timed_out()),
+            Some(over) => tokio::select! {
+                biased;
+                () = over => Err(timed_out()),
+                done = work => Ok(done),
+            },
         }
     }
 }
