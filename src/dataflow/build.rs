@@ -88,16 +88,21 @@ impl Dataflow {
         }
     }
 
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     pub fn counters(&self) -> Counters {
         self.root.counters()
     }
 
     pub fn memory_bytes(&self) -> usize {
         self.root.memory_bytes() + self.bag.as_ref().map_or(0, Bag::memory_bytes)
+    }
+
+    /// Rows, before filters that are applied when the view is read.
+    pub fn rows(&self) -> Result<u64> {
+        match (&self.bag, self.root.top_aggregate()) {
+            (Some(bag), _) => Ok(bag.rows()),
+            (None, Some(aggregate)) => Ok(aggregate.rows()? as u64),
+            (None, None) => Ok(0),
+        }
     }
 
     /// For VERIFY's own test: one row too many, or one group too few.

@@ -25,12 +25,13 @@ pub struct Bag {
     schema: SchemaRef,
     converter: Arc<RowConverter>,
     state: OrderedState,
+    rows: i64,
 }
 
 impl Bag {
     pub fn new(schema: SchemaRef) -> Result<Self> {
         let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-        Ok(Bag { schema, converter: Arc::new(RowConverter::new(fields)?), state: OrderedState::default() })
+        Ok(Bag { schema, converter: Arc::new(RowConverter::new(fields)?), state: OrderedState::default(), rows: 0 })
     }
 
     pub fn apply(&mut self, deltas: &[DeltaBatch]) -> Result<()> {
@@ -39,6 +40,7 @@ impl Bag {
             let rows = self.converter.convert_columns(delta.rows().columns())?;
             for row in 0..delta.num_rows() {
                 updates.push(&[rows.row(row).data()], delta.weight(row));
+                self.rows += delta.weight(row);
             }
         }
         self.state.apply(&updates);
@@ -49,9 +51,9 @@ impl Bag {
         self.state.memory_bytes()
     }
 
-    /// Distinct rows.
-    pub fn entries(&self) -> usize {
-        self.state.entries()
+    /// Rows, each as often as it is there.
+    pub fn rows(&self) -> u64 {
+        self.rows.max(0) as u64
     }
 
     /// The rows of the n-th part of the bag, with their weights; `None` past the last.
@@ -103,14 +105,6 @@ impl Content {
                 }
                 Ok(None)
             }
-        }
-    }
-
-    pub fn memory_bytes(&self) -> usize {
-        match self {
-            Content::Bag(bag) => bag.memory_bytes(),
-            // Counted by its operator.
-            Content::Groups { .. } => 0,
         }
     }
 }

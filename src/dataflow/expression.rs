@@ -48,14 +48,6 @@ impl Expressions {
         Ok(Expressions { operator, expressions })
     }
 
-    pub fn len(&self) -> usize {
-        self.expressions.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.expressions.is_empty()
-    }
-
     pub fn types(&self) -> Vec<DataType> {
         self.expressions.iter().map(|(_, data_type)| data_type.clone()).collect()
     }
@@ -76,7 +68,7 @@ impl Expressions {
         let mut good = Vec::new();
         self.evaluate_split(&input, 0, input.num_rows(), &mut good, errors)?;
         let kept: UInt32Array = good.iter().flat_map(|part| part.start as u32..part.end as u32).collect();
-        let values = (0..self.len()).map(|index| self.gather(&good, index)).collect::<Result<_>>()?;
+        let values = (0..self.expressions.len()).map(|index| self.gather(&good, index)).collect::<Result<_>>()?;
         Ok((take_rows(&input, &kept)?, values))
     }
 

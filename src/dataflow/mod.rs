@@ -21,3 +21,8 @@ mod worker;
 pub use errors::ViewError;
 pub use view::{ViewSnapshot, ViewTable};
 pub use worker::{Backfill, Dataflows, ViewStats, Worker};
+
+#[cfg(test)]
+mod test_views;
+#[cfg(test)]
+mod tests;

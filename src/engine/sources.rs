@@ -5,13 +5,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::publisher::SourceChange;
 use crate::catalog::Table;
-use crate::commit::{SourcePosition, TableWrite, Write};
 use crate::error::{Error, Result, SqlState};
+use crate::ingest::batcher::{self, Batcher, BatcherLimits, CommitWrite};
 use crate::ingest;
 use crate::statement::Handles;
 use crate::types::RelationId;
@@ -52,9 +54,10 @@ pub async fn supervise(
 }
 
 /// One source, opened again after an error from its last committed position.
-async fn run(handles: Arc<Handles>, table: Arc<Table>, mut position: Option<Vec<u8>>) {
+async fn run(handles: Arc<Handles>, table: Arc<Table>, position: Option<Vec<u8>>) {
+    let position = Arc::new(Mutex::new(position));
     loop {
-        match read(&handles, &table, &mut position).await {
+        match read(&handles, &table, &position).await {
             Ok(()) => return,
             Err(error) if matches!(error.state(), SqlState::ADMIN_SHUTDOWN | SqlState::UNDEFINED_TABLE) => return,
             Err(error) => {
@@ -67,26 +70,27 @@ async fn run(handles: Arc<Handles>, table: Arc<Table>, mut position: Option<Vec<
 }
 
 /// Reads to the source's end. `position` follows what was committed.
-async fn read(handles: &Handles, table: &Arc<Table>, position: &mut Option<Vec<u8>>) -> Result<()> {
+async fn read(handles: &Arc<Handles>, table: &Arc<Table>, position: &Arc<Mutex<Option<Vec<u8>>>>) -> Result<()> {
     let Some(source) = &table.source else { return Err(Error::internal("not a source")) };
-    let mut reader = ingest::open(source, &table.columns, position.as_deref(), handles.clock.clone())?;
+    let from = position.lock().clone();
+    let reader = ingest::open(source, &table.columns, from.as_deref(), handles.clock.clone())?;
     handles.sources.update(table.id, |stats| stats.error = None);
-    while let Some(batch) = reader.next().await? {
-        let rows = batch.rows.num_rows() as u64;
-        let write = Write {
-            tables: vec![TableWrite {
-                table: table.id,
-                schema_version: table.schema_version,
-                inserts: (rows > 0).then_some(batch.rows),
-                deletes: None,
-            }],
-            positions: vec![SourcePosition { source: table.id, position: batch.position.clone() }],
-            ..Write::default()
-        };
-        let ((), durable) = handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;
-        durable.await?;
-        *position = Some(batch.position);
-        handles.sources.update(table.id, |stats| stats.rows += rows);
-    }
-    Ok(())
+    let batcher = Batcher::new(table.id, table.schema_version, BatcherLimits::default());
+    let commit: CommitWrite = {
+        let (handles, position, id) = (handles.clone(), position.clone(), table.id);
+        Box::new(move |write| {
+            let (handles, position) = (handles.clone(), position.clone());
+            Box::pin(async move {
+                let rows = write.tables.iter().flat_map(|table| &table.inserts).map(RecordBatch::num_rows).sum::<usize>();
+                let read_to = write.positions.last().map(|position| position.position.clone());
+                let ((), durable) =
+                    handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;
+                durable.await?;
+                *position.lock() = read_to;
+                handles.sources.update(id, |stats| stats.rows += rows as u64);
+                Ok(())
+            })
+        })
+    };
+    batcher::run(reader, batcher, handles.clock.clone(), commit).await
 }

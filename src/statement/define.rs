@@ -52,7 +52,11 @@ pub async fn create_source(
         return done("CREATE SOURCE");
     }
     let source = SourceOptions { connector: create.connector.clone(), options: create.options.clone() };
-    let columns = ingest::complete_columns(&source, create.columns.clone())?;
+    let columns = match create.columns.is_empty() {
+        true => ingest::default_columns(&source)?,
+        false => create.columns.clone(),
+    };
+    ingest::validate(&source, &columns)?;
     let table = Table {
         id: catalog.next_id(),
         name: create.name.clone(),
@@ -75,7 +79,7 @@ pub async fn create_view(
     transaction.lock_definitions(environment.handles).await?;
     let catalog = transaction.catalog(environment.handles);
     is_taken(environment, &catalog, &create.name, false)?;
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_query(definitions.state(), &definitions, &query, environment.text)?;
     let columns = plan.schema().fields().iter().map(|field| {
@@ -111,7 +115,7 @@ pub async fn create_materialized_view(
     if is_taken(environment, &catalog, &create.name, create.if_not_exists)? {
         return done("CREATE MATERIALIZED VIEW");
     }
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
     let mut depends_on = direct_dependencies(&catalog, &create.query);
@@ -249,7 +253,7 @@ fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColum
 
 /// A DEFAULT must plan, and have the column's type.
 fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
-    let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0);
+    let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0)?;
     for column in table.columns.iter().filter(|column| column.default.is_some()) {
         let value = super::scope::cast(default_expression(column)?, &column.sql_type)?;
         let query = super::scope::skeleton(vec![ast::SelectItem::UnnamedExpr(value)], Vec::new(), None)?;

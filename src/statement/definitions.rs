@@ -28,13 +28,13 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Self {
+    pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Result<Self> {
         let system = SystemTables::new(environment.session.facts(environment.handles, catalog.clone()));
         let mut schemas = system.schemas();
         schemas.insert("public".to_owned(), HashMap::new());
         let mut input = ContextInput::new(schemas, system.functions(), now_us);
         input.search_path = environment.session.variables().search_path();
-        Definitions { catalog, context: environment.handles.query.context(input), changed: None }
+        Ok(Definitions { catalog, context: environment.handles.query.context(input)?, changed: None })
     }
 
     /// Shows the row ids of the table that a statement changes.

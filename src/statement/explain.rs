@@ -30,7 +30,7 @@ pub async fn explain(
         Statement::Query(query) => explain_query(environment, transaction, query, explain, parameters).await,
         Statement::CreateMaterializedView(create) if !explain.analyze => {
             let catalog = transaction.catalog(environment.handles);
-            let definitions = Definitions::new(environment, catalog, transaction.started_us);
+            let definitions = Definitions::new(environment, catalog, transaction.started_us)?;
             let query = definitions.rewritten(&create.query)?;
             let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
             lines(plan.explain().lines())
@@ -68,14 +68,14 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
         }
         None => return Err(no_relation(&catalog, name)),
     };
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
     let plan = plan_of(view, definitions.state())?;
     let mut text: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
     let stats = environment.handles.dataflows.stats();
-    if let Some(stats) = stats.iter().find(|stats| stats.id == view.id) {
+    if let Some(stats) = stats.iter().find(|stats| stats.view == view.id) {
         text.push(format!(
-            "State: {} bytes, {} rows in the view, at commit {}",
-            stats.state_bytes, stats.rows, stats.applied
+            "State: {} bytes, {} rows read and {} emitted so far, at commit {}",
+            stats.state_bytes, stats.rows_read, stats.rows_emitted, stats.commit
         ));
     }
     lines(text.iter().map(String::as_str))

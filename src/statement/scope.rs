@@ -66,7 +66,8 @@ impl Environment<'_> {
     /// Runs a planned query.
     pub async fn execute(&self, planned: Planned, parameters: &[ScalarValue]) -> Result<QueryResult> {
         let plan = with_parameters(planned.plan, parameters)?;
-        self.handles.query.execute(&planned.context, plan, self.session.variables().statement_timeout()).await
+        let timeout = self.session.variables().statement_timeout();
+        self.handles.query.execute(&planned.context, plan, timeout).await
     }
 
     /// All rows of a query. `changed` is the table that the statement is about: the query sees its row ids.
@@ -153,7 +154,7 @@ impl Environment<'_> {
         let mut input = ContextInput::new(schemas, system.functions(), transaction.started_us);
         input.search_path = self.session.variables().search_path();
         input.time_zone = self.session.variables().time_zone().name().to_owned();
-        Ok(Scope { context: self.handles.query.context(input), views, catalog })
+        Ok(Scope { context: self.handles.query.context(input)?, views, catalog })
     }
 }
 

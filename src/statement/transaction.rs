@@ -23,7 +23,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::table::TableSnapshot;
 use crate::types::{CommitNumber, RelationId};
 
-type ViewSnapshots = HashMap<RelationId, ViewSnapshot>;
+type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
 
 /// One transaction, explicit or of a single statement.
 pub struct Transaction {
@@ -99,7 +99,7 @@ impl Transaction {
                 }
             }
             let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
-            Ok(Base { at, catalog, tables, pending_views, views: HashMap::new() })
+            Ok(Base { at, catalog, tables, pending_views, views: ViewSnapshots::default() })
         })?;
         self.base = Some(base);
         Ok(())

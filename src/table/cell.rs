@@ -53,13 +53,8 @@ impl TableCell {
     pub fn new(table: Arc<Table>, version: Version) -> Result<TableCell> {
         let schema = table.schema_with_row_id();
         let keyed = table.key().map(|key| KeyedRows::new(schema.clone(), key)).transpose()?;
-        let state = State {
-            version: Arc::new(version),
-            keyed,
-            folded: Tombstones::default(),
-            dropped: false,
-            hot_since: None,
-        };
+        let state =
+            State { version: Arc::new(version), keyed, folded: Tombstones::default(), dropped: false, hot_since: None };
         Ok(TableCell {
             form: StoredForm::new(schema),
             write_lock: Arc::new(tokio::sync::Mutex::new(())),
@@ -91,10 +86,8 @@ impl TableCell {
                 inserts.push(self.with_row_ids(rows, *first_row_id)?);
             }
         }
-        let deletes: Vec<RecordBatch> = writes
-            .iter()
-            .filter_map(|(write, _)| write.deletes.clone().filter(|rows| rows.num_rows() > 0))
-            .collect();
+        let deletes: Vec<RecordBatch> =
+            writes.iter().filter_map(|(write, _)| write.deletes.clone().filter(|rows| rows.num_rows() > 0)).collect();
         self.prepare_rows(&state, commit, inserts, deletes)
     }
 

@@ -157,10 +157,8 @@ impl Tables {
         to: CommitNumber,
         number: u64,
     ) -> Result<Vec<DataFile>> {
-        let settings = FileSettings {
-            row_group_rows: self.settings.row_group_rows,
-            file_rows_max: self.settings.file_rows_max,
-        };
+        let settings =
+            FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
         let sort_columns = sort_columns(&cell.table);
         let mut files = Vec::new();
         for (part, rows) in parts(version, to, settings.file_rows_max)?.into_iter().enumerate() {
@@ -309,9 +307,9 @@ fn parts(version: &Version, to: CommitNumber, file_rows_max: usize) -> Result<Ve
         for start in (0..rows.num_rows()).step_by(file_rows_max) {
             let slice = rows.slice(start, file_rows_max.min(rows.num_rows() - start));
             let (count, bytes) = (slice.num_rows(), batch_bytes(&slice));
-            let room = parts.last_mut().filter(|part| {
-                part.rows + count <= file_rows_max && part.bytes + bytes <= FILE_MEMORY_BYTES_MAX
-            });
+            let room = parts
+                .last_mut()
+                .filter(|part| part.rows + count <= file_rows_max && part.bytes + bytes <= FILE_MEMORY_BYTES_MAX);
             match room {
                 Some(part) => {
                     part.batches.push(slice);
@@ -332,7 +330,12 @@ fn sort_columns(table: &Table) -> Vec<usize> {
         return columns.clone();
     }
     let schema = table.schema();
-    schema.fields().iter().position(|field| matches!(field.data_type(), DataType::Timestamp(_, _))).into_iter().collect()
+    schema
+        .fields()
+        .iter()
+        .position(|field| matches!(field.data_type(), DataType::Timestamp(_, _)))
+        .into_iter()
+        .collect()
 }
 
 #[cfg(test)]

@@ -151,8 +151,11 @@ impl KeyedRows {
             .iter()
             .map(|column| arrow::util::display::array_value_to_string(column, row).unwrap_or_default())
             .collect();
-        Error::new(SqlState::UNIQUE_VIOLATION, format!("duplicate key value violates unique constraint \"{table}_pkey\""))
-            .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
+        Error::new(
+            SqlState::UNIQUE_VIOLATION,
+            format!("duplicate key value violates unique constraint \"{table}_pkey\""),
+        )
+        .with_detail(format!("Key ({})=({}) already exists.", names.join(", "), values.join(", ")))
     }
 
     /// Takes out rows, given whole. One that is not there is passed over: it was checked by row id before.
@@ -271,15 +274,13 @@ impl Chunk {
 fn canonical(column: &ArrayRef) -> ArrayRef {
     match column.data_type() {
         DataType::Float32 => {
-            let floats: Float32Array = column
-                .as_primitive::<Float32Type>()
-                .unary(|value| if value.is_nan() { f32::NAN } else { value + 0.0 });
+            let floats: Float32Array =
+                column.as_primitive::<Float32Type>().unary(|value| if value.is_nan() { f32::NAN } else { value + 0.0 });
             std::sync::Arc::new(floats)
         }
         DataType::Float64 => {
-            let floats: Float64Array = column
-                .as_primitive::<Float64Type>()
-                .unary(|value| if value.is_nan() { f64::NAN } else { value + 0.0 });
+            let floats: Float64Array =
+                column.as_primitive::<Float64Type>().unary(|value| if value.is_nan() { f64::NAN } else { value + 0.0 });
             std::sync::Arc::new(floats)
         }
         _ => column.clone(),

@@ -33,7 +33,9 @@ impl Tables {
             commit: manifest.commit,
             timestamp_us: manifest.last_timestamp_us,
             catalog: Arc::new(manifest.catalog.clone()),
-            positions: Arc::new(manifest.positions.iter().map(|(id, at)| (*id, at.clone())).collect::<BTreeMap<_, _>>()),
+            positions: Arc::new(
+                manifest.positions.iter().map(|(id, at)| (*id, at.clone())).collect::<BTreeMap<_, _>>(),
+            ),
         };
         *self.manifest.lock().await = manifest.clone();
         Ok(())

@@ -70,7 +70,11 @@ impl Segment {
     fn skip(&self, count: usize) -> Segment {
         let rows = self.rows.slice(count, self.num_rows() - count);
         let commits = self.commits.iter().filter(|(end, _)| *end > count);
-        Segment { bytes: batch_bytes(&rows), commits: commits.map(|(end, commit)| (end - count, *commit)).collect(), rows }
+        Segment {
+            bytes: batch_bytes(&rows),
+            commits: commits.map(|(end, commit)| (end - count, *commit)).collect(),
+            rows,
+        }
     }
 }
 

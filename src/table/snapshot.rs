@@ -91,11 +91,7 @@ impl TableSnapshot {
 
     /// All visible rows: cold ones first, then hot ones in the order of their commits, then the transaction's own.
     /// `projection` indexes [`Self::schema_with_row_id`], in any order; no batch is empty.
-    pub fn stream(
-        &self,
-        projection: Option<Vec<usize>>,
-        batch_rows: usize,
-    ) -> BoxStream<'static, Result<RecordBatch>> {
+    pub fn stream(&self, projection: Option<Vec<usize>>, batch_rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
         let projection = projection.unwrap_or_else(|| (0..self.cell.form.table_schema().fields().len()).collect());
         let batch_rows = batch_rows.max(1);
         let (snapshot, columns) = (self.clone(), projection.clone());
@@ -107,7 +103,8 @@ impl TableSnapshot {
             });
         let snapshot = self.clone();
         let hot = stream::iter(self.hot_slices(batch_rows)).map(move |rows| snapshot.visible(&rows, &projection));
-        let filled = |rows: &Result<RecordBatch>| futures::future::ready(!matches!(rows, Ok(rows) if rows.num_rows() == 0));
+        let filled =
+            |rows: &Result<RecordBatch>| futures::future::ready(!matches!(rows, Ok(rows) if rows.num_rows() == 0));
         cold.chain(hot).filter(filled).boxed()
     }
 
@@ -157,9 +154,7 @@ impl TableSnapshot {
             .chain(own)
             .flat_map(|rows| {
                 let starts = (0..rows.num_rows()).step_by(batch_rows);
-                starts
-                    .map(|start| rows.slice(start, batch_rows.min(rows.num_rows() - start)))
-                    .collect::<Vec<_>>()
+                starts.map(|start| rows.slice(start, batch_rows.min(rows.num_rows() - start))).collect::<Vec<_>>()
             })
             .collect()
     }

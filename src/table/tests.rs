@@ -23,6 +23,8 @@ use crate::testing::{SimDisk, SimExecutor, SimRng};
 use crate::tier::Tier;
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
+mod concurrent;
+
 pub(super) const READINGS: RelationId = RelationId(16384);
 pub(super) const TRUCKS: RelationId = RelationId(16385);
 
@@ -146,8 +148,11 @@ impl Database {
         inserts: Option<RecordBatch>,
         deletes: Option<RecordBatch>,
     ) -> Result<CommitNumber> {
-        self.write(Write { tables: vec![TableWrite { table, schema_version: 1, inserts, deletes }], ..Write::default() })
-            .await
+        self.write(Write {
+            tables: vec![TableWrite { table, schema_version: 1, inserts, deletes }],
+            ..Write::default()
+        })
+        .await
     }
 
     pub async fn insert(&self, table: RelationId, rows: RecordBatch) -> Result<CommitNumber> {
@@ -245,9 +250,9 @@ struct Kept {
 
 impl Kept {
     fn take(database: &Database, model: &Model) -> Kept {
-        let [readings, trucks] = database.sequencer.at_head(|head| {
-            [READINGS, TRUCKS].map(|table| database.tables.snapshot(table, head).unwrap())
-        });
+        let [readings, trucks] = database
+            .sequencer
+            .at_head(|head| [READINGS, TRUCKS].map(|table| database.tables.snapshot(table, head).unwrap()));
         Kept { readings, trucks, model: model.clone() }
     }
 
@@ -410,8 +415,11 @@ fn a_refused_write_to_several_tables_leaves_nothing() {
             database.create(trucks()).await.unwrap();
             database.insert(TRUCKS, truck_rows(&[(1, 10)])).await.unwrap();
             let write = |table, inserts| TableWrite { table, schema_version: 1, inserts: Some(inserts), deletes: None };
-            let tables =
-                vec![write(READINGS, reading_rows(&[1])), write(TRUCKS, truck_rows(&[(2, 0)])), write(TRUCKS, truck_rows(&[(1, 11)]))];
+            let tables = vec![
+                write(READINGS, reading_rows(&[1])),
+                write(TRUCKS, truck_rows(&[(2, 0)])),
+                write(TRUCKS, truck_rows(&[(1, 11)])),
+            ];
             let error = database.write(Write { tables, ..Write::default() }).await.unwrap_err();
             assert_eq!(error.state(), SqlState::UNIQUE_VIOLATION);
             assert_eq!(error.message(), "duplicate key value violates unique constraint \"trucks_pkey\"");
@@ -435,10 +443,7 @@ fn dropped_tables_refuse_writes_and_lose_their_files_at_the_next_start() {
             database.tables.drop_table(READINGS);
             let error = database.insert(READINGS, reading_rows(&[2])).await.unwrap_err();
             assert_eq!(error.state(), SqlState::UNDEFINED_TABLE);
-            database
-                .write(Write { catalog: vec![CatalogChange::Drop(READINGS)], ..Write::default() })
-                .await
-                .unwrap();
+            database.write(Write { catalog: vec![CatalogChange::Drop(READINGS)], ..Write::default() }).await.unwrap();
             assert!(database.tables.snapshot(READINGS, CommitNumber::MAX).is_err());
             assert_eq!(readings_of(&snapshot).await.len(), 1);
             database.tables.flush_all(&database.sequencer).await.unwrap();

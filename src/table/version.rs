@@ -33,9 +33,8 @@ impl Version {
     /// Deletions of cold rows since the last flush, by commits up to `at`.
     pub fn unflushed_tombstones(&self, at: CommitNumber) -> Vec<(RowId, CommitNumber)> {
         let cold = &self.cold;
-        let wanted = |row_id: RowId, commit: CommitNumber| {
-            row_id < cold.row_id_end && commit > cold.flushed && commit <= at
-        };
+        let wanted =
+            |row_id: RowId, commit: CommitNumber| row_id < cold.row_id_end && commit > cold.flushed && commit <= at;
         self.tombstones.iter().filter(|(row_id, commit)| wanted(*row_id, *commit)).collect()
     }
 

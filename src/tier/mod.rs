@@ -14,8 +14,8 @@ mod statistics;
 mod store;
 
 pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile};
-pub use parquet::{ColdRows, FileSettings, StoredForm};
 pub(crate) use parquet::from_stored;
+pub use parquet::{ColdRows, FileSettings, StoredForm};
 pub use statistics::{Bound, ColumnBounds};
 pub use store::{LoadedManifest, Tier};
 

@@ -136,11 +136,7 @@ impl Tier {
         })
     }
 
-    pub async fn write_tombstones(
-        &self,
-        path: String,
-        tombstones: &[(RowId, CommitNumber)],
-    ) -> Result<TombstoneFile> {
+    pub async fn write_tombstones(&self, path: String, tombstones: &[(RowId, CommitNumber)]) -> Result<TombstoneFile> {
         let encoded = encode_tombstones(tombstones)?;
         let bytes = encoded.len() as u64;
         self.put(&path, encoded).await?;

@@ -71,6 +71,11 @@ impl Aggregate {
         AggregateScan { groups: self.groups.clone(), state: self.state.clone() }
     }
 
+    /// Groups, those with errors included.
+    pub fn rows(&self) -> Result<usize> {
+        self.state.rows()
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.state.memory_bytes() + self.multisets.iter().map(Multiset::memory_bytes).sum::<usize>()
     }

@@ -7,8 +7,6 @@ mod aggregate;
 mod filter;
 mod join;
 mod project;
-#[cfg(test)]
-pub mod test_rows;
 
 pub use aggregate::{Aggregate, AggregateScan};
 pub use filter::{Filter, apply as filter_rows};

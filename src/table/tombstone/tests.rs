@@ -5,7 +5,9 @@ use super::*;
 fn alive(tombstones: &Tombstones, row_ids: &[RowId], at: u64) -> Vec<RowId> {
     let column = Int64Array::from(row_ids.to_vec());
     match tombstones.alive(&column, CommitNumber(at)) {
-        Some(alive) => row_ids.iter().zip(alive.iter()).filter(|(_, alive)| alive.unwrap()).map(|(id, _)| *id).collect(),
+        Some(alive) => {
+            row_ids.iter().zip(alive.iter()).filter(|(_, alive)| alive.unwrap()).map(|(id, _)| *id).collect()
+        }
         None => row_ids.to_vec(),
     }
 }
@@ -25,7 +27,10 @@ fn rows_are_dead_from_their_commit_on() {
     for at in [0, 1, 2, 500, 1000, 2000] {
         assert_eq!(tombstones.count_at(CommitNumber(at)), 1000.min(at as usize));
         // Few rows against many tombstones, many against few, and in any order.
-        assert_eq!(alive(&tombstones, &[7000, 1, 7], at), [7000, 1, 7].into_iter().filter(|id| *id % 7 != 0 || *id / 7 > at as i64).collect::<Vec<_>>());
+        assert_eq!(
+            alive(&tombstones, &[7000, 1, 7], at),
+            [7000, 1, 7].into_iter().filter(|id| *id % 7 != 0 || *id / 7 > at as i64).collect::<Vec<_>>()
+        );
         let all: Vec<RowId> = (0..8000).rev().collect();
         let expected: Vec<RowId> =
             all.iter().copied().filter(|id| *id == 0 || id % 7 != 0 || *id > 7000 || id / 7 > at as i64).collect();

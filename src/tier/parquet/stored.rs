@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ::parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, IntervalMonthDayNanoArray, RecordBatch, RecordBatchOptions,
 };
 use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
-use ::parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use crate::error::{Error, Result};
 

@@ -226,17 +226,8 @@ pub struct AggregateScan {
 }
 
 impl AggregateScan {
-    pub fn schema(&self) -> &SchemaRef {
-        self.groups.schema()
-    }
-
     pub fn chunk_count(&self) -> usize {
         self.state.chunk_count()
-    }
-
-    /// Groups, those with errors included.
-    pub fn rows(&self) -> Result<usize> {
-        self.state.rows()
     }
 
     /// Rows `start..` of one chunk, at most `rows_max` of them; `None` past its end.

@@ -1,0 +1,254 @@
+//! For tests: plans by hand, rows as the oracle's values, and a worker that runs until it is idle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{
+    DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
+};
+use datafusion::common::{DFSchema, DFSchemaRef, HashMap};
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use futures::StreamExt;
+
+use super::{Backfill, Dataflows, ViewSnapshot, Worker};
+use crate::catalog::{MaterializedView, ViewColumn};
+use crate::commit::{Commit, TableDelta};
+use crate::delta::DeltaBatch;
+use crate::error::Result;
+use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
+use crate::settings::DataflowSettings;
+use crate::testing::oracle::{Row, Value};
+use crate::types::{CommitNumber, ROW_ID, RelationId, SqlType};
+
+pub const READINGS: RelationId = RelationId(16384);
+pub const DEVICES: RelationId = RelationId(16385);
+pub const VIEW: RelationId = RelationId(16390);
+pub const VIEW_ABOVE: RelationId = RelationId(16391);
+
+pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
+
+/// device int4, site text, x float8, n int8, time timestamp.
+pub fn readings_schema() -> SchemaRef {
+    schema(&[
+        ("device", DataType::Int32),
+        ("site", DataType::Utf8),
+        ("x", DataType::Float64),
+        ("n", DataType::Int64),
+        ("time", TIME),
+    ])
+}
+
+/// id int4, name text.
+pub fn devices_schema() -> SchemaRef {
+    schema(&[("id", DataType::Int32), ("name", DataType::Utf8)])
+}
+
+fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+    let fields = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn df_schema(schema: &SchemaRef) -> DFSchemaRef {
+    Arc::new(DFSchema::try_from(schema.as_ref().clone()).unwrap())
+}
+
+pub fn source(relation: RelationId, schema: &SchemaRef) -> Node {
+    Node::Source {
+        id: 0,
+        relation,
+        relation_name: relation.to_string(),
+        columns: (0..schema.fields().len()).collect(),
+        schema: df_schema(schema),
+    }
+}
+
+pub fn filter(input: Node, predicate: Expr) -> Node {
+    Node::Filter { id: input.id() + 1, input: Box::new(input), predicate }
+}
+
+pub fn project(input: Node, exprs: Vec<Expr>) -> Node {
+    let fields = exprs
+        .iter()
+        .map(|expr| Field::new(expr.schema_name().to_string(), expr.get_type(input.schema()).unwrap(), true));
+    let schema = df_schema(&Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+    Node::Project { id: input.id() + 1, input: Box::new(input), exprs, schema }
+}
+
+pub fn join(left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Node {
+    let schema = Arc::new(left.schema().join(right.schema()).unwrap());
+    Node::Join { id: left.id().max(right.id()) + 1, left: Box::new(left), right: Box::new(right), on, filter, schema }
+}
+
+pub fn aggregate(input: Node, group: Vec<Expr>, calls: Vec<(AggregateFunction, Vec<Expr>)>) -> Node {
+    let type_of = |expr: &Expr| expr.get_type(input.schema()).unwrap();
+    let call = |(function, args): (AggregateFunction, Vec<Expr>)| {
+        let return_type = return_type(function, args.first().map(&type_of));
+        AggregateCall { function, args, return_type }
+    };
+    let aggregates: Vec<AggregateCall> = calls.into_iter().map(call).collect();
+    let keys = group.iter().map(|expr| Field::new(expr.schema_name().to_string(), type_of(expr), true));
+    let values =
+        aggregates.iter().enumerate().map(|(i, call)| Field::new(format!("a{i}"), call.return_type.clone(), true));
+    let schema = df_schema(&Arc::new(Schema::new(keys.chain(values).collect::<Vec<_>>())));
+    Node::Aggregate { id: input.id() + 1, input: Box::new(input), group, aggregates, schema }
+}
+
+fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType {
+    match (function, input) {
+        (AggregateFunction::Sum, Some(DataType::Int32)) => DataType::Int64,
+        (AggregateFunction::Sum, Some(DataType::Int64)) => DataType::Decimal128(38, 0),
+        (AggregateFunction::Avg, Some(DataType::Int32 | DataType::Int64)) => DataType::Decimal128(38, 16),
+        (AggregateFunction::CountAll | AggregateFunction::Count, _) => DataType::Int64,
+        (_, input) => input.unwrap(),
+    }
+}
+
+pub fn plan(root: Node) -> ViewPlan {
+    let column = |field: &Arc<Field>| ViewColumn {
+        name: field.name().clone(),
+        sql_type: SqlType::from_arrow(field.data_type()).unwrap(),
+    };
+    let columns = root.schema().fields().iter().map(column).collect();
+    ViewPlan { root, columns }
+}
+
+pub fn view(id: RelationId, plan: &ViewPlan) -> Arc<MaterializedView> {
+    Arc::new(MaterializedView {
+        id,
+        name: format!("view_{id}"),
+        sql: String::new(),
+        settings: BTreeMap::new(),
+        plan: Vec::new(),
+        columns: plan.columns.clone(),
+        depends_on: Vec::new(),
+    })
+}
+
+/// Columns of the oracle's values, and `_row_id` behind them.
+pub fn batch_of(schema: &SchemaRef, rows: &[Row]) -> RecordBatch {
+    let mut columns: Vec<ArrayRef> = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(index, field)| column_of(field.data_type(), rows.iter().map(|row| &row[index])))
+        .collect();
+    let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new(ROW_ID, DataType::Int64, false)));
+    columns.push(Arc::new(Int64Array::from_iter_values(0..rows.len() as i64)));
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
+}
+
+fn column_of<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
+    let integer = |value: &Value| if let Value::Integer(value) = value { Some(*value) } else { None };
+    match data_type {
+        DataType::Int32 => {
+            Arc::new(values.map(|value| integer(value).map(|value| value as i32)).collect::<Int32Array>())
+        }
+        DataType::Int64 => Arc::new(values.map(integer).collect::<Int64Array>()),
+        DataType::Timestamp(..) => Arc::new(values.map(integer).collect::<TimestampMicrosecondArray>()),
+        DataType::Float64 => Arc::new(
+            values
+                .map(|value| if let Value::Float(value) = value { Some(*value) } else { None })
+                .collect::<Float64Array>(),
+        ),
+        DataType::Utf8 => Arc::new(
+            values
+                .map(|value| if let Value::Text(value) = value { Some(value.as_str()) } else { None })
+                .collect::<StringArray>(),
+        ),
+        other => panic!("no test values of {other}"),
+    }
+}
+
+/// A view's rows as the oracle's values.
+pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+    (0..batch.num_rows()).map(|row| batch.columns().iter().map(|column| value_of(column, row)).collect()).collect()
+}
+
+fn value_of(column: &ArrayRef, row: usize) -> Value {
+    if column.is_null(row) {
+        return Value::Null;
+    }
+    match column.data_type() {
+        DataType::Boolean => Value::Boolean(column.as_boolean().value(row)),
+        DataType::Int32 => Value::Integer(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Int64 => Value::Integer(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Timestamp(..) => Value::Integer(column.as_primitive::<TimestampMicrosecondType>().value(row)),
+        DataType::Float64 => Value::Float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_string()),
+        DataType::Decimal128(_, scale) => {
+            Value::Numeric { unscaled: column.as_primitive::<Decimal128Type>().value(row), scale: *scale as u8 }
+        }
+        other => panic!("no test values of {other}"),
+    }
+}
+
+/// A worker and its handle; everything pushed is done when a method returns.
+pub struct TestWorker {
+    pub dataflows: Dataflows,
+    runtime: tokio::runtime::Runtime,
+    task: tokio::task::JoinHandle<()>,
+    commit: u64,
+}
+
+impl TestWorker {
+    pub fn new(commits_per_step_max: usize) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let settings = DataflowSettings { commits_per_step_max, ..DataflowSettings::default() };
+        let (dataflows, worker) = Worker::new(settings);
+        let task = runtime.spawn(worker.run());
+        TestWorker { dataflows, runtime, task, commit: 0 }
+    }
+
+    pub fn create(&self, id: RelationId, plan: &ViewPlan, tables: &[(RelationId, RecordBatch)]) -> Result<()> {
+        let append_only = false;
+        let backfill: HashMap<RelationId, Backfill> = tables
+            .iter()
+            .map(|(id, rows)| {
+                let rows = futures::stream::iter([Ok(rows.clone())]).boxed();
+                (*id, Backfill { rows, append_only })
+            })
+            .collect();
+        let done = self.dataflows.push_create(view(id, plan), plan.clone(), backfill);
+        self.runtime.block_on(done).unwrap()
+    }
+
+    pub fn commit(&mut self, deltas: Vec<(RelationId, DeltaBatch)>) {
+        self.commit += 1;
+        let tables = deltas
+            .into_iter()
+            .map(|(table, delta)| TableDelta { table, schema_version: 1, delta: Arc::new(delta) })
+            .collect();
+        self.dataflows.push_commit(Arc::new(Commit {
+            number: CommitNumber(self.commit),
+            timestamp_us: self.commit as i64,
+            tables,
+            catalog: vec![],
+            positions: vec![],
+            tier: vec![],
+        }));
+    }
+
+    pub fn read(&self, view: RelationId) -> Result<ViewSnapshot> {
+        let read = self.runtime.block_on(self.dataflows.push_read(&[view])).unwrap();
+        Ok(read?.remove(&view).unwrap())
+    }
+
+    pub fn rows(&self, view: RelationId) -> Vec<Row> {
+        let snapshot = self.read(view).unwrap();
+        snapshot.batches(None, 100).flat_map(|batch| rows_of(&batch.unwrap())).collect()
+    }
+
+    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    pub fn finish(self) {
+        drop(self.dataflows);
+        self.runtime.block_on(self.task).unwrap();
+    }
+}

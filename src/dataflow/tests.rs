@@ -1,0 +1,292 @@
+//! Views against the oracle: whatever the history and the cuts into steps, a view is its query over the live rows.
+
+use datafusion::logical_expr::{Expr, col, lit};
+use proptest::prelude::*;
+
+use super::test_views::*;
+use crate::delta::DeltaBatch;
+use crate::plan::AggregateFunction::{Avg, Count, CountAll, First, Last, Max, Min, Sum};
+use crate::plan::{Node, ViewPlan};
+use crate::testing::oracle::{self, Call, Row, Value};
+use crate::types::RelationId;
+
+fn readings() -> Node {
+    source(READINGS, &readings_schema())
+}
+
+fn devices() -> Node {
+    source(DEVICES, &devices_schema())
+}
+
+/// A view by hand, and the same query by loops over readings and devices.
+struct Case {
+    name: &'static str,
+    plan: ViewPlan,
+    oracle: fn(&[Row], &[Row]) -> Vec<Row>,
+}
+
+const ALL_CALLS: [Call; 9] = [
+    Call::CountAll,
+    Call::Count(2),
+    Call::Sum(2),
+    Call::Avg(2),
+    Call::Min(2),
+    Call::Max(2),
+    Call::First(2, 4),
+    Call::Last(1, 4),
+    Call::Avg(3),
+];
+
+fn all_calls(input: Node, group: Vec<Expr>) -> Node {
+    let calls = vec![
+        (CountAll, vec![]),
+        (Count, vec![col("x")]),
+        (Sum, vec![col("x")]),
+        (Avg, vec![col("x")]),
+        (Min, vec![col("x")]),
+        (Max, vec![col("x")]),
+        (First, vec![col("x"), col("time")]),
+        (Last, vec![col("site"), col("time")]),
+        (Avg, vec![col("n")]),
+    ];
+    aggregate(input, group, calls)
+}
+
+fn integer(value: &Value) -> Option<i64> {
+    if let Value::Integer(value) = value { Some(*value) } else { None }
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case {
+            name: "filter",
+            plan: plan(filter(readings(), col("n").gt(lit(2_i64)))),
+            oracle: |readings, _| oracle::filter(readings, |row| integer(&row[3]).map(|n| n > 2)),
+        },
+        Case {
+            name: "project",
+            plan: plan(project(readings(), vec![col("site"), col("n").gt(lit(1_i64)).alias("large")])),
+            oracle: |readings, _| {
+                let large = |value: &Value| integer(value).map_or(Value::Null, |n| Value::Boolean(n > 1));
+                oracle::project(readings, |row| vec![row[1].clone(), large(&row[3])])
+            },
+        },
+        Case {
+            name: "join",
+            plan: plan(join(readings(), devices(), vec![(col("device"), col("id"))], None)),
+            oracle: |readings, devices| oracle::join(readings, devices, &[(0, 0)]),
+        },
+        Case {
+            name: "join with a residual, on text",
+            plan: plan(join(
+                readings(),
+                devices(),
+                vec![(col("site"), col("name"))],
+                Some(col("device").lt(col("id"))),
+            )),
+            oracle: |readings, devices| {
+                let joined = oracle::join(readings, devices, &[(1, 1)]);
+                oracle::filter(&joined, |row| Some(integer(&row[0])? < integer(&row[5])?))
+            },
+        },
+        Case {
+            name: "group by an integer",
+            plan: plan(all_calls(readings(), vec![col("device")])),
+            oracle: |readings, _| oracle::group(readings, &[0], &ALL_CALLS),
+        },
+        Case {
+            name: "group by text and a float",
+            plan: plan(all_calls(readings(), vec![col("site"), col("x")])),
+            oracle: |readings, _| oracle::group(readings, &[1, 2], &ALL_CALLS),
+        },
+        Case {
+            name: "aggregate over everything",
+            plan: plan(all_calls(readings(), vec![])),
+            oracle: |readings, _| oracle::group(readings, &[], &ALL_CALLS),
+        },
+        Case {
+            name: "having",
+            plan: plan(project(
+                filter(
+                    aggregate(readings(), vec![col("device")], vec![(CountAll, vec![]), (Sum, vec![col("n")])]),
+                    col("a0").gt(lit(1_i64)),
+                ),
+                vec![col("a1"), col("device")],
+            )),
+            oracle: |readings, _| {
+                let groups = oracle::group(readings, &[0], &[Call::CountAll, Call::Sum(3)]);
+                let groups = oracle::filter(&groups, |row| integer(&row[1]).map(|count| count > 1));
+                oracle::project(&groups, |row| vec![row[2].clone(), row[0].clone()])
+            },
+        },
+        Case {
+            name: "group over a join",
+            plan: plan(aggregate(
+                join(readings(), devices(), vec![(col("device"), col("id"))], None),
+                vec![col("name")],
+                vec![(CountAll, vec![]), (Max, vec![col("time")]), (Sum, vec![col("device")])],
+            )),
+            oracle: |readings, devices| {
+                let joined = oracle::join(readings, devices, &[(0, 0)]);
+                oracle::group(&joined, &[6], &[Call::CountAll, Call::Max(4), Call::Sum(0)])
+            },
+        },
+    ]
+}
+
+fn float() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        2 => Just(Value::Null),
+        1 => Just(Value::Float(f64::NAN)),
+        1 => Just(Value::Float(-0.0)),
+        1 => Just(Value::Float(0.0)),
+        1 => Just(Value::Float(f64::INFINITY)),
+        1 => Just(Value::Float(1e18)),
+        6 => (-20..20_i32).prop_map(|value| Value::Float(f64::from(value) / 10.0)),
+    ]
+}
+
+fn integer_or_null(max: i64) -> impl Strategy<Value = Value> {
+    prop_oneof![1 => Just(Value::Null), 5 => (0..max).prop_map(Value::Integer)]
+}
+
+fn text() -> impl Strategy<Value = Value> {
+    prop_oneof![Just(Value::Null), Just("".to_string()).prop_map(Value::Text), "[a-c]{1,2}".prop_map(Value::Text)]
+}
+
+fn reading() -> impl Strategy<Value = Row> {
+    (integer_or_null(4), text(), float(), integer_or_null(5), integer_or_null(6))
+        .prop_map(|(device, site, x, n, time)| vec![device, site, x, n, time])
+}
+
+fn device() -> impl Strategy<Value = Row> {
+    (integer_or_null(4), text()).prop_map(|(id, name)| vec![id, name])
+}
+
+/// What happens to the tables; deletes and updates take the row at a place, counted around.
+#[derive(Debug, Clone)]
+enum Change {
+    InsertReading(Row),
+    InsertDevice(Row),
+    DeleteReading(usize),
+    DeleteDevice(usize),
+    UpdateReading(usize, Row),
+    /// Ends a commit.
+    Commit,
+    Read,
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        6 => reading().prop_map(Change::InsertReading),
+        2 => device().prop_map(Change::InsertDevice),
+        2 => any::<usize>().prop_map(Change::DeleteReading),
+        1 => any::<usize>().prop_map(Change::DeleteDevice),
+        2 => (any::<usize>(), reading()).prop_map(|(place, row)| Change::UpdateReading(place, row)),
+        4 => Just(Change::Commit),
+        1 => Just(Change::Read),
+    ]
+}
+
+/// The tables, and their changes since the last commit.
+#[derive(Default)]
+struct Tables {
+    readings: Vec<Row>,
+    devices: Vec<Row>,
+    pending: Vec<(RelationId, i64, Row)>,
+}
+
+impl Tables {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::InsertReading(row) => {
+                self.pending.push((READINGS, 1, row.clone()));
+                self.readings.push(row);
+            }
+            Change::InsertDevice(row) => {
+                self.pending.push((DEVICES, 1, row.clone()));
+                self.devices.push(row);
+            }
+            Change::DeleteReading(place) if !self.readings.is_empty() => {
+                let row = self.readings.swap_remove(place % self.readings.len());
+                self.pending.push((READINGS, -1, row));
+            }
+            Change::DeleteDevice(place) if !self.devices.is_empty() => {
+                let row = self.devices.swap_remove(place % self.devices.len());
+                self.pending.push((DEVICES, -1, row));
+            }
+            Change::UpdateReading(place, row) if !self.readings.is_empty() => {
+                self.apply(Change::DeleteReading(place));
+                self.apply(Change::InsertReading(row));
+            }
+            _ => {}
+        }
+    }
+
+    fn deltas(&mut self) -> Vec<(RelationId, DeltaBatch)> {
+        let pending = std::mem::take(&mut self.pending);
+        let of = |table: RelationId| {
+            let changes = pending.iter().filter(move |(changed, ..)| *changed == table);
+            let (rows, weights): (Vec<Row>, Vec<i64>) = changes.map(|(_, weight, row)| (row.clone(), *weight)).unzip();
+            let schema = if table == READINGS { readings_schema() } else { devices_schema() };
+            (table, DeltaBatch::new(batch_of(&schema, &rows), weights.into()).unwrap())
+        };
+        [READINGS, DEVICES].into_iter().map(of).filter(|(_, delta)| !delta.is_empty()).collect()
+    }
+}
+
+/// Runs a history over one view, and one that reads all of it, and compares both with the oracle at every read.
+fn check(case: &Case, before: &[Change], history: &[Change], commits_per_step_max: usize) -> Result<(), TestCaseError> {
+    let mut worker = TestWorker::new(commits_per_step_max);
+    let mut tables = Tables::default();
+    before.iter().for_each(|change| tables.apply(change.clone()));
+    tables.pending.clear();
+    let backfill = [
+        (READINGS, batch_of(&readings_schema(), &tables.readings)),
+        (DEVICES, batch_of(&devices_schema(), &tables.devices)),
+    ];
+    worker.create(VIEW, &case.plan, &backfill).unwrap();
+    let above = plan(source(VIEW, &std::sync::Arc::new(case.plan.root.schema().as_arrow().clone())));
+    let middle = history.len() / 2;
+    for (index, change) in history.iter().chain([&Change::Read]).enumerate() {
+        match change {
+            Change::Commit => {
+                let deltas = tables.deltas();
+                worker.commit(deltas);
+            }
+            Change::Read => {
+                let deltas = tables.deltas();
+                worker.commit(deltas);
+                let expected = oracle::render(&(case.oracle)(&tables.readings, &tables.devices));
+                prop_assert_eq!(oracle::render(&worker.rows(VIEW)), expected.clone(), "{}", case.name);
+                if index > middle {
+                    prop_assert_eq!(oracle::render(&worker.rows(VIEW_ABOVE)), expected, "above {}", case.name);
+                    let digests = [VIEW, VIEW_ABOVE].map(|view| worker.read(view).unwrap().digest().unwrap());
+                    prop_assert_eq!(digests[0], digests[1]);
+                }
+            }
+            other => tables.apply(other.clone()),
+        }
+        if index == middle {
+            let deltas = tables.deltas();
+            worker.commit(deltas);
+            worker.create(VIEW_ABOVE, &above, &[]).unwrap();
+        }
+    }
+    worker.finish();
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_view_is_its_query_at_every_read(
+        case in 0..cases().len(),
+        before in prop::collection::vec(change(), 0..20),
+        history in prop::collection::vec(change(), 0..60),
+        commits_per_step_max in prop_oneof![Just(0usize), Just(1), Just(3)],
+    ) {
+        check(&cases()[case], &before, &history, commits_per_step_max)?;
+    }
+}
