@@ -132,6 +132,7 @@ impl Server {
         let tasks = vec![
             tokio::spawn(server::pg::serve(sql, sessions, settings.server.clone(), stopped.clone())),
             tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),
+            tokio::spawn(serve_http(http, handles, stopped)),
         ];
         *server.tasks.lock() = tasks;
         Ok(server)
@@ -234,6 +235,21 @@ async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn serve_http(listener: TcpListener, handles: Arc<Handles>, stop: watch::Receiver<bool>) {
+    let metrics = move || {
+        let catalog = handles.catalog();
+        server::http::Metrics {
+            system: system_stats(&handles, &catalog),
+            commits: handles.sequencer.counters(),
+            names: catalog.relations().map(|relation| (relation.id(), relation.name().to_owned())).collect(),
+            query_memory_bytes: handles.query.memory_used_bytes() as u64,
+        }
+    };
+    if let Err(error) = server::http::serve(listener, Arc::new(metrics), stop).await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -34,13 +34,7 @@ pub struct ContextInput {
 impl ContextInput {
     /// The usual search path over the given schemas.
     pub fn new(schemas: HashMap<String, Relations>, functions: Vec<Arc<ScalarUDF>>, now_us: i64) -> Self {
-        ContextInput {
-            schemas,
-            search_path: vec!["public".into()],
-            functions,
-            now_us,
-            time_zone: "UTC".into(),
-        }
+        ContextInput { schemas, search_path: vec!["public".into()], functions, now_us, time_zone: "UTC".into() }
     }
 }
 

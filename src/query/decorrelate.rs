@@ -20,9 +20,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, WindowFunction, WindowFunctionDefinition};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{
-    Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, lit,
-};
+use datafusion::logical_expr::{Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, lit};
 
 use self::shape::Shape;
 use super::single_value::single_value;
@@ -99,12 +97,7 @@ fn is_correlated(subquery: &Subquery) -> bool {
 }
 
 /// Puts a column in the place of each subquery, and widens the input by it.
-fn lower_expr(
-    expr: Expr,
-    input: LogicalPlan,
-    in_projection: bool,
-    names: &mut Names,
-) -> Result<(Expr, LogicalPlan)> {
+fn lower_expr(expr: Expr, input: LogicalPlan, in_projection: bool, names: &mut Names) -> Result<(Expr, LogicalPlan)> {
     let mut input = input;
     let expr = expr.transform_down(|inner| {
         let Some(shape) = shape_of(&inner, in_projection) else {
@@ -194,16 +187,18 @@ impl Inside {
     /// Inner columns by their new names, outer ones as plain columns, aggregates as columns of the join's GROUP BY.
     fn rename(&self, expr: Expr) -> Result<Expr> {
         let renamed = expr.transform_up(|part| match part {
-            Expr::Column(column) => Ok(match column.relation.is_none().then(|| shape::aggregate_position(&column.name)) {
-                Some(Some(position)) => {
-                    let name = format!("{}_aggregate_{position}", self.prefix);
-                    Transformed::yes(Expr::Column(Column::new_unqualified(name)))
-                }
-                _ => {
-                    let position = self.schema.index_of_column(&column)?;
-                    Transformed::yes(Expr::Column(Column::new_unqualified(inner_name(&self.prefix, position))))
-                }
-            }),
+            Expr::Column(column) => {
+                Ok(match column.relation.is_none().then(|| shape::aggregate_position(&column.name)) {
+                    Some(Some(position)) => {
+                        let name = format!("{}_aggregate_{position}", self.prefix);
+                        Transformed::yes(Expr::Column(Column::new_unqualified(name)))
+                    }
+                    _ => {
+                        let position = self.schema.index_of_column(&column)?;
+                        Transformed::yes(Expr::Column(Column::new_unqualified(inner_name(&self.prefix, position))))
+                    }
+                })
+            }
             Expr::OuterReferenceColumn(_, column) => Ok(Transformed::yes(Expr::Column(column))),
             other => Ok(Transformed::no(other)),
         })?;

@@ -24,11 +24,11 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
-use super::decorrelate::decorrelate;
 use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
+use super::decorrelate::decorrelate;
 use super::output::present;
-use super::rows::{Deadline, RowStream, on_query_threads, stream_rows};
+use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
 use super::single_value::single_value;
 use super::store::tier_only_registry;
 use crate::error::{Error, Result};
@@ -150,8 +150,7 @@ impl Drop for QueryEngine {
 /// The state that every statement's is a copy of: the one function registry of both executions, and what PostgreSQL's
 /// clients need besides.
 fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<SessionState> {
-    let config =
-        SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
+    let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
     let mut state = session_state(config, environment).build();
     state.register_udaf(Arc::new(single_value()))?;
     state.register_expr_planner(Arc::new(ArrayLiterals))?;
@@ -172,7 +171,9 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     let mut lines = Vec::new();
     if options.verbose {
         lines.push("Logical plan:".to_owned());
-        lines.extend(state.optimize(&decorrelate(plan.clone())?)?.display_indent().to_string().lines().map(str::to_owned));
+        lines.extend(
+            state.optimize(&decorrelate(plan.clone())?)?.display_indent().to_string().lines().map(str::to_owned),
+        );
         lines.push("Physical plan:".to_owned());
     }
     let physical = physical_plan(state, plan).await?;
@@ -183,10 +184,9 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     }
     let started = Instant::now();
     let batches = execute_stream(physical.clone(), state.task_ctx())?;
-    let rows = batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move {
-        Ok(sum + rows)
-    });
-    let rows = rows.await?;
+    let rows =
+        batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move { Ok(sum + rows) });
+    let rows = rows.await.map_err(run_error)?;
     let elapsed = started.elapsed();
     let display = match options.verbose {
         true => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()),

@@ -63,8 +63,10 @@ impl OneRow {
     fn take(&mut self, values: &ArrayRef) -> Result<()> {
         self.rows += values.len() as i64;
         if self.rows > 1 {
-            let error =
-                Error::new(SqlState::CARDINALITY_VIOLATION, "more than one row returned by a subquery used as an expression");
+            let error = Error::new(
+                SqlState::CARDINALITY_VIOLATION,
+                "more than one row returned by a subquery used as an expression",
+            );
             return Err(DataFusionError::External(Box::new(error)));
         }
         if values.len() == 1 {

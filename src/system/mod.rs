@@ -18,7 +18,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use facts::{
-    Facts, RelationStats, SessionFacts, SettingFact, SetSetting, SourceStats, SystemStats, ViewErrorFact, ViewStats,
+    Facts, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats, ViewErrorFact, ViewStats,
 };
 pub use pg_catalog::never_filled;
 

@@ -201,9 +201,9 @@ impl Rows {
     }
 
     fn cells<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Cell> {
-        self.rows.iter().map(move |row| {
-            row.iter().find(|(column, _)| *column == name).map_or(&Cell::Null, |(_, cell)| cell)
-        })
+        self.rows
+            .iter()
+            .map(move |row| row.iter().find(|(column, _)| *column == name).map_or(&Cell::Null, |(_, cell)| cell))
     }
 
     fn column(&self, name: &str, cell_type: CellType) -> Result<ArrayRef> {

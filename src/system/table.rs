@@ -110,9 +110,9 @@ impl TableProvider for SystemTable {
         if let Some(make) = self.definition.rows {
             make(&self.facts, &mut rows);
         }
-        let batch = rows.batch(&self.definition.columns).map_err(|error| {
-            datafusion::common::DataFusionError::External(Box::new(error))
-        })?;
+        let batch = rows
+            .batch(&self.definition.columns)
+            .map_err(|error| datafusion::common::DataFusionError::External(Box::new(error)))?;
         let source = MemorySourceConfig::try_new_exec(&[vec![batch]], self.schema(), projection.cloned())?;
         Ok(source)
     }

@@ -86,7 +86,8 @@ fn facts() -> Facts {
         default: "UTC".into(),
         description: "Time zone of the session.".into(),
     };
-    let table_stats = RelationStats { rows_hot: 2, rows_cold: 3, bytes_hot: 100, bytes_cold: 20_000, files: 1, tombstones: 0 };
+    let table_stats =
+        RelationStats { rows_hot: 2, rows_cold: 3, bytes_hot: 100, bytes_cold: 20_000, files: 1, tombstones: 0 };
     let view_stats = ViewStats { applied_commit: CommitNumber(7), rows: 4, state_bytes: 64, ..ViewStats::default() };
     Facts {
         catalog: Arc::new(catalog()),
@@ -251,11 +252,8 @@ async fn schemas_roles_and_databases() {
     check_command("\\du", &[&["tidemark|true|true|false|false|true|-1||{}|false|true"]]).await;
     check_command("\\l", &[&["tidemark|tidemark|UTF8|C|C.UTF-8||libc|"]]).await;
     check_command("\\dconfig TimeZone", &[&["TimeZone|UTC"]]).await;
-    check_command("\\sv hot", &[
-        &["16385"],
-        &["public|hot|v|SELECT device FROM readings WHERE temperature > 30;||"],
-    ])
-    .await;
+    check_command("\\sv hot", &[&["16385"], &["public|hot|v|SELECT device FROM readings WHERE temperature > 30;||"]])
+        .await;
 }
 
 #[tokio::test]
@@ -281,10 +279,12 @@ async fn names_resolve_in_every_spelling() {
     for name in ["readings", "public.readings", "tidemark.public.readings"] {
         fixture.check(&format!("SELECT count(*) FROM {name}"), &["0"]).await;
     }
-    fixture.check("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1", &[
-        "hot", "readings", "trucks",
-    ])
-    .await;
+    fixture
+        .check(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1",
+            &["hot", "readings", "trucks"],
+        )
+        .await;
     let error = fixture.rows("SELECT * FROM public.pg_class").await.unwrap_err();
     assert_eq!(error.state(), SqlState::UNDEFINED_TABLE);
 }
@@ -327,7 +327,12 @@ async fn quantified_comparisons() {
     fixture.check(&format!("{names} = ANY ('{{v,m}}') ORDER BY 1"), &["hot", "latest"]).await;
     fixture.check(&format!("{names} = ANY (ARRAY['v'::\"char\"])"), &["hot"]).await;
     fixture.check(&format!("{names} <> ALL ('{{r,i,v}}')"), &["latest"]).await;
-    fixture.check("SELECT attname FROM pg_attribute, pg_constraint WHERE attrelid = conrelid AND attnum = ANY (conkey)", &["device"]).await;
+    fixture
+        .check(
+            "SELECT attname FROM pg_attribute, pg_constraint WHERE attrelid = conrelid AND attnum = ANY (conkey)",
+            &["device"],
+        )
+        .await;
 }
 
 /// What drivers ask when they connect, and SQLAlchemy and pgjdbc when they reflect.

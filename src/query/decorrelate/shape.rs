@@ -78,7 +78,13 @@ impl Shape {
         let (source, predicates) = strip_filters(input)?;
         let rows = aggregate_column(0);
         let value = if negated { rows.eq(lit(0i64)) } else { rows.gt(lit(0i64)) };
-        Some(Shape { source, predicates, aggregates: vec![Aggregated { expr: count(lit(1i64)) }], value, wrapped: true })
+        Some(Shape {
+            source,
+            predicates,
+            aggregates: vec![Aggregated { expr: count(lit(1i64)) }],
+            value,
+            wrapped: true,
+        })
     }
 
     /// It aggregates by itself.
@@ -146,7 +152,9 @@ fn behind_projection(by: &Sort, exprs: &[Expr], schema: &DFSchema) -> Option<Sor
     let replaced = by.expr.clone().transform_up(|part| match &part {
         Expr::Column(column) => {
             let position = schema.index_of_column(column)?;
-            Ok(exprs.get(position).map_or_else(|| Transformed::no(part.clone()), |e| Transformed::yes(e.clone().unalias())))
+            Ok(exprs
+                .get(position)
+                .map_or_else(|| Transformed::no(part.clone()), |e| Transformed::yes(e.clone().unalias())))
         }
         _ => Ok(Transformed::no(part)),
     });

@@ -146,7 +146,10 @@ pub fn reads_only_nothing(select: &Select, never_filled: &dyn Fn(&str) -> bool) 
         let inner_joins_only = item.joins.iter().all(|join| {
             matches!(
                 join.join_operator,
-                JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_) | JoinOperator::Left(_)
+                JoinOperator::Join(_)
+                    | JoinOperator::Inner(_)
+                    | JoinOperator::CrossJoin(_)
+                    | JoinOperator::Left(_)
                     | JoinOperator::LeftOuter(_)
             )
         });

@@ -43,6 +43,8 @@ use connection::Client;
 use gate::FrameReader;
 use login::Opening;
 
+pub use login::scram_verifier;
+
 /// How long connections have to end by themselves when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long a last message may take to reach a client that is being cut.

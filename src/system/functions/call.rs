@@ -154,9 +154,7 @@ impl ScalarUDFImpl for SystemFunction {
             Returns::Int4 => DataType::Int32,
             Returns::Text => DataType::Utf8,
             Returns::Texts => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
-            Returns::Timestamptz => {
-                DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into()))
-            }
+            Returns::Timestamptz => DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())),
             Returns::First => arguments.first().cloned().unwrap_or(DataType::Null),
         })
     }

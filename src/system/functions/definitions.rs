@@ -139,7 +139,9 @@ fn pg_table_is_visible(facts: &Facts, arguments: &Arguments<'_>) -> Result<Scala
     boolean(match namespace_of(facts, oid) {
         Some(PG_CATALOG) => true,
         Some(PUBLIC) => public_in_path,
-        Some(other) => facts.session.search_path.iter().any(|schema| crate::system::facts::schema_oid(schema) == Some(other)),
+        Some(other) => {
+            facts.session.search_path.iter().any(|schema| crate::system::facts::schema_oid(schema) == Some(other))
+        }
         None => false,
     })
 }

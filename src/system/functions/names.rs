@@ -120,8 +120,8 @@ pub fn relation_name(facts: &Facts, oid: i64) -> Option<String> {
         },
     };
     let schema = namespace_of(facts, oid)?;
-    let plain = schema == PG_CATALOG
-        || (schema == PUBLIC && facts.session.search_path.iter().any(|schema| schema == "public"));
+    let plain =
+        schema == PG_CATALOG || (schema == PUBLIC && facts.session.search_path.iter().any(|schema| schema == "public"));
     Some(match plain {
         true => quote_ident(&name),
         false => format!("{}.{}", schema_name(schema)?, quote_ident(&name)),

@@ -83,11 +83,7 @@ pub const TABLES: &[(&str, &str, Option<MakeRows>)] = &[
          typcollation:oid typdefaultbin:text typdefault:text typacl:text[]",
         Some(types::pg_type),
     ),
-    (
-        "pg_namespace",
-        "oid:oid nspname:name nspowner:oid nspacl:text[]",
-        Some(server::pg_namespace),
-    ),
+    ("pg_namespace", "oid:oid nspname:name nspowner:oid nspacl:text[]", Some(server::pg_namespace)),
     ("pg_am", "oid:oid amname:name amhandler:oid amtype:char", Some(server::pg_am)),
     (
         "pg_database",

@@ -1,9 +1,7 @@
 //! Users' relations, their columns and keys, and the system tables themselves.
 
 use crate::catalog::{Relation, Table};
-use crate::system::facts::{
-    Facts, OWNER, PG_CATALOG, PUBLIC, constraint_oid, index_oid, oid, schema_oid,
-};
+use crate::system::facts::{Facts, OWNER, PG_CATALOG, PUBLIC, constraint_oid, index_oid, oid, schema_oid};
 use crate::system::functions::definitions::{index_definition, view_definition};
 use crate::system::rows::{Cell, CellType, Rows, row};
 use crate::system::table::definitions;

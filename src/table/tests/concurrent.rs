@@ -63,9 +63,12 @@ async fn writer(database: Database, rng: Arc<SimRng>, writes: usize) {
     }
 }
 
-async fn flusher(database: Database, clock: Arc<dyn Clock>, flushes: usize) {
+async fn flusher(database: Database, rng: Arc<SimRng>, flushes: usize) {
     for _ in 0..flushes {
-        clock.sleep(std::time::Duration::from_micros(50)).await;
+        // The simulated clock stands still while anyone can run.
+        for _ in 0..rng.below(12) {
+            tokio::task::yield_now().await;
+        }
         if database.tables.flush_all(&database.sequencer).await.is_err() {
             return;
         }
@@ -124,7 +127,7 @@ async fn run(simulation: Simulation, seed: u64, crash: bool) {
         let rng = Arc::new(SimRng::new(seed * 10 + task));
         tasks.push(spawn(&simulation, writer(database.clone(), rng, 25)));
     }
-    tasks.push(spawn(&simulation, flusher(database.clone(), simulation.clock.clone(), 8)));
+    tasks.push(spawn(&simulation, flusher(database.clone(), Arc::new(SimRng::new(seed)), 8)));
     let reading = spawn(&simulation, reader(database.clone(), rows.clone(), 40));
     if crash {
         reading.await.unwrap();
