@@ -52,11 +52,7 @@ pub async fn create_source(
         return done("CREATE SOURCE");
     }
     let source = SourceOptions { connector: create.connector.clone(), options: create.options.clone() };
-    let columns = match create.columns.is_empty() {
-        true => ingest::default_columns(&source)?,
-        false => create.columns.clone(),
-    };
-    ingest::validate(&source, &columns)?;
+    let columns = ingest::complete_columns(&source, create.columns.clone())?;
     let table = Table {
         id: catalog.next_id(),
         name: create.name.clone(),
