@@ -67,6 +67,7 @@ sql_states! {
     UNDEFINED_FUNCTION = "42883", "No function or operator of this name and these types.";
     UNDEFINED_TABLE = "42P01", "No such table or view.";
     UNDEFINED_PARAMETER = "42P02", "No such parameter.";
+    DUPLICATE_CURSOR = "42P03", "A portal of this name exists.";
     DUPLICATE_PREPARED_STATEMENT = "42P05", "A prepared statement of this name exists.";
     DUPLICATE_TABLE = "42P07", "A table or view of this name exists.";
     INVALID_TABLE_DEFINITION = "42P16", "The definition of a table or view contradicts itself.";

@@ -1,5 +1,25 @@
 //! The only writer of the database: sequencing, group commit, publishing, replay.
+//!
+//! ```text
+//! writers --sequence()--> open group --LogWriter: one record, one fdatasync--> publish --> acknowledge
+//! WAL ------------------------------------- replay --------------------------> the same commits
+//! ```
 
+mod combine;
+mod counters;
+mod group;
+mod log_writer;
+mod record;
+mod replay;
+mod sequencer;
+mod timestamp;
 mod write;
 
+pub use counters::CommitCounters;
+pub use log_writer::LogWriter;
+pub use replay::{Replayed, replay};
+pub use sequencer::{Durable, Publish, Sequencer, SequencerStart};
 pub use write::{Commit, SequencedWrite, SourcePosition, TableDelta, TableWrite, TierChange, Write};
+
+#[cfg(test)]
+mod tests;

@@ -67,6 +67,7 @@ enum Item {
     Drop(RelationId),
     Read(Vec<RelationId>, oneshot::Sender<Result<HashMap<RelationId, ViewSnapshot>>>),
     PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
+    Stop,
 }
 
 struct Create {
@@ -119,6 +120,11 @@ impl Dataflows {
         receiver
     }
 
+    /// The worker ends when it gets here; who waits for anything later finds its channel closed.
+    pub fn stop(&self) {
+        self.push(Item::Stop);
+    }
+
     /// As of each view's last step.
     pub fn stats(&self) -> Vec<ViewStats> {
         self.stats.lock().values().cloned().collect()
@@ -149,20 +155,22 @@ struct View {
 }
 
 impl Worker {
-    pub fn new(settings: DataflowSettings) -> (Dataflows, Worker) {
+    /// `commit` is the head that the first views will be backfilled at.
+    pub fn new(settings: DataflowSettings, commit: CommitNumber) -> (Dataflows, Worker) {
         let (sender, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(Mutex::new(BTreeMap::new()));
         let handle = Dataflows { queue: sender, stats: stats.clone() };
-        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), commit: CommitNumber::default() })
+        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), commit })
     }
 
-    /// Runs until every handle is gone and the queue is empty.
+    /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
     pub async fn run(mut self) {
         let mut next = self.queue.recv().await;
         while let Some(item) = next.take() {
             match item {
                 Item::Commit(commit) => next = self.step_from(commit),
                 Item::Create(create) => self.create(*create).await,
+                Item::Stop => return,
                 Item::Drop(view) => {
                     self.views.remove(&view);
                     self.stats.lock().remove(&view);

@@ -1,1 +1,19 @@
-//! (to be opened)
+//! Wiring: puts the floors together, starts their threads, and stops them in order. Nobody imports it.
+//!
+//! ```text
+//! thread "log"       commit::LogWriter     the only thread that syncs the log
+//! thread "views"     dataflow::Worker      steps every view
+//! thread "flush"     table::run_flusher    Parquet and manifests
+//! runtime "query"    query::QueryEngine    ad hoc SQL, threads of its own
+//! caller's runtime   server, sessions, sources
+//! ```
+
+mod password;
+mod publisher;
+mod recovery;
+mod server;
+mod sources;
+mod threads;
+
+pub use recovery::Recovered;
+pub use server::{Server, ServerStats};

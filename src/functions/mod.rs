@@ -1,5 +1,61 @@
-//! One registry of functions and aggregates for both executions.
+//! One registry of functions and aggregates for both executions, with PostgreSQL's types and errors.
+//!
+//! ```text
+//! operators   as written:      literals' types, floats beside numerics
+//! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
+//! aggregate/  sum avg min max first last
+//! ```
+//!
+//! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
 
+mod aggregate;
+mod arithmetic;
+mod casts;
 pub mod exact_sum;
 pub mod floats;
 pub mod numeric;
+mod operators;
+mod semantics;
+mod server;
+mod session;
+mod sql_types;
+mod time;
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+
+use datafusion::logical_expr::ScalarUDF;
+
+use crate::types::SqlType;
+
+pub use aggregate::{AVERAGE_SCALE_MIN, average_type, sum_type};
+pub use arithmetic::Arithmetic;
+pub use server::POSTGRES_VERSION;
+pub use session::{DATABASE, analyzer, session_state, type_planner};
+pub use sql_types::{NUMERIC_DEFAULT, sql_type};
+pub use time::NOW_FUNCTIONS;
+
+/// Our scalar functions; where DataFusion has one of the same name, ours takes its place.
+fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
+    let mut functions = vec![
+        floats::CanonicalFloat::function(),
+        time::TimeBucket::time_bucket(),
+        time::TimeBucket::date_bin(),
+        time::Now::function(),
+    ];
+    functions.extend(Arithmetic::ALL.map(arithmetic::CheckedArithmetic::function));
+    functions.extend(casts::IntegerCast::TARGETS.iter().filter_map(|target| casts::IntegerCast::function(target).ok()));
+    functions.extend(server::functions());
+    functions
+}
+
+/// A type as PostgreSQL names it, for messages; numerics without their precision.
+pub fn type_name(data_type: &DataType) -> String {
+    match SqlType::from_arrow(data_type) {
+        _ if data_type.is_null() => "unknown".to_string(),
+        Some(SqlType::Numeric { .. }) => "numeric".to_string(),
+        Some(sql_type) => sql_type.to_string(),
+        None => data_type.to_string().to_lowercase(),
+    }
+}

@@ -1,5 +1,7 @@
 //! Time, as the core sees it.
 
+#![expect(clippy::disallowed_methods, reason = "this is the seam to the machine's clock")]
+
 use std::time::Duration;
 
 use futures::future::BoxFuture;

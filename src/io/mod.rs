@@ -6,7 +6,9 @@
 mod clock;
 mod disk;
 mod rng;
+mod store;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{AppendFile, Disk};
+pub use disk::{AppendFile, Disk, OsDisk, disk_error};
 pub use rng::{Rng, SystemRng};
+pub use store::{DurableLocalStore, open_store};

@@ -1,5 +1,7 @@
 //! Chance, as the core sees it.
 
+#![expect(clippy::disallowed_methods, reason = "this is the seam to the machine's chance")]
+
 /// A source of random numbers; the simulated one is seeded.
 pub trait Rng: Send + Sync + 'static {
     fn next_u64(&self) -> u64;

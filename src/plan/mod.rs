@@ -1,5 +1,27 @@
 //! From a query's syntax to a logical plan, and which plans can be materialized views.
+//!
+//! ```text
+//! query       names and types -> LogicalPlan, for both executions
+//! view        the plan with rules of its own -> lower -> ViewPlan
+//! stored      ViewPlan <-> bytes of the catalog;  explain  ViewPlan -> text
+//! ```
+//!
+//! Holds no handles: what a name stands for is asked of a [`RelationLookup`].
 
+mod errors;
+mod explain;
+mod filters;
+mod lower;
+mod output_names;
+mod query;
+mod relations;
+mod stored;
+mod view;
 mod view_plan;
 
+pub use errors::plan_error;
+pub use output_names::name_output;
+pub use query::{plan_query, plan_query_with_parameters};
+pub use relations::{Found, RelationLookup, RelationSource, relation_of};
+pub use view::plan_view;
 pub use view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};

@@ -1,1 +1,24 @@
-//! (to be opened)
+//! Ad hoc queries: DataFusion, locked down, on threads and memory of its own.
+//!
+//! ```text
+//! sqlparser AST -> rewrite (what PostgreSQL's clients write and DataFusion does not take)
+//!   -> context (names by search path) -> logical plan -> engine (optimise, run) -> RowStream
+//! ```
+//!
+//! Owns the query threads, their memory pool and the spill directory. Does not know: catalogs, sessions, commits. Whoever
+//! asks has already chosen the snapshots that the names stand for.
+
+mod array_literals;
+mod context;
+mod decorrelate;
+mod engine;
+mod output;
+pub mod rewrite;
+mod rows;
+mod single_value;
+mod store;
+
+pub use context::{ContextInput, QueryContext};
+pub use engine::{ExplainOptions, QueryEngine, QueryResult};
+pub use output::present;
+pub use rows::RowStream;

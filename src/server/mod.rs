@@ -1,1 +1,3 @@
-//! (to be opened)
+//! Protocols. Each knows its wire and `session`'s surface, nothing else.
+
+pub mod pg;

@@ -1,5 +1,14 @@
 //! A connection's state, and the one surface that protocols see: parse, describe, execute.
 
-mod response;
+mod connection;
+mod copy_in;
+mod database;
+mod describe;
+mod dispatch;
+mod surface;
 
-pub use response::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
+pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
+pub use crate::types::text::EncodeSettings;
+pub use connection::Session;
+pub use database::{NAME, Sessions};
+pub use surface::{Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus, Verifier};

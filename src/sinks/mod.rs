@@ -1,1 +1,5 @@
-//! (to be opened)
+//! Rows to the outside.
+
+mod copy_out;
+
+pub use copy_out::CopyEncoder;

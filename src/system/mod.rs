@@ -1,1 +1,52 @@
-//! (to be opened)
+//! The system tables: `pg_catalog` and `information_schema` for PostgreSQL's clients, `tidemark` for ours.
+//!
+//! A statement gets one [`Facts`], and each table is made from it when it is scanned, so that all of a query's system
+//! tables show one moment. Does not know: sessions, queries, how the numbers in the facts were measured.
+
+mod facts;
+mod functions;
+mod information_schema;
+mod pg_catalog;
+mod rows;
+mod table;
+mod tidemark;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::ScalarUDF;
+
+pub use facts::{
+    Facts, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats, ViewErrorFact, ViewStats,
+};
+pub use pg_catalog::never_filled;
+
+/// All system tables and functions over one set of facts.
+pub struct SystemTables {
+    facts: Arc<Facts>,
+}
+
+impl SystemTables {
+    pub fn new(facts: Facts) -> Self {
+        SystemTables { facts: Arc::new(facts) }
+    }
+
+    /// `pg_catalog`, `information_schema` and `tidemark`, each with its tables by name.
+    pub fn schemas(&self) -> HashMap<String, HashMap<String, Arc<dyn TableProvider>>> {
+        let mut schemas: HashMap<String, HashMap<String, Arc<dyn TableProvider>>> = HashMap::new();
+        for definition in table::definitions() {
+            let provider: Arc<dyn TableProvider> = Arc::new(table::SystemTable::new(definition, self.facts.clone()));
+            schemas.entry(definition.schema.to_owned()).or_default().insert(definition.name.to_owned(), provider);
+        }
+        schemas
+    }
+
+    /// Functions that read the catalog or the session.
+    pub fn functions(&self) -> Vec<Arc<ScalarUDF>> {
+        functions::all(&self.facts)
+    }
+}
+
+#[cfg(test)]
+mod tests;

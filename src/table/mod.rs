@@ -1,1 +1,33 @@
-//! (to be opened)
+//! Tables: hot rows in memory, cold rows in files, one scan over both at one commit.
+//!
+//! ```text
+//! apply (sequencing lock) -> segment (hot rows), tombstone (deletions), keyed (live rows by PRIMARY KEY)
+//! flush (durable rows)    -> tier: files and manifest -> swap under the publish lock
+//! snapshot at b           =  files - tombstones(<= b)  +  prefix(<= b) of hot rows - tombstones(<= b)
+//! scan                    =  a snapshot as DataFusion reads it
+//! ```
+//!
+//! Invariants:
+//!   * sequenced state: everything applied; durable state: its prefix up to the durable head
+//!   * flushed <= durable head; a snapshot's commit >= flushed
+//!   * what a snapshot reads is immutable: a flush or a merge makes new parts, and leaves the old ones to who holds them
+
+mod cell;
+mod flush;
+mod keyed;
+mod pins;
+mod restore;
+mod scan;
+mod segment;
+mod snapshot;
+mod tables;
+mod tombstone;
+mod version;
+
+pub use flush::FlushReport;
+pub use scan::SnapshotTable;
+pub use snapshot::TableSnapshot;
+pub use tables::{DurableState, TableStats, Tables};
+
+#[cfg(test)]
+mod tests;

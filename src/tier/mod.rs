@@ -1,1 +1,23 @@
-//! (to be opened)
+//! Bytes at rest in the object store: Parquet files of rows, tombstone files, and the manifest that says which count.
+//!
+//! `tier` makes and deletes files; the loops that decide when, and what a commit has to do with it, stand in `table`.
+//!
+//! ```text
+//! manifest/<number>.json            which files are the cold part of each table (manifest.rs)
+//! data/<table>/<manifest>-<n>.parquet    rows, sorted (parquet/)
+//! data/<table>/<manifest>-deleted.parquet   (row id, commit) of deleted cold rows
+//! ```
+
+mod manifest;
+mod parquet;
+mod statistics;
+mod store;
+
+pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile};
+pub(crate) use parquet::from_stored;
+pub use parquet::{ColdRows, FileSettings, StoredForm};
+pub use statistics::{Bound, ColumnBounds};
+pub use store::{LoadedManifest, Tier};
+
+/// The private URL under which DataFusion finds the tier's object store; nothing else is registered there.
+pub const TIER_URL: &str = "tidemark-tier://tier/";

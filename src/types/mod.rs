@@ -2,10 +2,15 @@
 //!
 //! Types are an on-disk format: microseconds everywhere, decimals to 38 digits, no unsigned integers.
 
+pub mod calendar;
+mod copy_options;
 mod foreign_error;
 mod id;
+pub mod parse;
 mod sql_type;
+pub mod text;
 
+pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
 pub use foreign_error::from_datafusion;
 pub use id::{CommitNumber, RelationId, RowId};
 pub use sql_type::SqlType;

@@ -11,6 +11,9 @@ use futures::stream::BoxStream;
 use crate::error::Result;
 use crate::types::SqlType;
 
+/// COPY's overall format, as CopyInResponse and CopyOutResponse say it.
+pub use crate::types::CopyFormat;
+
 /// Batches of a result, made as they are asked for. Dropping it cancels the query.
 pub type RowStream = BoxStream<'static, Result<RecordBatch>>;
 
@@ -40,13 +43,6 @@ pub enum Response {
 pub struct CopyChunk {
     pub bytes: Bytes,
     pub rows: u64,
-}
-
-/// COPY's overall format, as CopyInResponse and CopyOutResponse say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CopyFormat {
-    Text,
-    Csv,
 }
 
 /// Takes the bytes of COPY FROM STDIN. Dropped without `finish`, nothing of the statement is kept.

@@ -1,0 +1,282 @@
+//! Runs one golden in one mode: the records in order, on the connections that they name.
+
+use std::collections::HashMap;
+
+use sqllogictest::{
+    Condition, Connection, DefaultColumnType, ExpectedError, Location, QueryExpect, Record, StatementExpect,
+};
+
+use crate::answer::{Answer, Refusal, compare};
+use crate::client::Client;
+use crate::golden::{Golden, Mode};
+use crate::host::Host;
+use crate::report::Report;
+use crate::views::Views;
+
+type GoldenRecord = Record<DefaultColumnType>;
+
+/// The connection of the mode's own statements (FLUSH, the views); a golden cannot name it.
+const OWN: &str = "the runner";
+
+/// Returns the file's new text if answers are to be put into it.
+pub async fn run(golden: &Golden, mode: Mode, report: &Report) -> Result<Option<String>, String> {
+    let mut script = Script::start(golden, mode, report).await?;
+    let outcome = script.all().await;
+    script.sessions.clear();
+    let stopped = script.host.stop().await;
+    let records = outcome?;
+    stopped?;
+    Ok(crate::rewrites().then(|| unparse(&records)))
+}
+
+struct Script<'a> {
+    golden: &'a Golden,
+    mode: Mode,
+    report: &'a Report,
+    host: Host,
+    sessions: HashMap<Connection, Session>,
+    /// SET and RESET of each connection, said again after a restart.
+    settings: HashMap<Connection, Vec<String>>,
+    views: Views,
+}
+
+struct Session {
+    client: Client,
+    in_transaction: bool,
+}
+
+impl<'a> Script<'a> {
+    async fn start(golden: &'a Golden, mode: Mode, report: &'a Report) -> Result<Script<'a>, String> {
+        Ok(Script {
+            golden,
+            mode,
+            report,
+            host: Host::start().await?,
+            sessions: HashMap::new(),
+            settings: HashMap::new(),
+            views: Views::default(),
+        })
+    }
+
+    async fn all(&mut self) -> Result<Vec<GoldenRecord>, String> {
+        let golden = self.golden;
+        let mut records = golden.records.clone();
+        for record in &mut records {
+            match record {
+                Record::Statement { loc, conditions, connection, sql, expected, .. } => {
+                    if !self.skips(conditions) {
+                        self.statement(connection, sql, expected).await.map_err(|message| at(loc, sql, &message))?;
+                    }
+                }
+                Record::Query { loc, conditions, connection, sql, expected, .. } => {
+                    if !self.skips(conditions) {
+                        self.query(connection, sql, expected).await.map_err(|message| at(loc, sql, &message))?;
+                    }
+                }
+                Record::Halt { .. } => break,
+                Record::Comment(_)
+                | Record::Newline
+                | Record::Condition(_)
+                | Record::Connection(_)
+                | Record::Subtest { .. } => {}
+                other => return Err(format!("{}: not a record of these goldens: {other}", golden.name)),
+            }
+        }
+        if self.mode == Mode::View {
+            self.finish_views().await?;
+        }
+        Ok(records)
+    }
+
+    /// `onlyif` and `skipif` name the server (tidemark, postgres) or the mode.
+    fn skips(&self, conditions: &[Condition]) -> bool {
+        let labels = [self.host.label(), self.mode.name()];
+        conditions.iter().any(|condition| match condition {
+            Condition::OnlyIf { label } => !labels.contains(&label.as_str()),
+            Condition::SkipIf { label } => labels.contains(&label.as_str()),
+        })
+    }
+
+    async fn statement(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        expected: &mut StatementExpect,
+    ) -> Result<(), String> {
+        let answer = self.execute(connection, sql).await?;
+        match (answer, expected) {
+            (Ok(_), StatementExpect::Ok) => Ok(()),
+            (Ok(answer), StatementExpect::Count(count)) => {
+                let rows = match answer {
+                    Answer::Rows { lines, .. } => lines.len() as u64,
+                    Answer::Done { rows } => rows,
+                };
+                if crate::rewrites() {
+                    *count = rows;
+                }
+                if rows == *count { Ok(()) } else { Err(format!("expected {count} rows, got {rows}")) }
+            }
+            (Ok(_), StatementExpect::Error(expected)) => Err(format!("expected an error: {expected}")),
+            (Err(refusal), StatementExpect::Error(expected)) => compare_error(expected, &refusal),
+            (Err(refusal), _) => Err(refusal.text),
+        }
+    }
+
+    async fn query(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        expected: &mut QueryExpect<DefaultColumnType>,
+    ) -> Result<(), String> {
+        let answer = self.execute(connection, sql).await?;
+        let (types, sort_mode, results) = match expected {
+            QueryExpect::Results { types, sort_mode, results, .. } => (types, *sort_mode, results),
+            QueryExpect::Error(expected) => {
+                return match answer {
+                    Ok(_) => Err(format!("expected an error: {expected}")),
+                    Err(refusal) => compare_error(expected, &refusal),
+                };
+            }
+        };
+        let Answer::Rows { columns, lines } = answer.map_err(|refusal| refusal.text)? else {
+            return Err("expected rows, got a command tag".to_owned());
+        };
+        if columns != types.len() {
+            return Err(format!("expected {} columns, got {columns}", types.len()));
+        }
+        if crate::rewrites() {
+            *results = lines;
+            if sort_mode == Some(sqllogictest::SortMode::RowSort) {
+                results.sort();
+            }
+            return Ok(());
+        }
+        compare(results, &lines, sort_mode)?;
+        if self.mode == Mode::View && is_select(sql) && !self.in_transaction(connection) {
+            self.own_session().await?;
+            let client = &self.sessions[&own()].client;
+            self.views.check(client, sql, results, self.golden.view_required, self.report).await?;
+        }
+        Ok(())
+    }
+
+    /// The mode's circumstances, then the statement. The outer error is a failure of the circumstances.
+    async fn execute(&mut self, connection: &Connection, sql: &str) -> Result<Result<Answer, Refusal>, String> {
+        match self.mode {
+            Mode::Batch => {}
+            Mode::View => {
+                if first_word(sql) == "DROP" {
+                    self.finish_views().await?;
+                }
+            }
+            Mode::Restart => self.restart().await?,
+            Mode::Tier => {
+                if reads_or_changes_rows(sql) && !self.in_transaction(connection) {
+                    self.own_session().await?;
+                    self.sessions[&own()].client.run("FLUSH").await.map_err(|refusal| refusal.text)?;
+                }
+            }
+        }
+        self.connect(connection).await?;
+        let Some(session) = self.sessions.get_mut(connection) else { return Err("no session".to_owned()) };
+        let answer = session.client.run(sql).await;
+        session.note(sql, answer.is_ok());
+        if answer.is_err() && first_word(sql) == "COPY" && !session.in_transaction {
+            // tokio-postgres sends CopyFail and Sync even if the COPY never began, and then sees one ReadyForQuery too many.
+            self.sessions.remove(connection);
+            return Ok(answer);
+        }
+        if answer.is_ok() && is_setting(sql) && !session.in_transaction {
+            self.settings.entry(connection.clone()).or_default().push(sql.to_owned());
+        }
+        Ok(answer)
+    }
+
+    /// An open transaction would be lost, rightly; the goldens of transactions prove that elsewhere.
+    async fn restart(&mut self) -> Result<(), String> {
+        if self.sessions.is_empty() || self.sessions.values().any(|session| session.in_transaction) {
+            return Ok(());
+        }
+        self.sessions.clear();
+        self.host.crash_and_start().await
+    }
+
+    async fn finish_views(&mut self) -> Result<(), String> {
+        self.own_session().await?;
+        self.views.finish(&self.sessions[&own()].client).await
+    }
+
+    async fn own_session(&mut self) -> Result<(), String> {
+        self.connect(&own()).await
+    }
+
+    async fn connect(&mut self, connection: &Connection) -> Result<(), String> {
+        if self.sessions.contains_key(connection) {
+            return Ok(());
+        }
+        let client = Client::connect(&self.host.config()?).await.map_err(|refusal| refusal.text)?;
+        for setting in self.settings.get(connection).into_iter().flatten() {
+            client.run(setting).await.map_err(|refusal| refusal.text)?;
+        }
+        self.sessions.insert(connection.clone(), Session { client, in_transaction: false });
+        Ok(())
+    }
+
+    fn in_transaction(&self, connection: &Connection) -> bool {
+        self.sessions.get(connection).is_some_and(|session| session.in_transaction)
+    }
+}
+
+impl Session {
+    fn note(&mut self, sql: &str, succeeded: bool) {
+        match first_word(sql).as_str() {
+            "BEGIN" | "START" if succeeded => self.in_transaction = true,
+            "COMMIT" | "END" | "ROLLBACK" | "ABORT" => self.in_transaction = false,
+            _ => {}
+        }
+    }
+}
+
+fn own() -> Connection {
+    Connection::Named(OWN.to_owned())
+}
+
+fn first_word(sql: &str) -> String {
+    let word: String = sql.trim_start().chars().take_while(|letter| letter.is_ascii_alphabetic()).collect();
+    word.to_ascii_uppercase()
+}
+
+fn is_select(sql: &str) -> bool {
+    matches!(first_word(sql).as_str(), "SELECT" | "WITH")
+}
+
+fn is_setting(sql: &str) -> bool {
+    matches!(first_word(sql).as_str(), "SET" | "RESET")
+}
+
+fn reads_or_changes_rows(sql: &str) -> bool {
+    matches!(
+        first_word(sql).as_str(),
+        "SELECT" | "WITH" | "TABLE" | "INSERT" | "UPDATE" | "DELETE" | "COPY" | "VERIFY" | "EXPLAIN"
+    )
+}
+
+fn compare_error(expected: &mut ExpectedError, refusal: &Refusal) -> Result<(), String> {
+    if expected.is_match(&refusal.text) {
+        return Ok(());
+    }
+    if crate::rewrites() {
+        *expected = ExpectedError::from_actual_error(Some(expected), &refusal.text);
+        return Ok(());
+    }
+    Err(format!("expected the error: {expected}\ngot: {}", refusal.text))
+}
+
+fn at(location: &Location, sql: &str, message: &str) -> String {
+    format!("sql-tests/{location}\n{sql}\n{message}")
+}
+
+fn unparse(records: &[GoldenRecord]) -> String {
+    let text: String = records.iter().map(|record| format!("{record}\n")).collect();
+    format!("{}\n", text.trim_end())
+}

@@ -1,0 +1,117 @@
+//! The queue between writers and the log: one open group that writers join, and closed ones that wait their turn.
+//!
+//! A group that is open takes any writer but these:
+//!   * one that would make it larger than `group_bytes_max` opens the next
+//!   * catalog changes are a group of their own, so that within a commit no one asks what came first, DDL or rows
+//!   * a table's second schema version opens the next, for a commit has one batch per table
+
+use std::collections::VecDeque;
+
+use tokio::sync::oneshot;
+
+use super::record::SequencedPart;
+use super::write::Write;
+use crate::error::{Error, Result};
+use crate::types::{CommitNumber, RelationId, RowId};
+
+/// How a writer hears of its commit.
+pub(super) type Waiter = oneshot::Sender<Result<CommitNumber>>;
+
+/// Writers that become one commit.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub number: CommitNumber,
+    pub parts: Vec<SequencedPart>,
+    /// `parts`, as the record holds them.
+    pub encoded: Vec<Vec<u8>>,
+    pub waiters: Vec<Waiter>,
+    bytes: u64,
+    versions: Vec<(RelationId, u32)>,
+}
+
+impl Group {
+    fn new(number: CommitNumber) -> Self {
+        Group { number, ..Group::default() }
+    }
+
+    fn admits(&self, write: &Write, bytes: u64, bytes_max: u64) -> bool {
+        if self.parts.is_empty() {
+            return true;
+        }
+        let same_versions = write.tables.iter().all(|table| {
+            self.versions.iter().all(|(id, version)| *id != table.table || *version == table.schema_version)
+        });
+        write.catalog.is_empty() && same_versions && self.bytes.saturating_add(bytes) <= bytes_max
+    }
+
+    fn push(&mut self, write: Write, first_row_id: RowId, encoded: Vec<u8>, waiter: Waiter) {
+        for table in &write.tables {
+            let version = (table.table, table.schema_version);
+            if !self.versions.contains(&version) {
+                self.versions.push(version);
+            }
+        }
+        self.bytes += encoded.len() as u64;
+        self.parts.push(SequencedPart { first_row_id, write });
+        self.encoded.push(encoded);
+        self.waiters.push(waiter);
+    }
+}
+
+/// All that the sequencing lock guards.
+#[derive(Debug)]
+pub(super) struct Groups {
+    open: Group,
+    closed: VecDeque<Group>,
+    pub next_row_id: RowId,
+    /// No writer is taken any more: shutting down, or the log failed.
+    refused: Option<Error>,
+}
+
+impl Groups {
+    pub fn new(next_commit: CommitNumber, next_row_id: RowId) -> Self {
+        Groups { open: Group::new(next_commit), closed: VecDeque::new(), next_row_id, refused: None }
+    }
+
+    /// The commit that `write` belongs to.
+    pub fn admit(&mut self, write: &Write, bytes: u64, bytes_max: u64) -> Result<CommitNumber> {
+        if let Some(error) = &self.refused {
+            return Err(error.clone());
+        }
+        if !self.open.admits(write, bytes, bytes_max) {
+            self.close_open();
+        }
+        Ok(self.open.number)
+    }
+
+    /// After [`Groups::admit`] under the same lock.
+    pub fn push(&mut self, write: Write, first_row_id: RowId, encoded: Vec<u8>, waiter: Waiter) {
+        let alone = !write.catalog.is_empty();
+        self.open.push(write, first_row_id, encoded, waiter);
+        if alone {
+            self.close_open();
+        }
+    }
+
+    /// The oldest group, closing the open one if it is that.
+    pub fn take(&mut self) -> Option<Group> {
+        if self.closed.is_empty() && !self.open.parts.is_empty() {
+            self.close_open();
+        }
+        self.closed.pop_front()
+    }
+
+    /// From now on writers get `error`; those that wait already are not touched.
+    pub fn refuse(&mut self, error: Error) {
+        self.refused.get_or_insert(error);
+    }
+
+    pub fn is_refusing(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    fn close_open(&mut self) {
+        let next = Group::new(self.open.number.next());
+        self.closed.push_back(std::mem::replace(&mut self.open, next));
+    }
+}

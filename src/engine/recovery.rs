@@ -1,0 +1,105 @@
+//! Start-up: the newest manifest, the log behind it, and what was found.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::commit::{Replayed, SequencerStart, replay};
+use crate::error::{Error, Result};
+use crate::io::{Clock, Disk};
+use crate::table::Tables;
+use crate::tier::Tier;
+use crate::types::CommitNumber;
+
+/// What a start found and did.
+#[derive(Debug, Clone)]
+pub struct Recovered {
+    pub manifest: u64,
+    pub head: CommitNumber,
+    pub tables: usize,
+    pub views: usize,
+    pub commits_replayed: u64,
+    pub bytes_replayed: u64,
+    /// What was cut from the log's end, in words.
+    pub dropped_tail: Option<String>,
+    /// Newer manifests that could not be read.
+    pub damaged_manifests: Vec<String>,
+    /// Files in no manifest, removed.
+    pub orphans_removed: usize,
+    /// Until tables were readable.
+    pub tables_took: Duration,
+    /// Until views were live as well.
+    pub took: Duration,
+}
+
+impl fmt::Display for Recovered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "recovered: {} tables and {} views at commit {} (manifest {}, replayed {} commits, {} bytes of log) in {:.3} s, views rebuilt in {:.3} s",
+            self.tables,
+            self.views,
+            self.head,
+            self.manifest,
+            self.commits_replayed,
+            self.bytes_replayed,
+            self.tables_took.as_secs_f64(),
+            (self.took - self.tables_took).as_secs_f64(),
+        )?;
+        for damaged in &self.damaged_manifests {
+            write!(f, "\nwarning: skipped a damaged manifest: {damaged}")?;
+        }
+        if let Some(dropped) = &self.dropped_tail {
+            write!(f, "\nwarning: {dropped}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings the tables to the last durable commit.
+pub async fn recover(
+    disk: &Arc<dyn Disk>,
+    clock: &dyn Clock,
+    tier: &Tier,
+    tables: &Tables,
+) -> Result<(Recovered, SequencerStart, Replayed)> {
+    let started = clock.monotonic();
+    let loaded = tier.load().await?;
+    let manifest = &loaded.manifest;
+    tables.restore(manifest).await?;
+    let orphans_removed = tier.remove_orphans(manifest).await?;
+    let after = manifest.replay_after();
+    let mut expected = after.next();
+    let replayed = replay(disk, after, &mut |commit| {
+        if commit.number != expected {
+            return Err(Error::corrupted(format!(
+                "commits {expected} to {} are missing from the log",
+                commit.number.0 - 1
+            ))
+            .with_detail(format!("The newest readable manifest covers commits up to {after}."))
+            .with_hint("Restore the data directory and the object store from the same moment."));
+        }
+        expected = commit.number.next();
+        tables.apply_commit(&commit)
+    })?;
+    let start = replayed.start(SequencerStart {
+        next_commit: manifest.commit.next(),
+        next_row_id: manifest.next_row_id,
+        last_timestamp_us: manifest.last_timestamp_us,
+    });
+    let catalog = tables.durable().catalog;
+    let recovered = Recovered {
+        manifest: manifest.number,
+        head: CommitNumber(start.next_commit.0 - 1),
+        tables: catalog.tables().count(),
+        views: catalog.materialized_views().count(),
+        commits_replayed: replayed.records as u64,
+        bytes_replayed: replayed.bytes as u64,
+        dropped_tail: replayed.dropped_tail.as_ref().map(ToString::to_string),
+        damaged_manifests: loaded.damaged.iter().map(ToString::to_string).collect(),
+        orphans_removed,
+        tables_took: clock.monotonic() - started,
+        took: clock.monotonic() - started,
+    };
+    Ok((recovered, start, replayed))
+}

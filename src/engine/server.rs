@@ -1,0 +1,243 @@
+//! A whole server in one process: started, asked, stopped.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as TaskHandle;
+
+use super::password;
+use super::publisher::Publisher;
+use super::recovery::{Recovered, recover};
+use super::sources::supervise;
+use super::threads::spawn;
+use crate::commit::{CommitCounters, Sequencer};
+use crate::dataflow::Worker;
+use crate::error::{Error, Result, SqlState};
+use crate::functions;
+use crate::io::{Clock, Disk, OsDisk, SystemClock, SystemRng, open_store};
+use crate::query::QueryEngine;
+use crate::server;
+use crate::session::{Connection, Response, Sessions};
+use crate::settings::Settings;
+use crate::statement::{Handles, LiveViews, SourceBoard, system_stats};
+use crate::system::SystemStats;
+use crate::table::Tables;
+use crate::tier::Tier;
+
+/// A running server.
+pub struct Server {
+    handles: Arc<Handles>,
+    sessions: Arc<Sessions>,
+    recovered: Recovered,
+    addr_sql: SocketAddr,
+    addr_http: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<TaskHandle<()>>>,
+    /// Log, flush, views: in the order in which they end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Counts of one moment.
+pub struct ServerStats {
+    pub system: SystemStats,
+    pub commits: CommitCounters,
+    /// Name of each relation in `system`, by id.
+    pub names: BTreeMap<crate::types::RelationId, String>,
+}
+
+impl Server {
+    /// Recovers, starts every thread, and listens. Returns when clients can connect.
+    ///
+    /// Errors: 55006 for a data directory in use, 0A000 for one of a later version, XX001 for a damaged one.
+    pub async fn start(settings: Settings) -> Result<Server> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(&settings.data_dir)?);
+        let sql = listen(settings.listen_sql).await?;
+        let http = listen(settings.listen_http).await?;
+        let password = std::env::var("TIDEMARK_PASSWORD").ok();
+        let verifier = password::load_or_create(&disk, &SystemRng, password.as_deref())?;
+        let store = open_store(&settings.object_store, &settings.data_dir.join("tier"))?;
+        let tier = Tier::new(store.clone());
+        let tables = Tables::new(tier.clone(), settings.table.clone(), clock.clone());
+        let started = clock.monotonic();
+        let (mut recovered, start, replayed) = recover(&disk, &*clock, &tier, &tables).await?;
+
+        let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), store)?;
+        let registry = functions::session_state(Default::default(), Default::default()).build();
+        let (dataflows, worker) = Worker::new(settings.dataflow.clone(), recovered.head);
+        let (source_sender, source_changes) = mpsc::unbounded_channel();
+        let publisher = Arc::new(Publisher {
+            tables: tables.clone(),
+            dataflows: dataflows.clone(),
+            live_views: Arc::new(LiveViews::default()),
+            sources: source_sender,
+            registry,
+        });
+        let (sequencer, log_writer) =
+            Sequencer::new(settings.wal.clone(), clock.clone(), start, publisher.clone(), disk, replayed.tail);
+        let (stop, stopped) = watch::channel(false);
+        let log = spawn("log", move || async move {
+            if let Err(error) = log_writer.run().await {
+                tracing::error!(%error, "the log ended; writes are refused from here on");
+            }
+        })?;
+        let views = spawn("views", move || worker.run())?;
+        let flusher = {
+            let (tables, sequencer, stopped) = (tables.clone(), sequencer.clone(), stopped.clone());
+            spawn("flush", move || async move {
+                if let Err(error) = tables.run_flusher(sequencer, stopped).await {
+                    tracing::error!(%error, "the flusher ended");
+                }
+            })?
+        };
+        let handles = Arc::new(Handles {
+            settings: settings.clone(),
+            started_us: clock.now_us(),
+            clock: clock.clone(),
+            sequencer,
+            tables,
+            dataflows,
+            query,
+            sources: Arc::new(SourceBoard::default()),
+            live_views: publisher.live_views.clone(),
+            definitions: Arc::default(),
+        });
+        rebuild_views(&handles, &publisher).await?;
+        recovered.took = clock.monotonic() - started;
+
+        let sessions = Arc::new(Sessions::new(handles.clone(), verifier, settings.trust_loopback));
+        let server = Server {
+            addr_sql: local_address(&sql)?,
+            addr_http: local_address(&http)?,
+            handles: handles.clone(),
+            sessions: sessions.clone(),
+            recovered,
+            stop,
+            tasks: Mutex::default(),
+            threads: Mutex::new(vec![log, flusher, views]),
+        };
+        let initial = publisher.sources().into_values().collect();
+        let tasks = vec![
+            tokio::spawn(server::pg::serve(sql, sessions, settings.server.clone(), stopped.clone())),
+            tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),
+        ];
+        *server.tasks.lock() = tasks;
+        Ok(server)
+    }
+
+    /// What the start found.
+    pub fn recovered(&self) -> &Recovered {
+        &self.recovered
+    }
+
+    pub fn addr_sql(&self) -> SocketAddr {
+        self.addr_sql
+    }
+
+    pub fn addr_http(&self) -> SocketAddr {
+        self.addr_http
+    }
+
+    pub fn stats(&self) -> ServerStats {
+        let catalog = self.handles.catalog();
+        ServerStats {
+            system: system_stats(&self.handles, &catalog),
+            commits: self.handles.sequencer.counters(),
+            names: catalog.relations().map(|relation| (relation.id(), relation.name().to_owned())).collect(),
+        }
+    }
+
+    /// Runs a string of statements in a session of its own, one after another; results are dropped.
+    pub async fn run_sql(&self, sql: &str) -> Result<()> {
+        let mut session = self.sessions.internal();
+        for statement in session.parse(sql)? {
+            match session.execute(&statement, Vec::new()).await? {
+                Response::Rows { mut rows, .. } => while rows.try_next().await?.is_some() {},
+                Response::Done { .. } | Response::Empty => {}
+                Response::CopyIn { .. } | Response::CopyOut { .. } => {
+                    return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "COPY needs a client"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Test switch: makes a view's content wrong by one row.
+    pub async fn plant_wrong_row(&self, view: &str) -> Result<()> {
+        let catalog = self.handles.catalog();
+        let id = catalog.find(view).map(crate::catalog::Relation::id);
+        let id = id.ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("no view \"{view}\"")))?;
+        self.handles.dataflows.plant_wrong_row(id).await.map_err(Error::internal)?
+    }
+
+    /// Stops cleanly: clients are told, sources stop, what is in memory goes cold, the log ends.
+    pub async fn shutdown(self) -> Result<()> {
+        self.stop_tasks().await;
+        let flushed = self.handles.tables.flush_all(&self.handles.sequencer).await;
+        self.stop_threads().await;
+        flushed.map(|_| ())
+    }
+
+    /// Stops without writing anything more, as if killed: what was acknowledged is in the log.
+    pub async fn crash(self) {
+        self.stop_tasks().await;
+        self.stop_threads().await;
+    }
+
+    async fn stop_tasks(&self) {
+        let _ = self.stop.send(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            let _ = task.await;
+        }
+    }
+
+    async fn stop_threads(&self) {
+        self.handles.sequencer.shutdown().await;
+        self.handles.dataflows.stop();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread of the engine ended by a panic");
+                }
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+/// Until views have checkpoints, a start makes them again from the tables.
+async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
+    let catalog = handles.catalog();
+    handles
+        .sequencer
+        .at_head(|head| catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head)))?;
+    for view in catalog.materialized_views() {
+        if let Some(live) = handles.live_views.take(view.id) {
+            let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;
+            if let Err(error) = live {
+                tracing::error!(view = %view.name, %error, "the view could not be rebuilt");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Error::new(SqlState::IO_ERROR, format!("cannot listen on {address}"))
+            .with_detail(error.to_string())
+            .with_hint("Choose another address with --listen-sql or --listen-http.")
+    })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr> {
+    listener.local_addr().map_err(|error| Error::internal("no local address").with_source(error))
+}

@@ -1,0 +1,149 @@
+//! `min` and `max`: DataFusion's, except for floats, where NaN is one value and the greatest, and -0 is 0.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, FieldRef, Float64Type};
+use datafusion::common::{Result, internal_err};
+use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
+use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
+use datafusion::logical_expr::utils::AggregateOrderSensitivity;
+use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature};
+
+use super::fold::{Fold, FoldAccumulator, FoldGroups, Rows, state_fields};
+use crate::functions::floats::canonical_f64;
+
+/// The function in the registry.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Extreme {
+    greatest: bool,
+    /// DataFusion's, for all types but floats.
+    inner: Arc<AggregateUDF>,
+}
+
+pub fn functions() -> Vec<Arc<AggregateUDF>> {
+    vec![
+        Arc::new(AggregateUDF::from(Extreme { greatest: false, inner: min_udaf() })),
+        Arc::new(AggregateUDF::from(Extreme { greatest: true, inner: max_udaf() })),
+    ]
+}
+
+impl Extreme {
+    fn fold(&self, result: &DataType) -> Option<ExtremeFold> {
+        matches!(result, DataType::Float32 | DataType::Float64)
+            .then(|| ExtremeFold { greatest: self.greatest, result: result.clone() })
+    }
+}
+
+impl AggregateUDFImpl for Extreme {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn coerce_types(&self, arg_types: &[DataType]) -> Result<Vec<DataType>> {
+        self.inner.coerce_types(arg_types)
+    }
+
+    fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(arg_types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match self.fold(args.return_field.data_type()) {
+            Some(fold) => Ok(FoldAccumulator::boxed(fold)),
+            None => self.inner.accumulator(args),
+        }
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
+        match self.fold(args.return_field.data_type()) {
+            Some(fold) => Ok(state_fields(&fold, args)),
+            None => self.inner.state_fields(args),
+        }
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs) -> bool {
+        self.fold(args.return_field.data_type()).is_some() || self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
+        match self.fold(args.return_field.data_type()) {
+            Some(fold) => Ok(FoldGroups::boxed(fold)),
+            None => self.inner.create_groups_accumulator(args),
+        }
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match self.fold(args.return_field.data_type()) {
+            Some(fold) => Ok(FoldAccumulator::boxed(fold)),
+            None => self.inner.create_sliding_accumulator(args),
+        }
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+}
+
+/// `real` is kept as its f64, which orders the same.
+#[derive(Debug)]
+struct ExtremeFold {
+    greatest: bool,
+    result: DataType,
+}
+
+impl ExtremeFold {
+    fn take(&self, state: &mut Option<f64>, value: f64) {
+        // Canonical floats in their total order are in PostgreSQL's order.
+        let better = state.is_none_or(|best| match self.greatest {
+            true => value.total_cmp(&best).is_gt(),
+            false => value.total_cmp(&best).is_lt(),
+        });
+        if better {
+            *state = Some(value);
+        }
+    }
+}
+
+impl Fold for ExtremeFold {
+    type State = Option<f64>;
+
+    fn state_types(&self) -> Vec<DataType> {
+        vec![DataType::Float64]
+    }
+
+    fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Option<f64>], _: i64) -> Result<()> {
+        let Some(values) = values.first() else { return internal_err!("no argument") };
+        let values = cast(values, &DataType::Float64)?;
+        let values = values.as_primitive::<Float64Type>();
+        rows.try_for_each(values, |row, group| {
+            self.take(&mut states[group], canonical_f64(values.value(row)));
+            Ok(())
+        })
+    }
+
+    fn merge(&self, into: &mut Option<f64>, from: Option<f64>) {
+        if let Some(value) = from {
+            self.take(into, value);
+        }
+    }
+
+    fn save(&self, states: &[Option<f64>]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Arc::new(states.iter().copied().collect::<Float64Array>())])
+    }
+
+    fn load(&self, columns: &[ArrayRef]) -> Result<Vec<Option<f64>>> {
+        let [saved] = columns else { return internal_err!("{} columns of an extreme", columns.len()) };
+        Ok(saved.as_primitive::<Float64Type>().iter().collect())
+    }
+
+    fn finish(&self, states: &[Option<f64>]) -> Result<ArrayRef> {
+        let finished: ArrayRef = Arc::new(states.iter().copied().collect::<Float64Array>());
+        Ok(cast(&finished, &self.result)?)
+    }
+}

@@ -1,0 +1,28 @@
+//! Aggregates for ad hoc execution: the same answers as the incremental engine's, whatever the order of rows.
+//!
+//! Each is a [`fold::Fold`], columns in and one small state per group; `fold` makes DataFusion's two kinds of
+//! accumulators of it. The result types stand in `result_type`, for both executions.
+
+mod distinct;
+mod extreme;
+mod first_last;
+mod fold;
+mod result_type;
+mod sum;
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::AggregateUDF;
+
+pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
+
+/// Our aggregates; where DataFusion has one of the same name, ours takes its place.
+pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
+    let mut functions = sum::functions();
+    functions.extend(extreme::functions());
+    functions.extend(first_last::functions());
+    functions
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! The analyzer rule that gives operators PostgreSQL's meaning, after types are known.
+//!
+//! ```text
+//! a + b            -> checked_add(a, b)            integers and floats: 22003, 22012
+//! f = g            -> canonical_float(f) = canonical_float(g)
+//! GROUP BY f       -> GROUP BY canonical_float(f)  the same for DISTINCT and join keys
+//! CAST(f AS int)   -> integer_from(f)              rounds, and raises 22003
+//! ```
+//!
+//! Runs for queries and views alike. Keeps every column's name and qualifier; finding its own output, changes nothing.
+
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::arithmetic::{Arithmetic, CheckedArithmetic};
+use super::casts::{IntegerCast, integer_cast_applies};
+use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+
+#[derive(Debug)]
+pub struct PostgresSemantics;
+
+impl AnalyzerRule for PostgresSemantics {
+    fn name(&self) -> &str {
+        "postgres_semantics"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(rewrite_plan)?.data)
+    }
+}
+
+fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&scan.projected_schema);
+    }
+    let names = NamePreserver::new(&plan);
+    let rewritten = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        Ok(expr.transform_up(|expr| rewrite_expr(expr, &schema))?.update_data(|expr| name.restore(expr)))
+    })?;
+    let keyed = rewritten.transform_data(canonical_keys)?;
+    if keyed.transformed { keyed.map_data(LogicalPlan::recompute_schema) } else { Ok(keyed) }
+}
+
+fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    match expr {
+        Expr::BinaryExpr(binary) => rewrite_binary(binary, schema),
+        Expr::Negative(inner) if type_is(&inner, schema, |data_type| data_type.is_integer()) => {
+            Ok(Transformed::yes(call(CheckedArithmetic::function(Arithmetic::Negate), vec![*inner])))
+        }
+        Expr::Cast(cast) => {
+            let target = cast.field.data_type().clone();
+            match cast.expr.get_type(schema) {
+                Ok(source) if integer_cast_applies(&source, &target) => {
+                    Ok(Transformed::yes(call(IntegerCast::function(&target)?, vec![*cast.expr])))
+                }
+                _ => Ok(Transformed::no(Expr::Cast(cast))),
+            }
+        }
+        Expr::Between(mut between) if type_is(&between.expr, schema, is_float) => {
+            between.expr = Box::new(canonical(*between.expr));
+            between.low = Box::new(canonical(*between.low));
+            between.high = Box::new(canonical(*between.high));
+            Ok(Transformed::yes(Expr::Between(between)))
+        }
+        Expr::InList(list) if type_is(&list.expr, schema, is_float) => Ok(Transformed::yes(Expr::InList(InList {
+            expr: Box::new(canonical(*list.expr)),
+            list: list.list.into_iter().map(canonical).collect(),
+            negated: list.negated,
+        }))),
+        Expr::AggregateFunction(AggregateFunction { func, mut params }) if params.distinct => {
+            for arg in &mut params.args {
+                if type_is(arg, schema, is_float) {
+                    *arg = canonical(std::mem::take(arg));
+                }
+            }
+            Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, params })))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let BinaryExpr { left, op, right } = binary;
+    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else {
+        return Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })));
+    };
+    if let Some(operator) = Arithmetic::of(op)
+        && operator.return_type(&left_type, &right_type).is_some()
+    {
+        return Ok(Transformed::yes(call(CheckedArithmetic::function(operator), vec![*left, *right])));
+    }
+    if is_comparison(op) && is_float(&left_type) && left_type == right_type {
+        let (left, right) = comparable(*left, op, *right);
+        let compared = Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) });
+        return Ok(Transformed::yes(compared));
+    }
+    Ok(Transformed::no(Expr::BinaryExpr(BinaryExpr { left, op, right })))
+}
+
+/// Operands whose total order is PostgreSQL's order. A plain column against a number stays bare, because files are
+/// pruned by such predicates; an inequality with zero stays bare too, with the sign of the zero that makes it right.
+fn comparable(left: Expr, op: Operator, right: Expr) -> (Expr, Expr) {
+    match (&left, &right) {
+        (Expr::Column(_), Expr::Literal(literal, _)) => {
+            if let Some(literal) = bare_literal(literal, op) {
+                return (left, Expr::Literal(literal, None));
+            }
+        }
+        (Expr::Literal(literal, _), Expr::Column(_)) => {
+            if let Some(literal) = op.swap().and_then(|swapped| bare_literal(literal, swapped)) {
+                return (Expr::Literal(literal, None), right);
+            }
+        }
+        _ => {}
+    }
+    (canonical(left), canonical(right))
+}
+
+/// The literal to which a column may be compared bare, `column op literal`.
+fn bare_literal(literal: &ScalarValue, op: Operator) -> Option<ScalarValue> {
+    let (value, is_f32) = match literal {
+        ScalarValue::Float64(Some(value)) => (*value, false),
+        ScalarValue::Float32(Some(value)) => (f64::from(*value), true),
+        _ => return None,
+    };
+    if value.is_nan() {
+        return None;
+    }
+    if value != 0.0 {
+        return Some(literal.clone());
+    }
+    // In the total order -0 is just below 0: `x >= -0.0` and `x < -0.0` count both zeros as zero, as do > and <= with 0.
+    let zero = match op {
+        Operator::GtEq | Operator::Lt => -0.0,
+        Operator::Gt | Operator::LtEq => 0.0,
+        _ => return None,
+    };
+    Some(if is_f32 { ScalarValue::Float32(Some(zero as f32)) } else { ScalarValue::Float64(Some(zero)) })
+}
+
+fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => canonical_groups(aggregate),
+        LogicalPlan::Join(join) => canonical_join_keys(join),
+        LogicalPlan::Distinct(Distinct::All(input)) => {
+            if !input.schema().fields().iter().any(|field| is_float(field.data_type())) {
+                return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
+            }
+            let columns = input.schema().columns().into_iter().map(|column| {
+                let expr = Expr::Column(column.clone());
+                match input.schema().data_type(&column) {
+                    Ok(data_type) if is_float(data_type) => {
+                        canonical(expr).alias_qualified(column.relation, column.name)
+                    }
+                    _ => expr,
+                }
+            });
+            let columns: Vec<Expr> = columns.collect();
+            let input = LogicalPlanBuilder::from(Arc::unwrap_or_clone(input)).project(columns)?.build()?;
+            Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::All(Arc::new(input)))))
+        }
+        other => Ok(Transformed::no(other)),
+    }
+}
+
+fn canonical_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {
+    let schema = Arc::clone(aggregate.input.schema());
+    let mut changed = false;
+    for group in &mut aggregate.group_expr {
+        if !matches!(group, Expr::GroupingSet(_)) && type_is(group, &schema, is_float) && !is_canonical(group) {
+            let (relation, name) = group.qualified_name();
+            *group = canonical(std::mem::take(group).unalias()).alias_qualified(relation, name);
+            changed = true;
+        }
+    }
+    let plan = LogicalPlan::Aggregate(aggregate);
+    Ok(if changed { Transformed::yes(plan) } else { Transformed::no(plan) })
+}
+
+fn canonical_join_keys(mut join: Join) -> Result<Transformed<LogicalPlan>> {
+    let mut changed = false;
+    for (left, right) in &mut join.on {
+        if type_is(left, join.left.schema(), is_float) && !is_canonical(left) {
+            *left = canonical(std::mem::take(left));
+            *right = canonical(std::mem::take(right));
+            changed = true;
+        }
+    }
+    let plan = LogicalPlan::Join(join);
+    Ok(if changed { Transformed::yes(plan) } else { Transformed::no(plan) })
+}
+
+fn canonical(expr: Expr) -> Expr {
+    match expr {
+        Expr::Literal(value, metadata) => Expr::Literal(canonical_scalar(value), metadata),
+        expr if is_canonical(&expr) => expr,
+        expr => call(CanonicalFloat::function(), vec![expr]),
+    }
+}
+
+fn is_canonical(expr: &Expr) -> bool {
+    match expr {
+        Expr::ScalarFunction(function) => function.name() == CANONICAL_FLOAT,
+        Expr::Alias(alias) => is_canonical(&alias.expr),
+        _ => false,
+    }
+}
+
+fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
+    Expr::ScalarFunction(ScalarFunction::new_udf(function, args))
+}
+
+fn type_is(expr: &Expr, schema: &DFSchema, test: impl Fn(&DataType) -> bool) -> bool {
+    expr.get_type(schema).is_ok_and(|data_type| test(&data_type))
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64)
+}
+
+fn is_comparison(op: Operator) -> bool {
+    use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
+    matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
+}
+
+#[cfg(test)]
+mod tests;

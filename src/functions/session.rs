@@ -1,0 +1,84 @@
+//! The one place where DataFusion is set up: which functions, rules and defaults both executions have.
+//!
+//! Owns the rule lists. Ad hoc queries optimize with [`query_optimizer_rules`]; views with their own list in `plan`.
+
+use std::sync::Arc;
+
+use datafusion::config::Dialect;
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::logical_expr::planner::{ExprPlanner, TypePlanner};
+use datafusion::optimizer::analyzer::resolve_grouping_function::ResolveGroupingFunction;
+use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
+use datafusion::prelude::SessionConfig;
+
+use super::operators::PostgresOperators;
+use super::semantics::PostgresSemantics;
+use super::sql_types::PostgresTypes;
+use super::{aggregate, scalar_functions};
+
+/// Name, in PostgreSQL's catalogs too, of the only database.
+pub const DATABASE: &str = "tidemark";
+
+/// A session for planning and executing: our functions over DataFusion's, PostgreSQL's types, checked arithmetic.
+///
+/// No file formats, table factories or table functions: what a query may read is decided by its caller.
+pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
+    let mut scalars = SessionStateDefaults::default_scalar_functions();
+    scalars.extend(scalar_functions());
+    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    aggregates.extend(aggregate::aggregate_functions());
+    SessionStateBuilder::new()
+        .with_config(postgres_config(config))
+        .with_runtime_env(runtime)
+        .with_expr_planners(expr_planners())
+        .with_type_planner(type_planner())
+        .with_scalar_functions(scalars)
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_aggregate_functions(aggregates)
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_analyzer_rules(analyzer().rules)
+        .with_optimizer_rules(query_optimizer_rules())
+}
+
+/// DataFusion's defaults that differ from PostgreSQL's meaning of the same text.
+fn postgres_config(mut config: SessionConfig) -> SessionConfig {
+    let options = config.options_mut();
+    options.sql_parser.dialect = Dialect::PostgreSQL;
+    options.sql_parser.parse_float_as_decimal = true;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
+    options.execution.parquet.schema_force_view_types = false;
+    options.execution.time_zone = Some("UTC".to_string());
+    options.catalog.default_catalog = DATABASE.to_string();
+    options.catalog.default_schema = "public".to_string();
+    options.catalog.create_default_catalog_and_schema = false;
+    options.catalog.information_schema = false;
+    config
+}
+
+/// Maps PostgreSQL's type names; DataFusion's session does not hand its own out again.
+pub fn type_planner() -> Arc<dyn TypePlanner> {
+    Arc::new(PostgresTypes)
+}
+
+fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators)];
+    planners.extend(SessionStateDefaults::default_expr_planners());
+    planners
+}
+
+/// Analysis is the same for queries and views, so that a name has one type and one meaning.
+pub fn analyzer() -> Analyzer {
+    let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new()), Arc::new(PostgresSemantics)];
+    Analyzer::with_rules(rules)
+}
+
+/// DataFusion's rules without `single_distinct_aggregation_to_group_by`: it sums sums, and our sum of a sum has
+/// another type than the sum.
+fn query_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by").collect()
+}

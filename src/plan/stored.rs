@@ -1,0 +1,309 @@
+//! A view's plan as the catalog stores it.
+//!
+//! ```text
+//! "TMVP" | version u16 | crc32 of the body u32 | body (JSON), integers little-endian
+//! ```
+//!
+//! In the body, expressions are DataFusion's protobuf form and schemas an empty Arrow IPC stream with the qualifiers
+//! beside it, both in hexadecimal. Functions are stored by name and found again in the registry.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
+use datafusion::execution::{SessionState, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion_proto::bytes::Serializeable;
+use serde::{Deserialize, Serialize};
+
+use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
+use crate::catalog::ViewColumn;
+use crate::error::{Error, Result, SqlState};
+use crate::types::RelationId;
+
+const MAGIC: &[u8; 4] = b"TMVP";
+const VERSION: u16 = 1;
+const HEADER_BYTES: usize = 10;
+
+impl ViewPlan {
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let body = StoredPlan { root: store_node(&self.root)?, columns: self.columns.clone() };
+        let body = serde_json::to_vec(&body).map_err(Error::internal)?;
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&crc32fast::hash(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        Ok(bytes)
+    }
+
+    /// `registry` holds the functions that the plan names.
+    ///
+    /// Errors: XX001 for damaged bytes, 0A000 for a later version.
+    pub fn from_bytes(bytes: &[u8], registry: &SessionState) -> Result<Self> {
+        let body = checked_body(bytes)?;
+        let stored: StoredPlan = serde_json::from_slice(body).map_err(|error| damaged(&error.to_string()))?;
+        let registry = registry.task_ctx();
+        Ok(ViewPlan { root: load_node(stored.root, &registry)?, columns: stored.columns })
+    }
+}
+
+fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
+    let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin as a plan"))?;
+    let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(|| damaged("it ends early"))?;
+    let version = u16::from_le_bytes(*version);
+    if version != VERSION {
+        return Err(Error::new(
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("the stored plan of a view has version {version}, this server reads version {VERSION}"),
+        )
+        .with_hint("Start the version of Tidemark that wrote it, or a later one."));
+    }
+    let (crc, body) = rest.split_first_chunk::<4>().ok_or_else(|| damaged("it ends early"))?;
+    if u32::from_le_bytes(*crc) != crc32fast::hash(body) {
+        return Err(damaged("its checksum differs"));
+    }
+    Ok(body)
+}
+
+fn damaged(why: &str) -> Error {
+    Error::corrupted("the stored plan of a view is damaged").with_detail(format!("It does not read back: {why}."))
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredPlan {
+    root: StoredNode,
+    columns: Vec<ViewColumn>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "operator")]
+enum StoredNode {
+    Source {
+        id: OperatorId,
+        relation: RelationId,
+        relation_name: String,
+        columns: Vec<usize>,
+        schema: StoredSchema,
+    },
+    Filter {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        predicate: Hex,
+    },
+    Project {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        exprs: Vec<Hex>,
+        schema: StoredSchema,
+    },
+    Join {
+        id: OperatorId,
+        left: Box<StoredNode>,
+        right: Box<StoredNode>,
+        on: Vec<(Hex, Hex)>,
+        filter: Option<Hex>,
+        schema: StoredSchema,
+    },
+    Aggregate {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        group: Vec<Hex>,
+        aggregates: Vec<StoredCall>,
+        schema: StoredSchema,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredCall {
+    function: String,
+    args: Vec<Hex>,
+    /// A schema of one field.
+    return_type: Hex,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredSchema {
+    fields: Hex,
+    qualifiers: Vec<Option<String>>,
+}
+
+/// Bytes in hexadecimal.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Hex(String);
+
+impl Hex {
+    fn of(bytes: &[u8]) -> Hex {
+        Hex(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let (pairs, rest) = self.0.as_bytes().as_chunks::<2>();
+        let digit = |digit: u8| (digit as char).to_digit(16).map(|digit| digit as u8);
+        let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        match bytes {
+            Some(bytes) if rest.is_empty() => Ok(bytes),
+            _ => Err(damaged("not hexadecimal")),
+        }
+    }
+}
+
+fn store_node(node: &Node) -> Result<StoredNode> {
+    Ok(match node {
+        Node::Source { id, relation, relation_name, columns, schema } => StoredNode::Source {
+            id: *id,
+            relation: *relation,
+            relation_name: relation_name.clone(),
+            columns: columns.clone(),
+            schema: store_schema(schema)?,
+        },
+        Node::Filter { id, input, predicate } => {
+            StoredNode::Filter { id: *id, input: Box::new(store_node(input)?), predicate: store_expr(predicate)? }
+        }
+        Node::Project { id, input, exprs, schema } => StoredNode::Project {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            exprs: store_exprs(exprs)?,
+            schema: store_schema(schema)?,
+        },
+        Node::Join { id, left, right, on, filter, schema } => StoredNode::Join {
+            id: *id,
+            left: Box::new(store_node(left)?),
+            right: Box::new(store_node(right)?),
+            on: on.iter().map(|(left, right)| Ok((store_expr(left)?, store_expr(right)?))).collect::<Result<_>>()?,
+            filter: filter.as_ref().map(store_expr).transpose()?,
+            schema: store_schema(schema)?,
+        },
+        Node::Aggregate { id, input, group, aggregates, schema } => StoredNode::Aggregate {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            group: store_exprs(group)?,
+            aggregates: aggregates.iter().map(store_call).collect::<Result<_>>()?,
+            schema: store_schema(schema)?,
+        },
+    })
+}
+
+fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
+    Ok(match node {
+        StoredNode::Source { id, relation, relation_name, columns, schema } => {
+            Node::Source { id, relation, relation_name, columns, schema: load_schema(&schema)? }
+        }
+        StoredNode::Filter { id, input, predicate } => Node::Filter {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            predicate: load_expr(&predicate, registry)?,
+        },
+        StoredNode::Project { id, input, exprs, schema } => Node::Project {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            exprs: load_exprs(&exprs, registry)?,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::Join { id, left, right, on, filter, schema } => Node::Join {
+            id,
+            left: Box::new(load_node(*left, registry)?),
+            right: Box::new(load_node(*right, registry)?),
+            on: on
+                .iter()
+                .map(|(left, right)| Ok((load_expr(left, registry)?, load_expr(right, registry)?)))
+                .collect::<Result<_>>()?,
+            filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::Aggregate { id, input, group, aggregates, schema } => Node::Aggregate {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            group: load_exprs(&group, registry)?,
+            aggregates: aggregates.iter().map(|call| load_call(call, registry)).collect::<Result<_>>()?,
+            schema: load_schema(&schema)?,
+        },
+    })
+}
+
+fn store_expr(expr: &Expr) -> Result<Hex> {
+    Ok(Hex::of(&expr.to_bytes()?))
+}
+
+fn store_exprs(exprs: &[Expr]) -> Result<Vec<Hex>> {
+    exprs.iter().map(store_expr).collect()
+}
+
+fn load_expr(stored: &Hex, registry: &TaskContext) -> Result<Expr> {
+    Ok(Expr::from_bytes_with_ctx(&stored.bytes()?, registry)?)
+}
+
+fn load_exprs(stored: &[Hex], registry: &TaskContext) -> Result<Vec<Expr>> {
+    stored.iter().map(|expr| load_expr(expr, registry)).collect()
+}
+
+/// Names in stored plans; never changed, only added to.
+const FUNCTIONS: &[(&str, AggregateFunction)] = &[
+    ("count_all", AggregateFunction::CountAll),
+    ("count", AggregateFunction::Count),
+    ("sum", AggregateFunction::Sum),
+    ("avg", AggregateFunction::Avg),
+    ("min", AggregateFunction::Min),
+    ("max", AggregateFunction::Max),
+    ("first", AggregateFunction::First),
+    ("last", AggregateFunction::Last),
+];
+
+fn store_call(call: &AggregateCall) -> Result<StoredCall> {
+    let Some((name, _)) = FUNCTIONS.iter().find(|(_, function)| *function == call.function) else {
+        return Err(Error::internal(format!("aggregate {:?} has no stored name", call.function)));
+    };
+    let return_type = Schema::new(vec![Field::new("", call.return_type.clone(), true)]);
+    Ok(StoredCall {
+        function: name.to_string(),
+        args: store_exprs(&call.args)?,
+        return_type: Hex::of(&store_fields(&return_type)?),
+    })
+}
+
+fn load_call(stored: &StoredCall, registry: &TaskContext) -> Result<AggregateCall> {
+    let Some((_, function)) = FUNCTIONS.iter().find(|(name, _)| *name == stored.function) else {
+        return Err(damaged(&format!("unknown aggregate {}", stored.function)));
+    };
+    let return_type = load_fields(&stored.return_type.bytes()?)?;
+    let return_type: Option<&DataType> = return_type.fields().first().map(|field| field.data_type());
+    Ok(AggregateCall {
+        function: *function,
+        args: load_exprs(&stored.args, registry)?,
+        return_type: return_type.ok_or_else(|| damaged("an aggregate without a type"))?.clone(),
+    })
+}
+
+fn store_schema(schema: &DFSchema) -> Result<StoredSchema> {
+    Ok(StoredSchema {
+        fields: Hex::of(&store_fields(schema.as_arrow())?),
+        qualifiers: schema.iter().map(|(qualifier, _)| qualifier.map(|name| name.to_quoted_string())).collect(),
+    })
+}
+
+fn load_schema(stored: &StoredSchema) -> Result<DFSchemaRef> {
+    let fields = load_fields(&stored.fields.bytes()?)?;
+    if fields.fields().len() != stored.qualifiers.len() {
+        return Err(damaged("a schema's qualifiers do not match its fields"));
+    }
+    let qualifiers = stored.qualifiers.iter().map(|name| name.as_deref().map(TableReference::from));
+    let fields = qualifiers.zip(fields.fields().iter().cloned()).collect();
+    Ok(Arc::new(DFSchema::new_with_metadata(fields, Default::default())?))
+}
+
+fn store_fields(schema: &Schema) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    StreamWriter::try_new(&mut bytes, schema)?.finish()?;
+    Ok(bytes)
+}
+
+fn load_fields(bytes: &[u8]) -> Result<Arc<Schema>> {
+    Ok(StreamReader::try_new(bytes, None).map_err(|error| damaged(&error.to_string()))?.schema())
+}
+
+#[cfg(test)]
+mod tests;

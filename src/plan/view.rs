@@ -1,0 +1,139 @@
+//! Planning a materialized view: the query's plan, made of the operators that the incremental engine has.
+//!
+//! ```text
+//! plan_query -> analyzer (as for queries) -> refuse what is not incremental -> own rules -> lower -> ids
+//! ```
+//!
+//! The rules are few, because each may change what a view must keep: constants, join keys out of WHERE, filters below
+//! joins where they cannot err, columns that nobody reads. None of them knows the time.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
+use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
+use sqlparser::ast::Query;
+
+use super::errors::plan_error;
+use super::filters::push_filters;
+use super::lower::lower;
+use super::query::plan_query;
+use super::relations::RelationLookup;
+use super::view_plan::{Node, OperatorId, ViewPlan};
+use crate::catalog::ViewColumn;
+use crate::error::{Error, Result, SqlState};
+use crate::functions::{NOW_FUNCTIONS, type_name};
+use crate::types::SqlType;
+
+/// Plans a view's query. The lookup must give [`super::RelationSource`]s.
+///
+/// Errors: those of [`plan_query`]; 0A000 naming the operator that is not incremental, now() or a volatile function;
+/// 42701 for two columns of one name.
+pub fn plan_view(
+    state: &SessionState,
+    relations: &dyn RelationLookup,
+    query: &Query,
+    sql_text: &str,
+) -> Result<ViewPlan> {
+    let plan = plan_query(state, relations, query, sql_text)?;
+    let columns = output_columns(&plan)?;
+    let options = state.config_options();
+    let analyzed =
+        state.analyzer().execute_and_check(plan, options, |_, _| {}).map_err(|error| plan_error(error, sql_text))?;
+    refuse_impure(&analyzed)?;
+    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
+    let optimize = |rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan| {
+        Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {}).map_err(|error| plan_error(error, sql_text))
+    };
+    let joined = optimize(
+        vec![
+            Arc::new(SimplifyExpressions::new()),
+            Arc::new(ExtractEquijoinPredicate::new()),
+            Arc::new(EliminateCrossJoin::new()),
+        ],
+        analyzed,
+    )?;
+    let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
+    let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], pushed)?;
+    let mut root = lower(&pruned, &columns)?;
+    number(&mut root, &mut 0);
+    Ok(ViewPlan { root, columns })
+}
+
+fn output_columns(plan: &LogicalPlan) -> Result<Vec<ViewColumn>> {
+    let mut columns: Vec<ViewColumn> = Vec::new();
+    for field in plan.schema().fields() {
+        if columns.iter().any(|column| column.name == *field.name()) {
+            let message = format!("column \"{}\" specified more than once", field.name());
+            return Err(Error::new(SqlState::DUPLICATE_COLUMN, message)
+                .with_hint("Give the columns of the view different names with AS."));
+        }
+        let sql_type = SqlType::from_arrow(field.data_type()).ok_or_else(|| {
+            Error::not_built(format!("column \"{}\" of type {} in a view", field.name(), type_name(field.data_type())))
+        })?;
+        columns.push(ViewColumn { name: field.name().clone(), sql_type });
+    }
+    Ok(columns)
+}
+
+/// A view is a function of its tables' rows: no clock, no chance.
+fn refuse_impure(plan: &LogicalPlan) -> Result<()> {
+    let mut refused = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                refused = impure(expr);
+                Ok(if refused.is_some() { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+            })
+        })
+    });
+    walked.map_err(Error::from)?;
+    refused.map_or(Ok(()), Err)
+}
+
+fn impure(expr: &Expr) -> Option<Error> {
+    if let Expr::Placeholder(parameter) = expr {
+        return Some(Error::new(SqlState::UNDEFINED_PARAMETER, format!("there is no parameter {}", parameter.id)));
+    }
+    let Expr::ScalarFunction(function) = expr else { return None };
+    let name = function.name();
+    if NOW_FUNCTIONS.contains(&name) {
+        return Some(
+            Error::not_built(format!("{name}() in a materialized view"))
+                .with_hint("Select from the view with a condition on the time instead."),
+        );
+    }
+    (function.func.signature().volatility == Volatility::Volatile).then(|| {
+        Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("function {name}() is volatile, and a view must not be"))
+            .with_hint("Every reader of a view sees the same rows; put the value in a table's column instead.")
+    })
+}
+
+/// Preorder, from 0.
+fn number(node: &mut Node, next: &mut OperatorId) {
+    let (id, inputs) = match node {
+        Node::Source { id, .. } => (id, vec![]),
+        Node::Filter { id, input, .. } | Node::Project { id, input, .. } | Node::Aggregate { id, input, .. } => {
+            (id, vec![input])
+        }
+        Node::Join { id, left, right, .. } => (id, vec![left, right]),
+    };
+    *id = *next;
+    *next += 1;
+    for input in inputs {
+        number(input, next);
+    }
+}
+
+/// Whether two sides of a comparison have one type, so that the engine may hash both.
+pub(super) fn same_type(left: (&Expr, &LogicalPlan), right: (&Expr, &LogicalPlan)) -> Result<bool> {
+    Ok(left.0.get_type(left.1.schema())? == right.0.get_type(right.1.schema())?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! The engine's bounds, over tables in memory.
+
+use std::collections::HashMap;
+
+use arrow::array::{Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use object_store::memory::InMemory;
+
+use sqlparser::ast::Statement;
+use sqlparser::dialect::PostgreSqlDialect;
+use sqlparser::parser::Parser;
+
+use super::*;
+use crate::error::SqlState;
+use crate::plan::plan_query;
+use crate::query::rewrite::{RewriteNames, rewrite};
+
+struct Fixture {
+    engine: QueryEngine,
+    context: QueryContext,
+    _spill: tempfile::TempDir,
+}
+
+fn fixture(settings: QuerySettings) -> Fixture {
+    let spill = tempfile::tempdir().unwrap();
+    let engine = QueryEngine::new(&settings, spill.path(), Arc::new(InMemory::new())).unwrap();
+    let schema = Arc::new(Schema::new(vec![Field::new("device", DataType::Int64, false)]));
+    let values = Int64Array::from_iter_values(0..1000);
+    let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(values)]).unwrap();
+    let table: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
+    let public = HashMap::from([("readings".to_owned(), table)]);
+    let input = ContextInput::new(HashMap::from([("public".to_owned(), public)]), vec![], 1_700_000_000_000_000);
+    let context = engine.context(input).unwrap();
+    Fixture { engine, context, _spill: spill }
+}
+
+impl Fixture {
+    async fn plan(&self, sql: &str) -> Result<LogicalPlan> {
+        let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(|e| Error::internal(e))?;
+        let Some(Statement::Query(mut query)) = statements.pop() else { return Err(Error::internal("no query")) };
+        rewrite(&mut query, &RewriteNames::default())?;
+        plan_query(self.context.state(), &self.context, &query, sql)
+    }
+
+    async fn rows(&self, sql: &str) -> Result<usize> {
+        let result = self.engine.execute(&self.context, self.plan(sql).await?, None).await?;
+        result.rows.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |a, b| async move { Ok(a + b) }).await
+    }
+}
+
+#[tokio::test]
+async fn names_resolve_by_search_path_and_by_schema() {
+    let fixture = fixture(QuerySettings::default());
+    for name in ["readings", "public.readings", "tidemark.public.readings"] {
+        assert_eq!(fixture.rows(&format!("SELECT * FROM {name}")).await.unwrap(), 1000, "{name}");
+    }
+    assert!(fixture.rows("SELECT * FROM other.readings").await.is_err());
+}
+
+#[tokio::test]
+async fn nothing_but_queries_runs() {
+    let fixture = fixture(QuerySettings::default());
+    for sql in [
+        "CREATE TABLE x AS SELECT 1",
+        "CREATE EXTERNAL TABLE x STORED AS PARQUET LOCATION '/etc'",
+        "COPY (SELECT 1) TO '/tmp/out.parquet'",
+        "INSERT INTO readings VALUES (1)",
+        "SET datafusion.execution.batch_size = 1",
+    ] {
+        let refused = match fixture.plan(sql).await {
+            Ok(plan) => fixture.engine.execute(&fixture.context, plan, None).await.is_err(),
+            Err(_) => true,
+        };
+        assert!(refused, "{sql}");
+    }
+    assert!(fixture.rows("SELECT * FROM '/etc/passwd'").await.is_err());
+    let local = datafusion::execution::object_store::ObjectStoreUrl::local_filesystem();
+    assert!(fixture.context.state().runtime_env().object_store(local).is_err());
+}
+
+#[tokio::test]
+async fn memory_is_bounded() {
+    let fixture = fixture(QuerySettings { memory_bytes: 64 << 10, spill_bytes: 0, ..QuerySettings::default() });
+    let sql = "SELECT a.device, b.device, count(*) FROM readings a, readings b GROUP BY 1, 2 ORDER BY 3";
+    let error = fixture.rows(sql).await.unwrap_err();
+    assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{error:?}");
+}
+
+#[tokio::test]
+async fn a_query_past_its_timeout_is_canceled() {
+    let fixture = fixture(QuerySettings::default());
+    let sql = "SELECT count(*) FROM readings a, readings b, readings c WHERE a.device + b.device > c.device";
+    let plan = fixture.plan(sql).await.unwrap();
+    let started = Instant::now();
+    let timeout = Some(Duration::from_millis(50));
+    let error = match fixture.engine.execute(&fixture.context, plan, timeout).await {
+        Ok(result) => result.rows.try_collect::<Vec<_>>().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert_eq!(error.state(), SqlState::QUERY_CANCELED);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn explain_analyze_counts() {
+    let fixture = fixture(QuerySettings::default());
+    let plan = fixture.plan("SELECT count(*) FROM readings WHERE device > 10").await.unwrap();
+    let options = ExplainOptions { analyze: true, verbose: false };
+    let lines = fixture.engine.explain(&fixture.context, plan, options, None).await.unwrap();
+    assert!(lines.iter().any(|line| line == "Rows: 1"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("output_rows=")), "{lines:?}");
+}

@@ -1,0 +1,201 @@
+//! ANY and ALL over array literals, and ARRAY over a subquery.
+
+use sqlparser::ast::{
+    Array, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens,
+    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+};
+
+use super::names::{call, parts, text};
+
+/// `x = ANY ('{a,b}')` and `x = ANY (ARRAY[...])` as IN; `<> ALL` as NOT IN. Other quantified comparisons, and arrays
+/// that are columns or parameters, are DataFusion's.
+pub fn rewrite_quantified(expr: &mut Expr) {
+    let (left, right, negated) = match &mut *expr {
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
+        _ => return,
+    };
+    let Some(list) = elements(right) else { return };
+    if list.is_empty() {
+        *expr = Expr::value(Value::Boolean(negated));
+        return;
+    }
+    let left = std::mem::replace(&mut **left, Expr::value(Value::Null));
+    *expr = Expr::InList { expr: Box::new(left), list, negated };
+}
+
+/// The elements of an array that is written out.
+fn elements(array: &Expr) -> Option<Vec<Expr>> {
+    match array {
+        Expr::Array(Array { elem, .. }) => Some(elem.clone()),
+        Expr::Nested(inner) => elements(inner),
+        Expr::Cast { expr, .. } => elements(expr),
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => parse_array(text).map(|elements| {
+                elements.into_iter().map(|element| element.map_or(Expr::value(Value::Null), text_expr)).collect()
+            }),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn text_expr(element: String) -> Expr {
+    text(element)
+}
+
+/// PostgreSQL's text form of a one-dimensional array; `None` if it is not one.
+pub fn parse_array(text: &str) -> Option<Vec<Option<String>>> {
+    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut elements = Vec::new();
+    if inside.trim().is_empty() {
+        return Some(elements);
+    }
+    let mut characters = inside.chars().peekable();
+    loop {
+        while characters.next_if(|c| c.is_whitespace()).is_some() {}
+        let mut element = String::new();
+        let quoted = characters.next_if_eq(&'"').is_some();
+        loop {
+            match characters.next() {
+                Some('\\') => element.push(characters.next()?),
+                Some('"') if quoted => break,
+                Some('{' | '}' | '"') if !quoted => return None,
+                Some(',') if !quoted => {
+                    elements.push(unquoted(&element));
+                    element.clear();
+                    while characters.next_if(|c| c.is_whitespace()).is_some() {}
+                    if characters.peek() == Some(&'"') {
+                        break;
+                    }
+                }
+                Some(c) => element.push(c),
+                None if quoted => return None,
+                None => {
+                    elements.push(unquoted(&element));
+                    return Some(elements);
+                }
+            }
+        }
+        if !quoted {
+            continue;
+        }
+        elements.push(Some(element));
+        while characters.next_if(|c| c.is_whitespace()).is_some() {}
+        match characters.next() {
+            Some(',') => {}
+            Some(_) => return None,
+            None => return Some(elements),
+        }
+    }
+}
+
+fn unquoted(element: &str) -> Option<String> {
+    let element = element.trim();
+    (!element.eq_ignore_ascii_case("null")).then(|| element.to_owned())
+}
+
+/// `ARRAY(SELECT ...)`: over a column of one array, the array transformed; else an aggregate over the subquery, empty
+/// rather than NULL.
+pub fn rewrite_array_subquery(expr: &mut Expr) {
+    let Expr::Function(function) = &mut *expr else { return };
+    if parts(&function.name).as_slice() != ["array"] {
+        return;
+    }
+    let FunctionArguments::Subquery(query) = &mut function.args else { return };
+    if let Some(transformed) = over_unnest(query) {
+        *expr = transformed;
+        return;
+    }
+    if aggregate(query) {
+        let query = query.clone();
+        *expr = call("array_or_empty", vec![Expr::Subquery(query)]);
+    }
+}
+
+/// The one expression of a plain `SELECT x FROM ...`.
+fn plain_select(query: &Query) -> Option<&Select> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return None };
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let plain = query.with.is_none()
+        && query.limit_clause.is_none()
+        && query.fetch.is_none()
+        && select.having.is_none()
+        && select.projection.len() == 1
+        && ungrouped;
+    plain.then_some(select)
+}
+
+fn item_expr(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+        _ => None,
+    }
+}
+
+/// `ARRAY(SELECT f(x) FROM unnest(a) AS x)` as `array_transform(a, x -> f(x))`.
+fn over_unnest(query: &Query) -> Option<Expr> {
+    let select = plain_select(query)?;
+    let [item] = select.from.as_slice() else { return None };
+    if !item.joins.is_empty() || select.selection.is_some() || select.distinct.is_some() || query.order_by.is_some() {
+        return None;
+    }
+    let (array, alias) = match &item.relation {
+        TableFactor::UNNEST { array_exprs, alias: Some(alias), .. } => match array_exprs.as_slice() {
+            [array] => (array.clone(), alias),
+            _ => return None,
+        },
+        TableFactor::Table { name, args: Some(arguments), alias: Some(alias), .. } if parts(name) == ["unnest"] => {
+            match arguments.args.as_slice() {
+                [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array.clone(), alias),
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    let parameter = alias.columns.first().map_or(&alias.name, |column| &column.name);
+    let body = item_expr(select.projection.first()?)?;
+    if matches!(body, Expr::Identifier(name) if name.value == parameter.value) {
+        return Some(array);
+    }
+    let lambda = Expr::Lambda(LambdaFunction {
+        params: OneOrManyWithParens::One(LambdaFunctionParameter { name: parameter.clone(), data_type: None }),
+        body: Box::new(body.clone()),
+        syntax: LambdaSyntax::Arrow,
+    });
+    Some(call("array_transform", vec![array, lambda]))
+}
+
+/// Puts `array_agg(x ORDER BY ...)` in the place of the subquery's one expression. False: nothing was changed.
+fn aggregate(query: &mut Query) -> bool {
+    let Some(value) = plain_select(query).and_then(|select| item_expr(select.projection.first()?)).cloned() else {
+        return false;
+    };
+    let order = match query.order_by.as_ref().map(|order_by| &order_by.kind) {
+        None => vec![],
+        Some(OrderByKind::Expressions(order)) => order.iter().map(|by| by_value(by, &value)).collect(),
+        Some(OrderByKind::All(_)) => return false,
+    };
+    let SetExpr::Select(select) = query.body.as_mut() else { return false };
+    let distinct = select.distinct.take().is_some();
+    let mut aggregated = call("array_agg", vec![value]);
+    if let Expr::Function(Function { args: FunctionArguments::List(list), .. }) = &mut aggregated {
+        list.duplicate_treatment = distinct.then_some(DuplicateTreatment::Distinct);
+        if !order.is_empty() {
+            list.clauses.push(FunctionArgumentClause::OrderBy(order));
+        }
+    }
+    select.projection = vec![SelectItem::ExprWithAlias { expr: aggregated, alias: Ident::new("array") }];
+    query.order_by = None;
+    true
+}
+
+/// `ORDER BY 1` inside an aggregate is a constant; there it means the value.
+fn by_value(by: &OrderByExpr, value: &Expr) -> OrderByExpr {
+    let mut by = by.clone();
+    if matches!(&by.expr, Expr::Value(number) if matches!(number.value, Value::Number(..))) {
+        by.expr = value.clone();
+    }
+    by
+}

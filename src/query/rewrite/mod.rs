@@ -1,0 +1,111 @@
+//! What PostgreSQL's clients write and DataFusion does not take, as what it does take.
+//!
+//! Works on the syntax tree, before any name is resolved, so that it can be applied to every query, the user's own
+//! included: each rewrite keeps the meaning that PostgreSQL gives the original.
+//!
+//! | written | becomes | in |
+//! |---|---|---|
+//! | `pg_catalog.lower(x)`, `x OPERATOR(pg_catalog.~) y`, `x COLLATE "C"` | `lower(x)`, `x ~ y`, `x` | names |
+//! | `x::pg_catalog.text`, `x::name`, `x::oid` | `x::TEXT`, `x::TEXT`, `x::BIGINT` | types |
+//! | `'readings'::regclass`, `c.oid::regclass` | the oid, the name | types |
+//! | `x = ANY ('{1,2}')`, `x <> ALL (ARRAY[1, 2])` | `x IN (1, 2)`, `x NOT IN (1, 2)` | arrays |
+//! | `ARRAY(SELECT x FROM ...)` | `(SELECT array_agg(x) FROM ...)`, empty instead of NULL | arrays |
+//! | `c.tableoid` | the table's oid | names |
+//!
+//! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
+
+mod arrays;
+mod names;
+mod select_list;
+mod types;
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
+
+pub use arrays::parse_array;
+
+use crate::error::{Error, Result};
+use crate::plan::name_output;
+
+/// What the rewrites must know about names.
+pub struct RewriteNames<'a> {
+    /// System relations (by their name in pg_catalog) that never hold a row. A subquery in the select list of a query
+    /// over one is never evaluated.
+    pub never_filled: &'a dyn Fn(&str) -> bool,
+}
+
+impl Default for RewriteNames<'_> {
+    fn default() -> Self {
+        RewriteNames { never_filled: &|_| false }
+    }
+}
+
+/// Rewrites a query in place.
+pub fn rewrite(query: &mut Query, names: &RewriteNames<'_>) -> Result<()> {
+    // Columns are named by what was written, so before it is written anew.
+    name_output(query);
+    let mut rewriter = Rewriter { names, scopes: Vec::new() };
+    let flow = VisitMut::visit(query, &mut rewriter);
+    select_list::show_registered_names(query);
+    match flow {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+/// Rewrites an expression that stands outside of a query: a DEFAULT, an UPDATE's value, a WHERE of DELETE.
+pub fn rewrite_expr(expr: &mut Expr, names: &RewriteNames<'_>) -> Result<()> {
+    let mut rewriter = Rewriter { names, scopes: Vec::new() };
+    match VisitMut::visit(expr, &mut rewriter) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+struct Rewriter<'a> {
+    names: &'a RewriteNames<'a>,
+    /// For each SELECT around the current place, its tables by alias.
+    scopes: Vec<HashMap<String, ObjectName>>,
+}
+
+impl VisitorMut for Rewriter<'_> {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        self.scopes.push(names::tables_by_alias(select));
+        if names::reads_only_nothing(select, self.names.never_filled) {
+            select_list::drop_subqueries(select);
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_select(&mut self, _: &mut Select) -> ControlFlow<Error> {
+        self.scopes.pop();
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
+        names::unqualify_table_function(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        // Before their parts: an ANY over a text is decided by the text, a chain of casts from outside.
+        types::rewrite_cast_chain(expr);
+        arrays::rewrite_quantified(expr);
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        names::rewrite_tableoid(expr, &self.scopes);
+        names::unqualify(expr);
+        types::rewrite_cast(expr);
+        arrays::rewrite_array_subquery(expr);
+        ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

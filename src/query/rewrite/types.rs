@@ -1,0 +1,120 @@
+//! Types by PostgreSQL's names, and the types that are oids and print as names.
+//!
+//! `regclass` and its kin are no types here: a text cast to one becomes the oid, anything else (an oid) its name. That
+//! is what the casts are written for; what is lost is that an oid from a text prints as a number, except in a select
+//! list, where `select_list` turns it into the name again.
+
+use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, ObjectName, Value};
+
+use super::names::{call, parts};
+
+/// The types that are oids of other objects.
+const REGISTERED: [&str; 8] =
+    ["regclass", "regtype", "regproc", "regprocedure", "regrole", "regnamespace", "regoper", "regcollation"];
+
+/// The `reg...` type of this name, in any schema spelling.
+fn registered(data_type: &DataType) -> Option<&'static str> {
+    let name = match data_type {
+        DataType::Regclass => "regclass".to_owned(),
+        DataType::Custom(name, _) => plain_name(name)?,
+        _ => return None,
+    };
+    REGISTERED.iter().find(|known| **known == name).copied()
+}
+
+fn plain_name(name: &ObjectName) -> Option<String> {
+    match parts(name).as_slice() {
+        [name] => Some(name.clone()),
+        [schema, name] if schema == "pg_catalog" || schema == "information_schema" => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// `'x'::regclass::oid` and `x.oid::regclass::text`: the outer cast decides, so it is looked at first.
+pub fn rewrite_cast_chain(expr: &mut Expr) {
+    let Expr::Cast { expr: inner, data_type, .. } = &mut *expr else { return };
+    let Expr::Cast { expr: operand, data_type: inner_type, .. } = &mut **inner else { return };
+    let Some(kind) = registered(inner_type) else { return };
+    let operand = std::mem::replace(&mut **operand, Expr::value(Value::Null));
+    let to_text = is_text(data_type);
+    *expr = match (is_text_literal(&operand), to_text) {
+        (true, true) => call(&format!("{kind}_name"), vec![call(&format!("{kind}_oid"), vec![operand])]),
+        (false, true) => call(&format!("{kind}_name"), vec![operand]),
+        (true, false) => call(&format!("{kind}_oid"), vec![operand]),
+        (false, false) => operand,
+    };
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Text | DataType::Varchar(_) | DataType::CharacterVarying(_) => true,
+        DataType::Custom(name, _) => {
+            plain_name(name).is_some_and(|name| matches!(name.as_str(), "text" | "name" | "varchar"))
+        }
+        _ => false,
+    }
+}
+
+fn is_text_literal(expr: &Expr) -> bool {
+    match expr {
+        Expr::Value(value) => {
+            matches!(value.value, Value::SingleQuotedString(_) | Value::EscapedStringLiteral(_) | Value::Placeholder(_))
+        }
+        Expr::Nested(inner) => is_text_literal(inner),
+        Expr::Cast { expr, data_type, .. } => is_text(data_type) && is_text_literal(expr),
+        _ => false,
+    }
+}
+
+/// A cast to a type by its PostgreSQL name.
+pub fn rewrite_cast(expr: &mut Expr) {
+    match expr {
+        Expr::Cast { expr: operand, data_type, .. } => {
+            if let Some(kind) = registered(data_type) {
+                let form = if is_text_literal(operand) { "oid" } else { "name" };
+                let operand = std::mem::replace(&mut **operand, Expr::value(Value::Null));
+                *expr = call(&format!("{kind}_{form}"), vec![operand]);
+            } else {
+                plain_type(data_type);
+            }
+        }
+        Expr::TypedString(typed) => plain_type(&mut typed.data_type),
+        _ => {}
+    }
+}
+
+/// A type name of pg_catalog as the type that it is.
+fn plain_type(data_type: &mut DataType) {
+    match data_type {
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            plain_type(element);
+        }
+        DataType::Custom(name, arguments) => {
+            if let Some(plain) = plain_name(name).and_then(|name| by_name(&name, arguments)) {
+                *data_type = plain;
+            }
+        }
+        _ => {}
+    }
+}
+
+fn by_name(name: &str, arguments: &[String]) -> Option<DataType> {
+    use sqlparser::ast::{ExactNumberInfo, TimezoneInfo};
+    Some(match name {
+        "text" | "name" | "char" | "bpchar" | "varchar" | "sql_identifier" | "character_data" | "yes_or_no"
+        | "cstring" | "unknown" => DataType::Text,
+        "bool" => DataType::Boolean,
+        "int2" => DataType::SmallInt(None),
+        "int4" | "cardinal_number" => DataType::Integer(None),
+        "int8" | "oid" | "xid" | "cid" => DataType::BigInt(None),
+        "float4" => DataType::Real,
+        "float8" => DataType::DoublePrecision,
+        "numeric" if arguments.is_empty() => DataType::Numeric(ExactNumberInfo::None),
+        "bytea" => DataType::Bytea,
+        "date" => DataType::Date,
+        "timestamp" => DataType::Timestamp(None, TimezoneInfo::None),
+        "timestamptz" | "time_stamp" => DataType::Timestamp(None, TimezoneInfo::WithTimeZone),
+        "interval" => DataType::Interval { fields: None, precision: None },
+        _ => return None,
+    })
+}

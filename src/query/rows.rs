@@ -1,0 +1,106 @@
+//! A query's batches on their way out of the query threads.
+//!
+//! The producer runs on the query runtime and waits in a bounded channel for its reader, so that a slow client costs one
+//! or two batches and no more. Dropping the stream aborts the producer at its next await.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::error::{Error, Result, SqlState};
+
+/// Batches of a result, made as they are asked for. Dropping it cancels the query.
+pub type RowStream = BoxStream<'static, Result<RecordBatch>>;
+
+/// Batches that may wait for a reader.
+const BATCHES_WAITING_MAX: usize = 2;
+
+/// When a statement must be done; `None`: never.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub fn after(timeout: Option<Duration>) -> Deadline {
+        Deadline(timeout.map(|timeout| Instant::now() + timeout))
+    }
+
+    /// `work`, or 57014 if it is not done by then.
+    pub async fn bound<T>(self, work: impl Future<Output = T>) -> Result<T> {
+        match self.0 {
+            None => Ok(work.await),
+            Some(at) => tokio::time::timeout_at(at, work).await.map_err(|_| timed_out()),
+        }
+    }
+}
+
+fn timed_out() -> Error {
+    Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+}
+
+/// Runs `work` on the query threads; dropping the future aborts it, and a panic is this statement's error alone.
+pub async fn on_query_threads<T: Send + 'static>(
+    threads: &Handle,
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_on(work, threads);
+    match tasks.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(failure)) => Err(Error::internal(failure)),
+        None => Err(Error::internal("a query task vanished")),
+    }
+}
+
+struct Reader {
+    batches: mpsc::Receiver<Result<RecordBatch>>,
+    /// Aborts the producer when dropped; asked for its end when the channel closes, because a panic shows only there.
+    producer: JoinSet<()>,
+    deadline: Deadline,
+}
+
+/// Starts a producer for `batches` on the query threads and gives its reading end.
+pub fn stream_rows(threads: &Handle, mut batches: SendableRecordBatchStream, deadline: Deadline) -> RowStream {
+    let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
+    let mut producer = JoinSet::new();
+    producer.spawn_on(
+        async move {
+            while let Some(batch) = batches.next().await {
+                let failed = batch.is_err();
+                if sender.send(batch.map_err(Error::from)).await.is_err() || failed {
+                    return;
+                }
+            }
+        },
+        threads,
+    );
+    let reader = Reader { batches: receiver, producer, deadline };
+    futures::stream::unfold(Some(reader), |reader| async move {
+        let mut reader = reader?;
+        match reader.next().await {
+            Some(Ok(batch)) => Some((Ok(batch), Some(reader))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => None,
+        }
+    })
+    .boxed()
+}
+
+impl Reader {
+    async fn next(&mut self) -> Option<Result<RecordBatch>> {
+        match self.deadline.bound(self.batches.recv()).await {
+            Err(timed_out) => Some(Err(timed_out)),
+            Ok(Some(batch)) => Some(batch),
+            Ok(None) => match self.producer.join_next().await {
+                Some(Err(failure)) => Some(Err(Error::internal(failure))),
+                _ => None,
+            },
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Parameters of Bind: types by OID, values from text and binary.
+
+use std::sync::Arc;
+
+use arrow::datatypes::IntervalMonthDayNano;
+use bytes::Bytes;
+use chrono_tz::Tz;
+use datafusion::common::ScalarValue;
+
+use super::encode::{EPOCH_DAYS, EPOCH_US, Format};
+use super::frontend::Fields;
+use crate::error::{Error, Result, SqlState};
+use crate::types::SqlType;
+use crate::types::parse::{null_value, parse_decimal, parse_text};
+
+/// The most decimal digits that a numeric has.
+const NUMERIC_DIGITS_MAX: usize = 38;
+
+const OID: u32 = 26;
+/// Types that clients declare though Tidemark has them as text; their binary forms are not text's.
+const UUID: u32 = 2950;
+const JSONB: u32 = 3802;
+
+/// The type that a client declares by its OID; `None` leaves it to be inferred (0, and `unknown`).
+///
+/// Errors: 0A000 for types that Tidemark does not have.
+pub(super) fn declared_type(oid: u32) -> Result<Option<SqlType>> {
+    Ok(Some(match oid {
+        0 | 705 => return Ok(None),
+        16 => SqlType::Boolean,
+        17 => SqlType::Bytea,
+        20 | OID => SqlType::Int8,
+        21 => SqlType::Int2,
+        23 => SqlType::Int4,
+        // "char", name, text, json, bpchar, varchar
+        18 | 19 | 25 | 114 | 1042 | 1043 | UUID | JSONB => SqlType::Text,
+        700 => SqlType::Float4,
+        701 => SqlType::Float8,
+        1082 => SqlType::Date,
+        1114 => SqlType::Timestamp,
+        1184 => SqlType::Timestamptz,
+        1186 => SqlType::Interval,
+        // Without a modifier; the value's own digits decide when it comes.
+        1700 => SqlType::Numeric { precision: 38, scale: 16 },
+        _ => {
+            return Err(Error::not_built(format_args!("a parameter of the type with OID {oid}"))
+                .with_hint("Send it as text without declaring its type, and cast it in the statement."));
+        }
+    }))
+}
+
+/// One parameter's value. `oid` is what the client was told of its type.
+pub(super) fn decode(
+    sql_type: &SqlType,
+    oid: u32,
+    format: Format,
+    value: Option<Bytes>,
+    zone: Tz,
+) -> Result<ScalarValue> {
+    match (value, format) {
+        (None, _) => Ok(null_value(sql_type)),
+        (Some(value), Format::Text) => decode_text(sql_type, utf8(&value)?, zone),
+        (Some(_), Format::Binary) if matches!(oid, UUID | JSONB) => {
+            Err(Error::not_built(format_args!("a binary parameter of the type with OID {oid}"))
+                .with_hint("Send it as text."))
+        }
+        (Some(value), Format::Binary) => decode_binary(sql_type, oid, value),
+    }
+}
+
+fn decode_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValue> {
+    match sql_type {
+        SqlType::Numeric { .. } => decode_numeric(text),
+        _ => parse_text(sql_type, text, zone),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
+        Error::new(SqlState::INVALID_ENCODING, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
+    })?;
+    if text.contains('\0') {
+        return Err(Error::new(SqlState::INVALID_ENCODING, "invalid byte sequence for encoding \"UTF8\": 0x00"));
+    }
+    Ok(text)
+}
+
+/// With as many digits as the text has: a parameter carries no modifier, so nothing may be rounded here.
+fn decode_numeric(text: &str) -> Result<ScalarValue> {
+    let (precision, scale) = numeric_digits(text);
+    Ok(ScalarValue::Decimal128(Some(parse_decimal(text, precision, scale)?), precision, scale))
+}
+
+/// Precision and scale that hold the number exactly, as far as 38 digits do; what is no number gets any.
+fn numeric_digits(text: &str) -> (u8, i8) {
+    let text = text.trim_ascii().trim_start_matches(['+', '-']);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().unwrap_or_default().clamp(-10_000, 10_000)),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let whole_digits = whole.trim_start_matches('0').len().min(1_000_000) as i64;
+    let fraction_digits = fraction.len().min(1_000_000) as i64;
+    let most = NUMERIC_DIGITS_MAX as i64;
+    let whole_digits = (whole_digits + exponent).clamp(0, most);
+    let scale = (fraction_digits - exponent).clamp(0, most - whole_digits);
+    ((whole_digits + scale).max(1) as u8, scale as i8)
+}
+
+fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarValue> {
+    let wrong = || {
+        Error::new(SqlState::INVALID_BINARY_REPRESENTATION, format!("incorrect binary data format for type {sql_type}"))
+    };
+    Ok(match sql_type {
+        SqlType::Boolean => ScalarValue::Boolean(Some(u8::from_be_bytes(fixed(&value, wrong)?) != 0)),
+        SqlType::Int2 => ScalarValue::Int16(Some(i16::from_be_bytes(fixed(&value, wrong)?))),
+        SqlType::Int4 => ScalarValue::Int32(Some(i32::from_be_bytes(fixed(&value, wrong)?))),
+        SqlType::Int8 if oid == OID => ScalarValue::Int64(Some(u32::from_be_bytes(fixed(&value, wrong)?).into())),
+        SqlType::Int8 => ScalarValue::Int64(Some(i64::from_be_bytes(fixed(&value, wrong)?))),
+        SqlType::Float4 => ScalarValue::Float32(Some(f32::from_be_bytes(fixed(&value, wrong)?))),
+        SqlType::Float8 => ScalarValue::Float64(Some(f64::from_be_bytes(fixed(&value, wrong)?))),
+        SqlType::Numeric { .. } => decode_numeric(&numeric_text(value).ok_or_else(wrong)??)?,
+        SqlType::Text | SqlType::Varchar(_) => parse_text(sql_type, utf8(&value)?, Tz::UTC)?,
+        SqlType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
+        SqlType::Date => ScalarValue::Date32(Some(date(i32::from_be_bytes(fixed(&value, wrong)?))?)),
+        SqlType::Timestamp => {
+            let value_us = timestamp(i64::from_be_bytes(fixed(&value, wrong)?))?;
+            ScalarValue::TimestampMicrosecond(Some(value_us), None)
+        }
+        SqlType::Timestamptz => {
+            let value_us = timestamp(i64::from_be_bytes(fixed(&value, wrong)?))?;
+            ScalarValue::TimestampMicrosecond(Some(value_us), Some(Arc::from("UTC")))
+        }
+        SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(&fixed(&value, wrong)?)?)),
+    })
+}
+
+fn fixed<const BYTES: usize>(value: &[u8], wrong: impl Fn() -> Error) -> Result<[u8; BYTES]> {
+    value.try_into().map_err(|_| wrong())
+}
+
+fn date(days: i32) -> Result<i32> {
+    match days {
+        i32::MIN | i32::MAX => Ok(days),
+        _ => days.checked_add(EPOCH_DAYS).filter(|days| *days < i32::MAX).ok_or_else(|| out_of_range("date")),
+    }
+}
+
+fn timestamp(value_us: i64) -> Result<i64> {
+    match value_us {
+        i64::MIN | i64::MAX => Ok(value_us),
+        _ => value_us
+            .checked_add(EPOCH_US)
+            .filter(|value_us| *value_us < i64::MAX)
+            .ok_or_else(|| out_of_range("timestamp")),
+    }
+}
+
+fn interval(bytes: &[u8; 16]) -> Result<IntervalMonthDayNano> {
+    let bits = u128::from_be_bytes(*bytes);
+    let (time_us, days, months) = ((bits >> 64) as i64, (bits >> 32) as i32, bits as i32);
+    let nanoseconds = time_us.checked_mul(1000).ok_or_else(|| out_of_range("interval"))?;
+    Ok(IntervalMonthDayNano::new(months, days, nanoseconds))
+}
+
+fn out_of_range(what: &str) -> Error {
+    Error::new(SqlState::DATETIME_OVERFLOW, format!("{what} out of range"))
+}
+
+/// A binary numeric as text: count of digits, weight of the first, sign, decimals shown, digits of base 10000. `None`
+/// where that does not read; an error for NaN and the infinities.
+fn numeric_text(value: Bytes) -> Option<Result<String>> {
+    let mut fields = Fields(value);
+    let count = fields.i16().ok()?;
+    let weight = i32::from(fields.i16().ok()?);
+    let sign = fields.i16().ok()? as u16;
+    let shown = usize::try_from(fields.i16().ok()?).ok()?;
+    let digits = (0..count).map(|_| fields.i16().ok().filter(|digit| (0..10_000).contains(digit)));
+    let digits = digits.collect::<Option<Vec<i16>>>()?;
+    fields.finish().ok()?;
+    match sign {
+        0 | 0x4000 => {}
+        0xC000 | 0xD000 | 0xF000 => return Some(Err(no_special_numeric())),
+        _ => return None,
+    }
+    // Groups in front of and behind the point; what lies beyond 38 digits cannot be held anyway.
+    let group = |place: i32| {
+        let digit = usize::try_from(weight - place).ok().and_then(|index| digits.get(index)).copied();
+        format!("{:04}", digit.unwrap_or(0))
+    };
+    if weight > 10 && !digits.is_empty() {
+        return Some(Err(Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "value overflows numeric format")
+            .with_detail("A numeric has at most 38 digits.")));
+    }
+    let whole: String = (0..=weight.max(0)).rev().map(group).collect();
+    let mut fraction: String = (1..=(shown.div_ceil(4).min(20) as i32)).map(|place| group(-place)).collect();
+    fraction.truncate(shown);
+    let minus = if sign == 0 { "" } else { "-" };
+    Some(Ok(match fraction.as_str() {
+        "" => format!("{minus}{whole}"),
+        fraction => format!("{minus}{whole}.{fraction}"),
+    }))
+}
+
+fn no_special_numeric() -> Error {
+    Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "numeric NaN and infinity are not supported")
+        .with_hint("Use double precision for values that may be NaN or infinite.")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,314 @@
+//! One client's session: its transaction, its settings, and each statement to the function that carries it out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::common::ScalarValue;
+use parking_lot::Mutex;
+
+use super::copy_in::CopyIn;
+use super::describe::describe;
+use super::dispatch::{carry_out, refuse_in_read_only};
+use super::surface::{Connection, Description, Parsed, TransactionStatus};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
+use crate::statement::{Environment, Handles, SessionView, Transaction, Variables};
+use crate::statement::{Notice, Response};
+use crate::types::SqlType;
+use crate::types::text::EncodeSettings;
+
+/// A session.
+pub struct Session {
+    handles: Arc<Handles>,
+    view: SessionView,
+    state: SharedState,
+}
+
+/// Shared with a COPY FROM STDIN while it runs: its rows join the transaction when the data ends.
+pub(super) type SharedState = Arc<Mutex<State>>;
+
+/// Where the session stands.
+pub(super) enum State {
+    Idle,
+    Open(Box<OpenTransaction>),
+    /// After an error in a transaction, until ROLLBACK.
+    Failed {
+        implicit: bool,
+    },
+}
+
+pub(super) struct OpenTransaction {
+    pub transaction: Transaction,
+    /// Of one simple query with several statements, or of several messages up to Sync.
+    pub implicit: bool,
+}
+
+/// Takes the open transaction out while a statement works on it. Should the statement be dropped in the middle (a
+/// cancel), the session is left failed, as after any error.
+pub(super) fn take_open(state: &SharedState) -> Option<Box<OpenTransaction>> {
+    let mut state = state.lock();
+    let implicit = match &*state {
+        State::Open(open) => open.implicit,
+        _ => return None,
+    };
+    match std::mem::replace(&mut *state, State::Failed { implicit }) {
+        State::Open(open) => Some(open),
+        _ => None,
+    }
+}
+
+/// What a client prepared: the statement and, until it is described, nothing else.
+struct Prepared {
+    statement: ParsedStatement,
+    /// Types of the parameters as described, so that execution plans with the same.
+    declared: Mutex<Vec<Option<SqlType>>>,
+}
+
+impl Session {
+    pub fn new(handles: Arc<Handles>, user: String, process_id: i32, variables: Variables) -> Session {
+        let view = SessionView::new(user, process_id, variables);
+        Session { handles, view, state: Arc::new(Mutex::new(State::Idle)) }
+    }
+
+    /// Runs a statement that is neither transaction control nor a setting nor COPY FROM.
+    async fn run(
+        &mut self,
+        parsed: &ParsedStatement,
+        declared: &[Option<SqlType>],
+        parameters: &[ScalarValue],
+    ) -> Result<Response> {
+        let handles = self.handles.clone();
+        let environment = Environment { handles: &handles, session: &self.view, text: &parsed.text, declared };
+        if let Some(mut open) = take_open(&self.state) {
+            refuse_in_read_only(&open.transaction, &parsed.statement)?;
+            let response = carry_out(&environment, &mut open.transaction, &parsed.statement, parameters).await?;
+            *self.state.lock() = State::Open(open);
+            return Ok(response);
+        }
+        let mut transaction = Transaction::autocommit(&handles);
+        transaction.read_only = self.view.variables().is_read_only_by_default();
+        refuse_in_read_only(&transaction, &parsed.statement)?;
+        let response = carry_out(&environment, &mut transaction, &parsed.statement, parameters).await?;
+        commit(handles.clone(), transaction).await?;
+        Ok(response)
+    }
+
+    async fn control(&mut self, statement: &Statement) -> Option<Result<Response>> {
+        Some(match statement {
+            Statement::Begin(mode) => self.begin(*mode),
+            Statement::Commit => self.commit().await,
+            Statement::Rollback => self.rollback(),
+            Statement::SetTransaction(mode) => self.set_transaction(*mode),
+            Statement::Set { name, value } => self.set(name, value.as_deref()),
+            Statement::Reset(Some(name)) => self.view.variables().set(name, None).map(|()| done("RESET")),
+            Statement::Reset(None) => self.view.variables().reset_all().map(|()| done("RESET")),
+            Statement::Discard => self.discard(),
+            Statement::Deallocate(_) => Ok(done("DEALLOCATE")),
+            _ => return None,
+        })
+    }
+
+    fn begin(&mut self, mode: TransactionMode) -> Result<Response> {
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Open(open) if !open.implicit => {
+                self.view.notice(warning("25001", "there is already a transaction in progress"));
+            }
+            // BEGIN makes the implicit transaction, with what it did so far, an explicit one.
+            State::Open(open) => open.implicit = false,
+            _ => {
+                let read_only = mode.read_only.unwrap_or_else(|| self.view.variables().is_read_only_by_default());
+                let transaction = Transaction::explicit(&self.handles, read_only);
+                *state = State::Open(Box::new(OpenTransaction { transaction, implicit: false }));
+            }
+        }
+        Ok(done("BEGIN"))
+    }
+
+    async fn commit(&mut self) -> Result<Response> {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Idle);
+        match before {
+            State::Open(open) => {
+                commit(self.handles.clone(), open.transaction).await?;
+                Ok(done("COMMIT"))
+            }
+            State::Failed { .. } => Ok(done("ROLLBACK")),
+            State::Idle => {
+                self.view.notice(warning("25P01", "there is no transaction in progress"));
+                Ok(done("COMMIT"))
+            }
+        }
+    }
+
+    fn rollback(&mut self) -> Result<Response> {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Idle);
+        if matches!(before, State::Idle) {
+            self.view.notice(warning("25P01", "there is no transaction in progress"));
+        }
+        Ok(done("ROLLBACK"))
+    }
+
+    fn set_transaction(&mut self, mode: TransactionMode) -> Result<Response> {
+        if let (State::Open(open), Some(read_only)) = (&mut *self.state.lock(), mode.read_only) {
+            open.transaction.read_only = read_only;
+        }
+        Ok(done("SET"))
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<Response> {
+        self.view.variables().set(name, value)?;
+        if name == "transaction_read_only" {
+            let read_only = self.view.variables().get(name)? == "on";
+            return self.set_transaction(TransactionMode { read_only: Some(read_only) });
+        }
+        Ok(done("SET"))
+    }
+
+    fn discard(&mut self) -> Result<Response> {
+        if matches!(&*self.state.lock(), State::Open(open) if !open.implicit) {
+            return Err(Error::new(SqlState::ACTIVE_TRANSACTION, "DISCARD ALL cannot run inside a transaction block"));
+        }
+        self.view.variables().reset_all()?;
+        Ok(done("DISCARD ALL"))
+    }
+
+    fn is_failed(&self) -> bool {
+        matches!(&*self.state.lock(), State::Failed { .. })
+    }
+}
+
+#[async_trait]
+impl Connection for Session {
+    fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
+        let prepared =
+            parse_statements(sql)?.into_iter().map(|statement| Prepared { statement, declared: Mutex::default() });
+        Ok(prepared.map(Parsed::new).collect())
+    }
+
+    async fn describe(&mut self, statement: &Parsed, declared: &[Option<SqlType>]) -> Result<Description> {
+        let prepared = prepared(statement)?;
+        if self.is_failed() && !ends_transaction(&prepared.statement.statement) {
+            return Err(failed_transaction());
+        }
+        let catalog = match &*self.state.lock() {
+            State::Open(open) => open.transaction.catalog(&self.handles),
+            _ => self.handles.catalog(),
+        };
+        let environment =
+            Environment { handles: &self.handles, session: &self.view, text: &prepared.statement.text, declared: &[] };
+        let description = describe(&environment, catalog, &prepared.statement.statement, declared)?;
+        *prepared.declared.lock() = description.parameters.iter().cloned().map(Some).collect();
+        Ok(description)
+    }
+
+    async fn execute(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<Response> {
+        let prepared = prepared(statement)?;
+        let parsed = &prepared.statement;
+        if self.is_failed() && !ends_transaction(&parsed.statement) {
+            return Err(failed_transaction());
+        }
+        if let Some(response) = self.control(&parsed.statement).await {
+            return response;
+        }
+        if let Statement::Copy(copy) = &parsed.statement
+            && copy.direction == CopyDirection::FromStdin
+        {
+            return CopyIn::start(self.handles.clone(), self.view.clone(), self.state.clone(), &parsed.text, copy);
+        }
+        let declared = prepared.declared.lock().clone();
+        let timeout = self.view.variables().statement_timeout();
+        match timeout {
+            Some(timeout) => match tokio::time::timeout(timeout, self.run(parsed, &declared, &parameters)).await {
+                Ok(response) => response,
+                Err(_) => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")),
+            },
+            None => self.run(parsed, &declared, &parameters).await,
+        }
+    }
+
+    fn statement_failed(&mut self) {
+        let mut state = self.state.lock();
+        if let State::Open(open) = &*state {
+            *state = State::Failed { implicit: open.implicit };
+        }
+    }
+
+    fn transaction_status(&self) -> TransactionStatus {
+        match &*self.state.lock() {
+            State::Idle => TransactionStatus::Idle,
+            State::Open(open) if open.implicit => TransactionStatus::Idle,
+            State::Open(_) => TransactionStatus::Open,
+            State::Failed { implicit: true } => TransactionStatus::Idle,
+            State::Failed { implicit: false } => TransactionStatus::Failed,
+        }
+    }
+
+    fn begin_implicit(&mut self) {
+        let mut state = self.state.lock();
+        if matches!(&*state, State::Idle) {
+            let read_only = self.view.variables().is_read_only_by_default();
+            let transaction = Transaction::explicit(&self.handles, read_only);
+            *state = State::Open(Box::new(OpenTransaction { transaction, implicit: true }));
+        }
+    }
+
+    async fn end_implicit(&mut self, ok: bool) -> Result<()> {
+        let is_implicit = match &*self.state.lock() {
+            State::Open(open) => open.implicit,
+            State::Failed { implicit } => *implicit,
+            State::Idle => false,
+        };
+        if !is_implicit {
+            return Ok(());
+        }
+        let before = std::mem::replace(&mut *self.state.lock(), State::Idle);
+        match before {
+            State::Open(open) if ok => commit(self.handles.clone(), open.transaction).await,
+            _ => Ok(()),
+        }
+    }
+
+    fn take_notices(&mut self) -> Vec<Notice> {
+        self.view.take_notices()
+    }
+
+    fn parameter_changes(&mut self) -> Vec<(String, String)> {
+        self.view.variables().take_changes()
+    }
+
+    fn settings(&self) -> EncodeSettings {
+        self.view.variables().encode_settings()
+    }
+}
+
+/// Commits on a task of its own: once sequenced a write becomes durable whatever happens to the client, and what waits
+/// for it must not be torn apart by a cancel.
+pub(super) async fn commit(handles: Arc<Handles>, transaction: Transaction) -> Result<()> {
+    if transaction.writes.is_empty() {
+        return Ok(());
+    }
+    tokio::spawn(async move { transaction.commit(&handles).await }).await.map_err(Error::internal)?
+}
+
+fn prepared(statement: &Parsed) -> Result<&Prepared> {
+    statement.get::<Prepared>().ok_or_else(|| Error::internal("a statement of another session"))
+}
+
+fn ends_transaction(statement: &Statement) -> bool {
+    matches!(statement, Statement::Commit | Statement::Rollback)
+}
+
+pub(super) fn failed_transaction() -> Error {
+    Error::new(
+        SqlState::IN_FAILED_TRANSACTION,
+        "current transaction is aborted, commands ignored until end of transaction block",
+    )
+}
+
+fn warning(code: &'static str, message: &str) -> Notice {
+    Notice { severity: "WARNING", code, message: message.to_owned(), detail: None, hint: None }
+}
+
+fn done(tag: &str) -> Response {
+    Response::Done { tag: tag.to_owned() }
+}

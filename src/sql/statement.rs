@@ -1,0 +1,141 @@
+//! What a client may say, after parsing.
+
+use std::collections::BTreeMap;
+
+use sqlparser::ast;
+
+use crate::catalog::{Column, TableKind};
+
+/// One statement. What sqlparser knows well keeps its tree; the rest is ours.
+#[derive(Debug, Clone)]
+pub enum Statement {
+    Query(Box<ast::Query>),
+    Insert(Box<ast::Insert>),
+    Update(Box<ast::Update>),
+    Delete(Box<ast::Delete>),
+    CreateTable(CreateTable),
+    CreateSource(CreateSource),
+    CreateView(CreateView),
+    CreateMaterializedView(CreateMaterializedView),
+    Drop {
+        kind: DropKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Copy(CopyStatement),
+    Begin(TransactionMode),
+    Commit,
+    Rollback,
+    SetTransaction(TransactionMode),
+    Set {
+        name: String,
+        value: Option<String>,
+    },
+    /// `None`: all of them.
+    Reset(Option<String>),
+    Show(String),
+    Discard,
+    Deallocate(Option<String>),
+    Flush(Option<String>),
+    Verify(String),
+    Explain(Explain),
+    ExplainView(String),
+}
+
+/// What BEGIN and SET TRANSACTION may say. Every isolation level is served by snapshot isolation or stronger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TransactionMode {
+    pub read_only: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateTable {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub columns: Vec<Column>,
+    pub kind: TableKind,
+    pub upsert: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateSource {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub columns: Vec<Column>,
+    pub connector: String,
+    pub options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateView {
+    pub name: String,
+    /// Names for the output columns; empty: the query's own.
+    pub columns: Vec<String>,
+    pub query: Box<ast::Query>,
+}
+
+#[derive(Debug, Clone)]
+pub struct CreateMaterializedView {
+    pub name: String,
+    pub if_not_exists: bool,
+    pub columns: Vec<String>,
+    pub query: Box<ast::Query>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DropKind {
+    Table,
+    Source,
+    View,
+    MaterializedView,
+}
+
+impl DropKind {
+    /// As in the statement, for tags and messages.
+    pub fn words(self) -> &'static str {
+        match self {
+            DropKind::Table => "TABLE",
+            DropKind::Source => "SOURCE",
+            DropKind::View => "VIEW",
+            DropKind::MaterializedView => "MATERIALIZED VIEW",
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct CopyStatement {
+    pub target: CopyTarget,
+    pub direction: CopyDirection,
+    /// In the order written; meaning and conflicts are checked where COPY is carried out.
+    pub options: Vec<(String, CopyOptionValue)>,
+}
+
+#[derive(Debug, Clone)]
+pub enum CopyTarget {
+    Table { name: String, columns: Vec<String> },
+    Query(Box<ast::Query>),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyDirection {
+    FromStdin,
+    ToStdout,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyOptionValue {
+    /// The option alone, as in `HEADER`.
+    Absent,
+    /// A word, number or string.
+    Word(String),
+    /// `(a, b)` or `*`, as in FORCE_QUOTE.
+    Columns(Vec<String>),
+}
+
+#[derive(Debug, Clone)]
+pub struct Explain {
+    pub analyze: bool,
+    pub verbose: bool,
+    pub statement: Box<Statement>,
+}

@@ -1,0 +1,290 @@
+//! CREATE and DROP of tables, sources, views and materialized views.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use sqlparser::ast;
+
+use super::definitions::Definitions;
+use super::response::{Notice, Response};
+use super::scope::{Environment, default_expression, direct_dependencies, no_relation};
+use super::transaction::Transaction;
+use crate::catalog::{
+    Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
+};
+use crate::error::{Error, Result, SqlState};
+use crate::ingest;
+use crate::plan::{ViewPlan, plan_query, plan_view};
+use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
+use crate::types::{RelationId, SqlType};
+
+pub async fn create_table(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    create: &CreateTable,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    if is_taken(environment, &catalog, &create.name, create.if_not_exists)? {
+        return done("CREATE TABLE");
+    }
+    let table = Table {
+        id: catalog.next_id(),
+        name: create.name.clone(),
+        columns: create.columns.clone(),
+        kind: create.kind.clone(),
+        schema_version: 1,
+        upsert: create.upsert,
+        source: None,
+    };
+    check_defaults(environment, &table)?;
+    transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    done("CREATE TABLE")
+}
+
+pub async fn create_source(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    create: &CreateSource,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    if is_taken(environment, &catalog, &create.name, create.if_not_exists)? {
+        return done("CREATE SOURCE");
+    }
+    let source = SourceOptions { connector: create.connector.clone(), options: create.options.clone() };
+    let columns = match create.columns.is_empty() {
+        true => ingest::default_columns(&source)?,
+        false => create.columns.clone(),
+    };
+    ingest::validate(&source, &columns)?;
+    let table = Table {
+        id: catalog.next_id(),
+        name: create.name.clone(),
+        columns,
+        kind: TableKind::AppendOnly,
+        schema_version: 1,
+        upsert: false,
+        source: Some(source),
+    };
+    check_defaults(environment, &table)?;
+    transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    done("CREATE SOURCE")
+}
+
+pub async fn create_view(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    create: &CreateView,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    is_taken(environment, &catalog, &create.name, false)?;
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
+    let query = definitions.rewritten(&create.query)?;
+    let plan = plan_query(definitions.state(), &definitions, &query, environment.text)?;
+    let columns = plan.schema().fields().iter().map(|field| {
+        let sql_type = SqlType::from_arrow(field.data_type()).ok_or_else(|| {
+            Error::not_built(format!("column \"{}\" of type {} in a view", field.name(), field.data_type()))
+        })?;
+        Ok(ViewColumn { name: field.name().clone(), sql_type })
+    });
+    let columns = named(columns.collect::<Result<Vec<_>>>()?, &create.columns)?;
+    let mut names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" specified more than once", pair[0]))
+            .with_hint("Give the columns of the view different names with AS."));
+    }
+    transaction.define(CatalogChange::CreateView(Arc::new(View {
+        id: catalog.next_id(),
+        name: create.name.clone(),
+        sql: create.query.to_string(),
+        columns,
+        depends_on: direct_dependencies(&catalog, &create.query),
+    })))?;
+    done("CREATE VIEW")
+}
+
+pub async fn create_materialized_view(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    create: &CreateMaterializedView,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    if is_taken(environment, &catalog, &create.name, create.if_not_exists)? {
+        return done("CREATE MATERIALIZED VIEW");
+    }
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
+    let query = definitions.rewritten(&create.query)?;
+    let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
+    let mut depends_on = direct_dependencies(&catalog, &create.query);
+    depends_on.extend(plan.sources());
+    depends_on.sort_unstable();
+    depends_on.dedup();
+    let settings = {
+        let variables = environment.session.variables();
+        ["search_path", "timezone"]
+            .into_iter()
+            .map(|name| Ok((name.to_owned(), variables.get(name)?.to_owned())))
+            .chain([Ok(("tzdb".to_owned(), chrono_tz::IANA_TZDB_VERSION.to_owned()))])
+            .collect::<Result<BTreeMap<_, _>>>()?
+    };
+    let view = MaterializedView {
+        id: catalog.next_id(),
+        name: create.name.clone(),
+        sql: create.query.to_string(),
+        settings,
+        columns: named(plan.columns.clone(), &create.columns)?,
+        plan: plan.to_bytes()?,
+        depends_on,
+    };
+    transaction.define(CatalogChange::CreateMaterializedView(Arc::new(view)))?;
+    done("CREATE MATERIALIZED VIEW")
+}
+
+pub async fn drop_relations(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    kind: DropKind,
+    names: &[String],
+    if_exists: bool,
+    cascade: bool,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let mut dropped: Vec<RelationId> = Vec::new();
+    for name in names {
+        let catalog = transaction.catalog(environment.handles);
+        let Some(relation) = catalog.find(name) else {
+            if if_exists {
+                environment.session.notice(skipping(format!(
+                    "{} \"{name}\" does not exist, skipping",
+                    kind.words().to_ascii_lowercase()
+                )));
+                continue;
+            }
+            return Err(match kind {
+                DropKind::Table => Error::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist")),
+                _ => no_relation(&catalog, name),
+            });
+        };
+        if kind_of(relation) != kind {
+            return Err(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a {}", kind.words().to_ascii_lowercase()),
+            )
+            .with_hint(format!("Use DROP {}.", kind_of(relation).words())));
+        }
+        dropped.push(relation.id());
+    }
+    let catalog = transaction.catalog(environment.handles);
+    let order = with_dependents(&catalog, &dropped);
+    let others: Vec<&Relation> =
+        order.iter().filter(|id| !dropped.contains(id)).filter_map(|id| catalog.get(*id)).collect();
+    if !others.is_empty() && !cascade {
+        let name = dropped.first().and_then(|id| catalog.get(*id)).map_or("", Relation::name);
+        let detail: Vec<String> = others
+            .iter()
+            .map(|other| {
+                format!(
+                    "{} {} depends on {} {name}",
+                    other.kind_name(),
+                    other.name(),
+                    kind.words().to_ascii_lowercase()
+                )
+            })
+            .collect();
+        return Err(Error::new(
+            SqlState::DEPENDENT_OBJECTS,
+            format!("cannot drop {} {name} because other objects depend on it", kind.words().to_ascii_lowercase()),
+        )
+        .with_detail(detail.join("\n"))
+        .with_hint("Use DROP ... CASCADE to drop the dependent objects too."));
+    }
+    for other in &others {
+        environment.session.notice(skipping(format!("drop cascades to {} {}", other.kind_name(), other.name())));
+    }
+    for id in order {
+        transaction.define(CatalogChange::Drop(id))?;
+    }
+    Ok(Response::Done { tag: format!("DROP {}", kind.words()) })
+}
+
+/// The given relations and everything that reads them, dependents first.
+fn with_dependents(catalog: &Catalog, ids: &[RelationId]) -> Vec<RelationId> {
+    let mut found: Vec<RelationId> = ids.to_vec();
+    let mut next = 0;
+    while next < found.len() {
+        let dependents: Vec<RelationId> = catalog.dependents(found[next]).map(Relation::id).collect();
+        found.extend(dependents.into_iter().filter(|id| !ids.contains(id)));
+        next += 1;
+    }
+    // A relation is created after what it reads, so that the highest id first is dependents first.
+    found.sort_unstable();
+    found.dedup();
+    found.reverse();
+    found
+}
+
+fn kind_of(relation: &Relation) -> DropKind {
+    match relation {
+        Relation::Table(table) if table.source.is_some() => DropKind::Source,
+        Relation::Table(_) => DropKind::Table,
+        Relation::View(_) => DropKind::View,
+        Relation::MaterializedView(_) => DropKind::MaterializedView,
+    }
+}
+
+/// Is the name taken? With IF NOT EXISTS that is a notice, else 42P07.
+fn is_taken(environment: &Environment<'_>, catalog: &Catalog, name: &str, if_not_exists: bool) -> Result<bool> {
+    if catalog.find(name).is_none() {
+        return Ok(false);
+    }
+    if !if_not_exists {
+        return Err(Error::new(SqlState::DUPLICATE_TABLE, format!("relation \"{name}\" already exists")));
+    }
+    environment.session.notice(skipping(format!("relation \"{name}\" already exists, skipping")));
+    Ok(true)
+}
+
+/// A column list after a view's name renames the first columns.
+fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColumn>> {
+    if names.len() > columns.len() {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "CREATE VIEW specifies more column names than columns"));
+    }
+    for (column, name) in columns.iter_mut().zip(names) {
+        column.name.clone_from(name);
+    }
+    Ok(columns)
+}
+
+/// A DEFAULT must plan, and have the column's type.
+fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
+    let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0)?;
+    for column in table.columns.iter().filter(|column| column.default.is_some()) {
+        let value = super::scope::cast(default_expression(column)?, &column.sql_type)?;
+        let query = super::scope::skeleton(vec![ast::SelectItem::UnnamedExpr(value)], Vec::new(), None)?;
+        let query = definitions.rewritten(&query)?;
+        let plan = plan_query(definitions.state(), &definitions, &query, "")?;
+        definitions.state().optimize(&plan).map_err(|error| {
+            let error = Error::from(error);
+            Error::new(error.state(), format!("default for column \"{}\": {}", column.name, error.message()))
+        })?;
+    }
+    Ok(())
+}
+
+fn skipping(message: String) -> Notice {
+    Notice { severity: "NOTICE", code: "00000", message, detail: None, hint: None }
+}
+
+fn done(tag: &str) -> Result<Response> {
+    Ok(Response::Done { tag: tag.to_owned() })
+}
+
+/// The stored plan of a view.
+pub fn plan_of(view: &MaterializedView, state: &SessionState) -> Result<ViewPlan> {
+    ViewPlan::from_bytes(&view.plan, state)
+}

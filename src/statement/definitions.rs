@@ -1,0 +1,91 @@
+//! The catalog's names without rows: enough to plan a view, or to describe a statement.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
+use datafusion::functions_table::all_default_table_functions;
+use datafusion::logical_expr::{Expr, TableSource};
+use sqlparser::ast;
+
+use super::scope::{Environment, rename};
+use crate::catalog::{Catalog, Relation};
+use crate::error::Result;
+use crate::plan::{Found, RelationLookup, RelationSource, plan_query};
+use crate::query::rewrite::{RewriteNames, rewrite};
+use crate::query::{ContextInput, QueryContext};
+use crate::sql::parse_query;
+use crate::system::{SystemTables, never_filled};
+
+/// A catalog as the planner asks for it.
+pub struct Definitions {
+    catalog: Arc<Catalog>,
+    context: QueryContext,
+    /// A table whose hidden row id the statement may name.
+    changed: Option<String>,
+}
+
+impl Definitions {
+    pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Result<Self> {
+        let system = SystemTables::new(environment.session.facts(environment.handles, catalog.clone()));
+        let mut schemas = system.schemas();
+        schemas.insert("public".to_owned(), HashMap::new());
+        let mut input = ContextInput::new(schemas, system.functions(), now_us);
+        input.search_path = environment.session.variables().search_path();
+        Ok(Definitions { catalog, context: environment.handles.query.context(input)?, changed: None })
+    }
+
+    /// Shows the row ids of the table that a statement changes.
+    pub fn with_row_ids_of(mut self, table: &str) -> Self {
+        self.changed = Some(table.to_owned());
+        self
+    }
+
+    pub fn state(&self) -> &SessionState {
+        self.context.state()
+    }
+
+    pub fn rewritten(&self, query: &ast::Query) -> Result<ast::Query> {
+        let mut query = query.clone();
+        rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
+        Ok(query)
+    }
+}
+
+impl RelationLookup for Definitions {
+    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
+        let relation = match name.schema() {
+            None | Some("public") => self.catalog.find(name.table()),
+            Some(_) => None,
+        };
+        let Some(relation) = relation else {
+            return Ok(self.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))));
+        };
+        let schema = match relation {
+            Relation::View(view) => {
+                let query = self.rewritten(&*parse_query(&view.sql)?)?;
+                let plan = plan_query(self.state(), self, &query, &view.sql)?;
+                let plan = rename(plan, view.columns.iter().map(|column| column.name.as_str()))?;
+                return Ok(Some(Found::Query(Box::new(plan))));
+            }
+            Relation::Table(table) if self.changed.as_ref() == Some(&table.name) => table.schema_with_row_id(),
+            other => other.schema(),
+        };
+        let source = RelationSource { id: relation.id(), name: relation.name().to_owned(), schema };
+        Ok(Some(Found::Rows(Arc::new(source))))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.catalog.relations().map(|relation| relation.name().to_owned()).collect()
+    }
+
+    fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
+        let Some(function) = all_default_table_functions().into_iter().find(|function| function.name() == name) else {
+            return Ok(None);
+        };
+        let arguments = datafusion::catalog::TableFunctionArgs::new(&arguments, self.state());
+        Ok(Some(provider_as_source(function.create_table_provider_with_args(arguments)?)))
+    }
+}

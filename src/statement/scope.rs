@@ -1,0 +1,347 @@
+//! What the names in a statement stand for, and running its query.
+//!
+//! Owns the way from a query's syntax to rows: the relations that it names (through views) as the transaction sees them,
+//! the rewrites that DataFusion needs, the plan, the parameters. Does not know what the rows are for.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{DataFusionError, ParamValues, ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::functions_table::all_default_table_functions;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use sqlparser::ast;
+
+use super::handles::Handles;
+use super::rows::collect;
+use super::session_facts::SessionView;
+use super::transaction::Transaction;
+use crate::catalog::{Catalog, Column, Relation, Table, View};
+use crate::dataflow::ViewTable;
+use crate::error::{Error, Result, SqlState};
+use crate::plan::{Found, RelationLookup, plan_query_with_parameters};
+use crate::query::rewrite::{RewriteNames, rewrite};
+use crate::query::{ContextInput, QueryContext, QueryResult};
+use crate::sql::{parse_expression, parse_query};
+use crate::system::{SystemTables, never_filled};
+use crate::table::SnapshotTable;
+use crate::types::{RelationId, SqlType};
+
+/// Where a statement runs: the server's handles, the session's settings, the query string for error positions.
+pub struct Environment<'a> {
+    pub handles: &'a Handles,
+    pub session: &'a SessionView,
+    pub text: &'a str,
+    /// Types that the client declared for `$1`, `$2`, ...
+    pub declared: &'a [Option<SqlType>],
+}
+
+/// A query, planned, and the context to run it in.
+pub struct Planned {
+    pub context: QueryContext,
+    pub plan: LogicalPlan,
+}
+
+impl Environment<'_> {
+    /// Plans a query over what the transaction sees.
+    pub async fn plan(&self, transaction: &mut Transaction, query: &ast::Query) -> Result<Planned> {
+        self.plan_over(transaction, query, None, Vec::new()).await
+    }
+
+    /// Runs a query; its rows stream.
+    pub async fn run(
+        &self,
+        transaction: &mut Transaction,
+        query: &ast::Query,
+        parameters: &[ScalarValue],
+    ) -> Result<QueryResult> {
+        let planned = self.plan(transaction, query).await?;
+        self.execute(planned, parameters).await
+    }
+
+    /// Runs a planned query.
+    pub async fn execute(&self, planned: Planned, parameters: &[ScalarValue]) -> Result<QueryResult> {
+        let plan = with_parameters(planned.plan, parameters)?;
+        let timeout = self.session.variables().statement_timeout();
+        self.handles.query.execute(&planned.context, plan, timeout).await
+    }
+
+    /// All rows of a query. `changed` is the table that the statement is about: the query sees its row ids.
+    pub async fn rows_of_query(
+        &self,
+        transaction: &mut Transaction,
+        query: &ast::Query,
+        changed: Option<&Arc<Table>>,
+        parameters: &[ScalarValue],
+    ) -> Result<RecordBatch> {
+        let planned = self.plan_over(transaction, query, changed, Vec::new()).await?;
+        let result = self.execute(planned, parameters).await?;
+        collect(result.schema, result.rows).await
+    }
+
+    /// All rows of a query in which `relations` stand before those of the catalog.
+    pub async fn rows_of_query_over(
+        &self,
+        transaction: &mut Transaction,
+        query: &ast::Query,
+        relations: Vec<(String, RecordBatch)>,
+        parameters: &[ScalarValue],
+    ) -> Result<RecordBatch> {
+        let planned = self.plan_over(transaction, query, None, relations).await?;
+        let result = self.execute(planned, parameters).await?;
+        collect(result.schema, result.rows).await
+    }
+
+    /// The context alone, for what plans by itself (views).
+    pub async fn scope(&self, transaction: &mut Transaction, query: &ast::Query) -> Result<Scope> {
+        self.scope_over(transaction, query, None, Vec::new()).await
+    }
+
+    async fn plan_over(
+        &self,
+        transaction: &mut Transaction,
+        query: &ast::Query,
+        changed: Option<&Arc<Table>>,
+        relations: Vec<(String, RecordBatch)>,
+    ) -> Result<Planned> {
+        let scope = self.scope_over(transaction, query, changed, relations).await?;
+        let plan = scope.plan(query, self.text, self.declared)?;
+        Ok(Planned { context: scope.context, plan })
+    }
+
+    async fn scope_over(
+        &self,
+        transaction: &mut Transaction,
+        query: &ast::Query,
+        changed: Option<&Arc<Table>>,
+        relations: Vec<(String, RecordBatch)>,
+    ) -> Result<Scope> {
+        let names = relation_names(query);
+        transaction.fix_snapshot(self.handles, &|catalog| named_relations(catalog, &names))?;
+        let catalog = transaction.catalog(self.handles);
+        let mut public: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        let mut views = HashMap::new();
+        for id in named_relations(&catalog, &names) {
+            let Some(relation) = catalog.get(id) else { continue };
+            let provider: Arc<dyn TableProvider> = match relation {
+                Relation::Table(table) => {
+                    let with_row_id = changed.is_some_and(|changed| changed.id == table.id);
+                    Arc::new(SnapshotTable::new(transaction.table_snapshot(self.handles, id)?, with_row_id))
+                }
+                Relation::MaterializedView(_) => {
+                    let snapshot = transaction.view_snapshot(self.handles, id).await?;
+                    self.session.warn_of_errors(relation.name(), &snapshot);
+                    Arc::new(ViewTable::new(snapshot))
+                }
+                Relation::View(view) => {
+                    views.insert(view.name.clone(), view.clone());
+                    continue;
+                }
+            };
+            public.insert(relation.name().to_owned(), provider);
+        }
+        for (name, rows) in relations {
+            views.remove(&name);
+            public.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
+        }
+        let system = SystemTables::new(self.session.facts(self.handles, catalog.clone()));
+        let mut schemas = system.schemas();
+        schemas.insert("public".to_owned(), public);
+        let mut input = ContextInput::new(schemas, system.functions(), transaction.started_us);
+        input.search_path = self.session.variables().search_path();
+        input.time_zone = self.session.variables().time_zone().name().to_owned();
+        Ok(Scope { context: self.handles.query.context(input)?, views, catalog })
+    }
+}
+
+/// The relations that one statement may name.
+pub struct Scope {
+    pub context: QueryContext,
+    views: HashMap<String, Arc<View>>,
+    catalog: Arc<Catalog>,
+}
+
+impl Scope {
+    pub fn plan(&self, query: &ast::Query, text: &str, declared: &[Option<SqlType>]) -> Result<LogicalPlan> {
+        self.plan_with(self, query, text, declared)
+    }
+
+    /// With names looked up elsewhere.
+    pub fn plan_with(
+        &self,
+        relations: &dyn RelationLookup,
+        query: &ast::Query,
+        text: &str,
+        declared: &[Option<SqlType>],
+    ) -> Result<LogicalPlan> {
+        let mut query = query.clone();
+        rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
+        plan_query_with_parameters(self.context.state(), relations, &query, text, declared)
+    }
+}
+
+impl RelationLookup for Scope {
+    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
+        if name.schema().is_none_or(|schema| schema == "public")
+            && let Some(view) = self.views.get(name.table())
+        {
+            return expand(self, view).map(|plan| Some(Found::Query(Box::new(plan))));
+        }
+        Ok(self.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.catalog.relations().map(|relation| relation.name().to_owned()).collect()
+    }
+
+    fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
+        let Some(function) = all_default_table_functions().into_iter().find(|function| function.name() == name) else {
+            return Ok(None);
+        };
+        let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(
+            &arguments,
+            self.context.state(),
+        ))?;
+        Ok(Some(provider_as_source(provider)))
+    }
+}
+
+/// A plain view's query under the names that the view gives its columns.
+fn expand(scope: &Scope, view: &View) -> Result<LogicalPlan> {
+    let plan = scope.plan(&*parse_query(&view.sql)?, &view.sql, &[])?;
+    rename(plan, view.columns.iter().map(|column| column.name.as_str()))
+}
+
+/// The plan with other names for its columns.
+pub fn rename<'a>(plan: LogicalPlan, names: impl Iterator<Item = &'a str>) -> Result<LogicalPlan> {
+    let columns: Vec<Expr> =
+        plan.schema().columns().into_iter().zip(names).map(|(column, name)| Expr::Column(column).alias(name)).collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
+}
+
+/// The plan with its parameters filled in.
+pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<LogicalPlan> {
+    if parameters.is_empty() {
+        return Ok(plan);
+    }
+    let values = parameters.iter().cloned().map(ScalarAndMetadata::from).collect();
+    Ok(plan.with_param_values(ParamValues::List(values)).map_err(|error: DataFusionError| Error::from(error))?)
+}
+
+/// Names in FROM clauses, anywhere in the query, that may be in schema `public`.
+fn relation_names(query: &ast::Query) -> HashSet<String> {
+    let mut names = HashSet::new();
+    let _ = ast::visit_relations(query, |name| {
+        let parts: Vec<String> = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .map(|part| match part.quote_style {
+                Some(_) => part.value.clone(),
+                None => part.value.to_lowercase(),
+            })
+            .collect();
+        if let [name] | [_, name] | [_, _, name] = parts.as_slice() {
+            names.insert(name.clone());
+        }
+        ControlFlow::<()>::Continue(())
+    });
+    names
+}
+
+/// The named relations, and through plain views what those read.
+fn named_relations(catalog: &Catalog, names: &HashSet<String>) -> HashSet<RelationId> {
+    let mut ids = HashSet::new();
+    let mut open: Vec<RelationId> = names.iter().filter_map(|name| catalog.find(name)).map(Relation::id).collect();
+    while let Some(id) = open.pop() {
+        if ids.insert(id)
+            && let Some(Relation::View(view)) = catalog.get(id)
+        {
+            open.extend(&view.depends_on);
+        }
+    }
+    ids
+}
+
+/// Ids of the relations that a query names directly, for `depends_on`.
+pub fn direct_dependencies(catalog: &Catalog, query: &ast::Query) -> Vec<RelationId> {
+    let names = relation_names(query);
+    let mut ids: Vec<RelationId> =
+        catalog.relations().filter(|relation| names.contains(relation.name())).map(Relation::id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// The table that INSERT, UPDATE, DELETE and COPY FROM name.
+pub fn change_target(catalog: &Catalog, name: &str) -> Result<Arc<Table>> {
+    match catalog.find(name) {
+        Some(Relation::Table(table)) => Ok(table.clone()),
+        Some(other) => {
+            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change {} \"{name}\"", other.kind_name()))
+                .with_hint("Change the tables that it reads."))
+        }
+        None => Err(no_relation(catalog, name)),
+    }
+}
+
+/// 42P01 with the nearest name as a hint.
+pub fn no_relation(catalog: &Catalog, name: &str) -> Error {
+    let error = Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{name}\" does not exist"));
+    let nearest = catalog
+        .relations()
+        .map(|relation| (datafusion::common::utils::datafusion_strsim::levenshtein(relation.name(), name), relation))
+        .min_by_key(|(distance, _)| *distance);
+    match nearest {
+        Some((distance, relation)) if distance <= 2.max(name.len() / 3) => {
+            error.with_hint(format!("Perhaps you meant \"{}\".", relation.name()))
+        }
+        _ => error,
+    }
+}
+
+/// `SELECT projection FROM relations [WHERE selection]`.
+pub fn skeleton(
+    projection: Vec<ast::SelectItem>,
+    relations: Vec<ast::TableWithJoins>,
+    selection: Option<ast::Expr>,
+) -> Result<ast::Query> {
+    let mut query = *parse_query("SELECT 1")?;
+    let ast::SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("a query without SELECT"));
+    };
+    select.projection = projection;
+    select.from = relations;
+    select.selection = selection;
+    Ok(query)
+}
+
+/// `relation.column`, quoted as it is.
+pub fn column(relation: &str, name: &str) -> ast::Expr {
+    ast::Expr::CompoundIdentifier(vec![ast::Ident::with_quote('"', relation), ast::Ident::with_quote('"', name)])
+}
+
+/// `CAST(value AS type)`.
+pub fn cast(value: ast::Expr, sql_type: &SqlType) -> Result<ast::Expr> {
+    let mut expression = parse_expression(&format!("CAST(NULL AS {sql_type})"))?;
+    if let ast::Expr::Cast { expr, .. } = &mut expression {
+        **expr = value;
+    }
+    Ok(expression)
+}
+
+/// A column's DEFAULT, NULL where it has none.
+pub fn default_expression(column: &Column) -> Result<ast::Expr> {
+    parse_expression(column.default.as_deref().unwrap_or("NULL"))
+}
+
+/// The name by which a statement's other clauses call its table.
+pub fn target_alias(relation: &ast::TableWithJoins) -> Option<&str> {
+    match &relation.relation {
+        ast::TableFactor::Table { alias: Some(alias), .. } => Some(&alias.name.value),
+        _ => None,
+    }
+}

@@ -1,0 +1,48 @@
+//! Queries: SELECT, VALUES, WITH.
+
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+use datafusion::common::ScalarValue;
+use sqlparser::ast;
+
+use super::response::{OutputColumn, Response};
+use super::scope::Environment;
+use super::transaction::Transaction;
+use crate::error::{Error, Result};
+use crate::query::QueryResult;
+use crate::types::SqlType;
+
+pub async fn select(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    query: &ast::Query,
+    parameters: &[ScalarValue],
+) -> Result<Response> {
+    refuse_locks(query)?;
+    let QueryResult { schema, rows } = environment.run(transaction, query, parameters).await?;
+    Ok(Response::Rows { columns: output_columns(&schema)?, schema, rows, tag: "SELECT".to_owned() })
+}
+
+/// Names and types of a result's columns, as the client is told them.
+pub fn output_columns(schema: &Schema) -> Result<Arc<[OutputColumn]>> {
+    schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let sql_type = SqlType::from_arrow(field.data_type()).ok_or_else(|| {
+                Error::not_built(format!("a result column of type {}", field.data_type()))
+                    .with_hint("Select the parts that you need, or cast them to text.")
+            })?;
+            Ok(OutputColumn { name: field.name().clone(), sql_type })
+        })
+        .collect()
+}
+
+fn refuse_locks(query: &ast::Query) -> Result<()> {
+    if query.locks.is_empty() {
+        return Ok(());
+    }
+    Err(Error::not_built("SELECT ... FOR UPDATE")
+        .with_hint("Transactions read one snapshot, and a conflicting change fails at COMMIT with 40001."))
+}

@@ -1,0 +1,284 @@
+//! A transaction: one snapshot from its first statement on, its own writes over it, and its commit.
+//!
+//! ```text
+//!                     reads                                  writes
+//! single statement    the head; the target table under       its table's lock is held from reading to sequencing
+//!                     its lock as sequenced                   (not to fsync): it cannot conflict
+//! BEGIN ... COMMIT    one snapshot and its own writes         checked at COMMIT against what others did: 40001, 23505
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::compute::concat_batches;
+use tokio::sync::{OwnedMutexGuard, oneshot};
+
+use super::handles::Handles;
+use super::write_set::{WriteSet, row_ids};
+use crate::catalog::{Catalog, CatalogChange, Relation, Table};
+use crate::commit::Durable;
+use crate::dataflow::ViewSnapshot;
+use crate::error::{Error, Result, SqlState};
+use crate::table::TableSnapshot;
+use crate::types::{CommitNumber, RelationId};
+
+type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
+
+/// One transaction, explicit or of a single statement.
+pub struct Transaction {
+    /// Of a single statement.
+    pub is_autocommit: bool,
+    pub read_only: bool,
+    /// Wall time, microseconds: what `now()` gives.
+    pub started_us: i64,
+    pub writes: WriteSet,
+    base: Option<Base>,
+    locks: BTreeMap<RelationId, OwnedMutexGuard<()>>,
+    definitions: Option<OwnedMutexGuard<()>>,
+}
+
+/// Everything as of one commit.
+struct Base {
+    at: CommitNumber,
+    /// With the transaction's own definitions.
+    catalog: Arc<Catalog>,
+    tables: HashMap<RelationId, TableSnapshot>,
+    pending_views: Option<oneshot::Receiver<Result<ViewSnapshots>>>,
+    views: ViewSnapshots,
+}
+
+impl Transaction {
+    pub fn autocommit(handles: &Handles) -> Self {
+        Transaction::new(handles, true, false)
+    }
+
+    pub fn explicit(handles: &Handles, read_only: bool) -> Self {
+        Transaction::new(handles, false, read_only)
+    }
+
+    fn new(handles: &Handles, is_autocommit: bool, read_only: bool) -> Self {
+        Transaction {
+            is_autocommit,
+            read_only,
+            started_us: handles.clock.now_us(),
+            writes: WriteSet::default(),
+            base: None,
+            locks: BTreeMap::new(),
+            definitions: None,
+        }
+    }
+
+    /// The catalog that the transaction sees.
+    pub fn catalog(&self, handles: &Handles) -> Arc<Catalog> {
+        match &self.base {
+            Some(base) => base.catalog.clone(),
+            None => handles.catalog(),
+        }
+    }
+
+    /// Fixes the snapshot, if this is the first statement. A single statement needs only what it names (`named`, with
+    /// what its views read); an explicit transaction takes everything, since it cannot know what comes.
+    pub fn fix_snapshot(&mut self, handles: &Handles, named: &dyn Fn(&Catalog) -> HashSet<RelationId>) -> Result<()> {
+        if self.base.is_some() {
+            return Ok(());
+        }
+        let everything = !self.is_autocommit;
+        let base = handles.sequencer.at_head(|at| -> Result<Base> {
+            let catalog = handles.catalog();
+            let named = if everything { HashSet::new() } else { named(&catalog) };
+            let mut tables = HashMap::new();
+            let mut views = Vec::new();
+            for relation in catalog.relations().filter(|relation| everything || named.contains(&relation.id())) {
+                match relation {
+                    Relation::Table(table) => {
+                        tables.insert(table.id, handles.tables.snapshot(table.id, at)?);
+                    }
+                    Relation::MaterializedView(view) => views.push(view.id),
+                    Relation::View(_) => {}
+                }
+            }
+            let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
+            Ok(Base { at, catalog, tables, pending_views, views: ViewSnapshots::default() })
+        })?;
+        self.base = Some(base);
+        Ok(())
+    }
+
+    /// The commit that the transaction reads at.
+    pub fn at(&self) -> Option<CommitNumber> {
+        self.base.as_ref().map(|base| base.at)
+    }
+
+    /// A table as the transaction sees it, its own writes included.
+    pub fn table_snapshot(&self, handles: &Handles, id: RelationId) -> Result<TableSnapshot> {
+        let base = self.base.as_ref().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
+        let snapshot = if self.is_autocommit && self.locks.contains_key(&id) {
+            handles.tables.snapshot(id, CommitNumber::MAX)?
+        } else if let Some(snapshot) = base.tables.get(&id) {
+            snapshot.clone()
+        } else {
+            let table =
+                base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
+            handles.tables.empty_snapshot(table.clone())?
+        };
+        Ok(self.writes.over(id, snapshot))
+    }
+
+    /// A materialized view at the transaction's commit. Waits until it has applied it.
+    pub async fn view_snapshot(&mut self, handles: &Handles, id: RelationId) -> Result<ViewSnapshot> {
+        let base = self.base.as_mut().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
+        if let Some(pending) = base.pending_views.take() {
+            base.views = pending.await.map_err(|_| stopping())??;
+        }
+        match base.views.get(&id) {
+            Some(view) => Ok(view.clone()),
+            None if self.writes.catalog.iter().any(|change| creates(change, id)) => {
+                Err(Error::not_built("reading a materialized view in the transaction that creates it")
+                    .with_hint("COMMIT first."))
+            }
+            None => {
+                let name = handles.catalog().get(id).map_or_else(|| id.to_string(), |view| view.name().to_owned());
+                Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" is not live")))
+            }
+        }
+    }
+
+    /// For a statement that reads a table in order to change it. In a single statement it takes the table's write lock;
+    /// an explicit transaction is checked at COMMIT instead.
+    pub async fn lock_for_change(&mut self, handles: &Handles, table: &Table) -> Result<()> {
+        if self.is_autocommit && !self.locks.contains_key(&table.id) {
+            let guard = handles.tables.write_lock(table.id).await?;
+            self.locks.insert(table.id, guard);
+        }
+        Ok(())
+    }
+
+    /// Before a definition is checked: no other session may define anything until this transaction ends, and the
+    /// catalog is the newest.
+    pub async fn lock_definitions(&mut self, handles: &Handles) -> Result<()> {
+        if self.definitions.is_some() {
+            return Ok(());
+        }
+        self.definitions = Some(handles.definitions.clone().lock_owned().await);
+        if self.base.is_none() {
+            return self.fix_snapshot(handles, &|_| HashSet::new());
+        }
+        match &self.base {
+            Some(base) if !self.is_autocommit && !Arc::ptr_eq(&base.catalog, &handles.catalog()) => {
+                Err(conflict("another session changed definitions since this transaction began"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Records a definition; later statements of the transaction see it.
+    pub fn define(&mut self, change: CatalogChange) -> Result<()> {
+        let base = self.base.as_mut().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
+        Arc::make_mut(&mut base.catalog).apply(&change);
+        if let CatalogChange::Drop(id) = &change {
+            self.writes.forget(*id);
+        }
+        self.writes.catalog.push(change);
+        Ok(())
+    }
+
+    /// Sequences the writes, waits until they are durable, and until views created here are live.
+    pub async fn commit(mut self, handles: &Handles) -> Result<()> {
+        if self.writes.is_empty() {
+            return Ok(());
+        }
+        if !self.is_autocommit {
+            self.check_conflicts(handles).await?;
+        }
+        let created: Vec<RelationId> = self.writes.catalog.iter().filter_map(created_view).collect();
+        let durable = sequence(handles, std::mem::take(&mut self.writes))?;
+        // Others may change the tables now: what was sequenced is what they read. Definitions stay locked until theirs
+        // are published.
+        self.locks.clear();
+        durable.await?;
+        for view in created {
+            if let Some(live) = handles.live_views.take(view) {
+                live.await.map_err(|_| stopping())??;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the locks of all tables that others could have changed under us, in the order of their ids so that two
+    /// transactions cannot wait for each other, and compares.
+    async fn check_conflicts(&mut self, handles: &Handles) -> Result<()> {
+        let Some(base) = &self.base else { return Ok(()) };
+        for writes in self.writes.tables() {
+            if !base.tables.contains_key(&writes.table.id) {
+                continue;
+            }
+            if writes.table.key().is_some() || !writes.deleted().is_empty() {
+                let guard = handles.tables.write_lock(writes.table.id).await?;
+                self.locks.insert(writes.table.id, guard);
+            }
+            let mut deleted: Vec<_> = writes.deleted().iter().copied().collect();
+            deleted.sort_unstable();
+            if handles.tables.any_deleted_since(writes.table.id, &deleted, base.at)? {
+                return Err(conflict(format!(
+                    "rows of table \"{}\" were changed by another transaction",
+                    writes.table.name
+                )));
+            }
+            if let Some(key) = writes.table.key() {
+                let rows = concat_batches(&writes.table.schema_with_row_id(), writes.inserts())?;
+                let keys: Vec<ArrayRef> = key.iter().map(|column| rows.column(*column).clone()).collect();
+                let (live, found) = handles.tables.lookup_keys(writes.table.id, &keys)?;
+                let ids = row_ids(&live);
+                if found.iter().flatten().any(|row| !writes.deleted().contains(&ids.value(*row as usize))) {
+                    return Err(conflict(format!(
+                        "a row with the same primary key was inserted into table \"{}\" by another transaction",
+                        writes.table.name
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives the writes their place in the order of commits, and makes them part of sequenced state.
+pub fn sequence(handles: &Handles, writes: WriteSet) -> Result<Durable> {
+    let write = writes.into_write()?;
+    let ((), durable) = handles.sequencer.sequence(write, |sequenced| {
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::CreateTable(table) = change {
+                handles.tables.create(table.clone())?;
+            }
+        }
+        handles.tables.apply_write(sequenced)?;
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::Drop(id) = change {
+                handles.tables.drop_table(*id);
+            }
+        }
+        Ok(())
+    })?;
+    Ok(durable)
+}
+
+fn conflict(detail: impl Into<String>) -> Error {
+    Error::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
+        .with_detail(format!("{}.", detail.into()))
+        .with_hint("Retry the transaction.")
+}
+
+fn stopping() -> Error {
+    Error::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")
+}
+
+fn created_view(change: &CatalogChange) -> Option<RelationId> {
+    match change {
+        CatalogChange::CreateMaterializedView(view) => Some(view.id),
+        _ => None,
+    }
+}
+
+fn creates(change: &CatalogChange, id: RelationId) -> bool {
+    created_view(change) == Some(id)
+}

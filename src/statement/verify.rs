@@ -1,0 +1,166 @@
+//! VERIFY MATERIALIZED VIEW: recompute the view's query from the base tables at one commit, and compare.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{Int64Array, RecordBatch, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use datafusion::common::TableReference;
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::LogicalPlan;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::response::Response;
+use super::scope::{Environment, Planned, Scope, no_relation, rename};
+use super::select::output_columns;
+use super::transaction::Transaction;
+use crate::catalog::{Catalog, MaterializedView, Relation};
+use crate::delta::{DeltaBatch, difference};
+use crate::error::{Error, Result, SqlState};
+use crate::functions::floats::canonical_array;
+use crate::plan::{Found, RelationLookup};
+use crate::sql::parse_query;
+use crate::types::RelationId;
+
+/// Rows handed over at a time.
+const BATCH_ROWS: usize = 65_536;
+
+/// One row: view, commit, status, differing (rows to add or remove to make the view its query), rows.
+pub async fn verify(environment: &Environment<'_>, transaction: &mut Transaction, name: &str) -> Result<Response> {
+    let handles = environment.handles;
+    transaction.fix_snapshot(handles, &|catalog| {
+        catalog.find(name).map(|view| with_sources(catalog, view.id())).unwrap_or_default()
+    })?;
+    let catalog = transaction.catalog(handles);
+    let view = match catalog.find(name) {
+        Some(Relation::MaterializedView(view)) => view.clone(),
+        Some(other) => {
+            return Err(Error::new(
+                SqlState::WRONG_OBJECT_TYPE,
+                format!("\"{name}\" is not a materialized view but a {}", other.kind_name()),
+            ));
+        }
+        None => return Err(no_relation(&catalog, name)),
+    };
+    let snapshot = transaction.view_snapshot(handles, view.id).await?;
+    let schema = view.schema();
+    let content = snapshot
+        .batches(None, BATCH_ROWS)
+        .map(|batch| canonical(&batch?, &view).map(DeltaBatch::inserts))
+        .collect::<Result<Vec<_>>>()?;
+    let planned = recomputation(environment, transaction, &catalog, &view).await?;
+    let result = environment.execute(planned, &[]).await?;
+    let batches: Vec<RecordBatch> = result.rows.try_collect().await?;
+    let expected =
+        batches.iter().map(|batch| canonical(batch, &view).map(DeltaBatch::inserts)).collect::<Result<Vec<_>>>()?;
+    let wrong = difference(&schema, &content, &expected)?;
+    let differing: i64 = wrong_rows(&wrong);
+    let status = match (differing, !snapshot.has_errors()) {
+        (0, true) => "verified",
+        (0, false) => "verified (rows that raise errors are left out)",
+        _ => "differing",
+    };
+    let rows = RecordBatch::try_from_iter([
+        ("view", Arc::new(StringArray::from_iter_values([name])) as _),
+        ("commit", Arc::new(Int64Array::from(vec![snapshot.commit().0 as i64])) as _),
+        ("status", Arc::new(StringArray::from_iter_values([status])) as _),
+        ("differing", Arc::new(Int64Array::from(vec![differing])) as _),
+        ("rows", Arc::new(Int64Array::from(vec![snapshot.rows()? as i64])) as _),
+    ])?;
+    let schema = rows.schema();
+    Ok(Response::Rows {
+        columns: output_columns(&schema)?,
+        schema,
+        rows: stream::iter([Ok(rows)]).boxed(),
+        tag: "VERIFY".to_owned(),
+    })
+}
+
+/// A wrong row counts once: the larger of what must be added and what must be removed.
+fn wrong_rows(difference: &DeltaBatch) -> i64 {
+    let weights = (0..difference.num_rows()).map(|row| difference.weight(row));
+    let (missing, surplus) =
+        weights.fold(
+            (0, 0),
+            |(missing, surplus), weight| {
+                if weight > 0 { (missing + weight, surplus) } else { (missing, surplus - weight) }
+            },
+        );
+    missing.max(surplus)
+}
+
+/// The view and everything that it is computed from, through other views down to tables.
+fn with_sources(catalog: &Catalog, view: RelationId) -> HashSet<RelationId> {
+    let mut found = HashSet::new();
+    let mut open = vec![view];
+    while let Some(id) = open.pop() {
+        if found.insert(id) {
+            open.extend(catalog.get(id).into_iter().flat_map(|relation| relation.depends_on()));
+        }
+    }
+    found
+}
+
+/// The view's query over base tables alone: a materialized view below it stands as its query.
+async fn recomputation(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    catalog: &Arc<Catalog>,
+    view: &MaterializedView,
+) -> Result<Planned> {
+    let mut names: Vec<String> = Vec::new();
+    for id in with_sources(catalog, view.id) {
+        if let Some(Relation::Table(table)) = catalog.get(id) {
+            names.push(format!("\"{}\"", table.name.replace('"', "\"\"")));
+        }
+    }
+    let from = if names.is_empty() { String::new() } else { format!(" FROM {}", names.join(", ")) };
+    let scope = environment.scope(transaction, &*parse_query(&format!("SELECT 1{from}"))?).await?;
+    let plan = Recomputed { scope: &scope, catalog }
+        .plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
+    Ok(Planned { plan, context: scope.context })
+}
+
+struct Recomputed<'a> {
+    scope: &'a Scope,
+    catalog: &'a Catalog,
+}
+
+impl Recomputed<'_> {
+    fn plan<'n>(&self, sql: &str, names: impl Iterator<Item = &'n str>) -> Result<LogicalPlan> {
+        let plan = self.scope.plan_with(self, &*parse_query(sql)?, sql, &[])?;
+        rename(plan, names)
+    }
+}
+
+impl RelationLookup for Recomputed<'_> {
+    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
+        let relation = match name.schema() {
+            None | Some("public") => self.catalog.find(name.table()),
+            Some(_) => None,
+        };
+        let (sql, columns) = match relation {
+            Some(Relation::View(view)) => (&view.sql, &view.columns),
+            Some(Relation::MaterializedView(view)) => (&view.sql, &view.columns),
+            _ => {
+                return Ok(self.scope.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))));
+            }
+        };
+        let plan = self.plan(sql, columns.iter().map(|column| column.name.as_str()))?;
+        Ok(Some(Found::Query(Box::new(plan))))
+    }
+}
+
+/// The view's types; floats with one NaN and one zero, as the view keeps them.
+fn canonical(batch: &RecordBatch, view: &MaterializedView) -> Result<RecordBatch> {
+    let schema = view.schema();
+    let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        let column = match column.data_type() == field.data_type() {
+            true => column.clone(),
+            false => cast_with_options(column, field.data_type(), &options)?,
+        };
+        Ok(canonical_array(&column))
+    });
+    Ok(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>>>()?)?)
+}

@@ -1,0 +1,342 @@
+//! Flush: durable hot rows become cold.
+//!
+//! ```text
+//! 1  under the publish lock: f = durable head, the versions of all tables, catalog and positions
+//! 2  rows of commits <= f that are alive at f -> sorted files; tombstones <= f of cold rows -> a tombstone file
+//! 3  the manifest, if its number is free
+//! 4  a TierChange commit, durable: so the head is past f
+//! 5  under the publish lock: the versions' rows up to f leave memory; readers that come later read at b > f
+//! 6  the log may forget what is cold for every table
+//! ```
+//!
+//! A crash between any two steps leaves the former manifest, or the new one with all of its files; what the log still
+//! holds of it is skipped on replay by each table's `flushed`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+
+use super::cell::TableCell;
+use super::segment::batch_bytes;
+use super::tables::{DurableState, Tables};
+use super::version::Version;
+use crate::catalog::{Table, TableKind};
+use crate::commit::{Sequencer, TierChange, Write};
+use crate::error::{Error, Result, SqlState};
+use crate::tier::{DataFile, FileSettings, Manifest, TableFiles, Tier};
+use crate::types::{CommitNumber, RelationId, RowId};
+
+/// Rows of a file are sorted in one piece, which must stay far below the 2 GiB of text that a column may hold.
+const FILE_MEMORY_BYTES_MAX: usize = 256 << 20;
+/// A table's tombstone files are merged into one when they would be more.
+const TOMBSTONE_FILES_MAX: usize = 8;
+/// Longest wait after failed flushes.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a flush did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FlushReport {
+    pub manifest: u64,
+    /// Rows of commits up to this one are cold in the tables asked for.
+    pub flushed: CommitNumber,
+    pub rows: u64,
+    pub bytes: u64,
+    pub files: u64,
+    pub tombstones: u64,
+}
+
+/// The state at the durable head that a flush works from.
+struct Captured {
+    durable: DurableState,
+    tables: Vec<(Arc<TableCell>, Arc<Version>)>,
+}
+
+/// A table's new cold part.
+struct Flushed {
+    cell: Arc<TableCell>,
+    files: Arc<TableFiles>,
+    written: bool,
+}
+
+impl Tables {
+    /// Makes everything durable of one table cold.
+    pub async fn flush(&self, id: RelationId, sequencer: &Sequencer) -> Result<FlushReport> {
+        self.cell(id)?;
+        self.flush_where(|table| table.id == id, sequencer).await
+    }
+
+    /// The same for all tables; afterwards the log holds nothing but what came later.
+    pub async fn flush_all(&self, sequencer: &Sequencer) -> Result<FlushReport> {
+        self.flush_where(|_| true, sequencer).await
+    }
+
+    async fn flush_where(&self, wanted: impl Fn(&Table) -> bool, sequencer: &Sequencer) -> Result<FlushReport> {
+        // One flush at a time: whoever holds this makes the next manifest.
+        let mut current = self.manifest.lock().await;
+        let captured = sequencer.at_head(|head| self.capture(head))?;
+        let flushed_to = captured.durable.commit;
+        let number = current.number + 1;
+        let mut report = FlushReport { manifest: number, flushed: flushed_to, ..FlushReport::default() };
+        let mut flushed = Vec::with_capacity(captured.tables.len());
+        for (cell, version) in &captured.tables {
+            let wanted = wanted(&cell.table);
+            flushed.push(self.write_table(cell, version, flushed_to, number, wanted, &mut report).await?);
+        }
+        let manifest = manifest(number, &captured.durable, sequencer.next_row_id(), &flushed);
+        if let Err(error) = self.tier.publish(&manifest).await {
+            if error.state() != SqlState::OBJECT_IN_USE {
+                // It may be there all the same, so its number, and its files' names with it, are used up.
+                current.number = number;
+            }
+            return Err(error);
+        }
+        *current = manifest;
+        commit_change(sequencer, &flushed, number).await?;
+        sequencer.at_head(|_| flushed.iter().for_each(|table| self.swap(table)));
+        sequencer.truncate_wal(current.replay_after());
+        if let Err(error) = self.tier.prune_manifests().await {
+            tracing::warn!(%error, "could not remove old manifests");
+        }
+        Ok(report)
+    }
+
+    fn capture(&self, head: CommitNumber) -> Result<Captured> {
+        let durable = self.durable();
+        // A manifest with an older catalog would lose what the truncated log said of it.
+        if durable.commit != head {
+            return Err(Error::internal(format!("tables heard of commit {} at head {head}", durable.commit)));
+        }
+        let cells = self.cells.read();
+        let tables = durable.catalog.tables().filter_map(|table| cells.get(&table.id)).map(|cell| {
+            let version = cell.state.read().version.clone();
+            (cell.clone(), version)
+        });
+        let tables = tables.collect();
+        Ok(Captured { durable, tables })
+    }
+
+    /// Writes what a table's version has up to `to`. A table that was not asked for only moves on where there is
+    /// nothing to write, so that it does not hold the log back.
+    async fn write_table(
+        &self,
+        cell: &Arc<TableCell>,
+        version: &Version,
+        to: CommitNumber,
+        number: u64,
+        wanted: bool,
+        report: &mut FlushReport,
+    ) -> Result<Flushed> {
+        let mut files = version.cold.as_ref().clone();
+        let tombstones = version.unflushed_tombstones(to);
+        let rows = version.hot.rows_at(to);
+        let written = wanted && (rows > 0 || !tombstones.is_empty());
+        if rows > 0 && wanted {
+            let new = self.write_rows(cell, version, to, number).await?;
+            report.rows += new.iter().map(|file| file.rows).sum::<u64>();
+            report.bytes += new.iter().map(|file| file.bytes).sum::<u64>();
+            report.files += new.len() as u64;
+            files.files.extend(new);
+        }
+        if wanted || (rows == 0 && tombstones.is_empty()) {
+            files.flushed = to.max(files.flushed);
+            files.row_id_end = version.hot.last_row_id_at(to).map_or(files.row_id_end, |last| last + 1);
+        }
+        if !tombstones.is_empty() && wanted {
+            report.tombstones += tombstones.len() as u64;
+            self.write_tombstones(cell.table.id, version, to, number, tombstones, &mut files).await?;
+        }
+        Ok(Flushed { cell: cell.clone(), files: Arc::new(files), written })
+    }
+
+    async fn write_rows(
+        &self,
+        cell: &TableCell,
+        version: &Version,
+        to: CommitNumber,
+        number: u64,
+    ) -> Result<Vec<DataFile>> {
+        let settings =
+            FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
+        let sort_columns = sort_columns(&cell.table);
+        let mut files = Vec::new();
+        for (part, rows) in parts(version, to, settings.file_rows_max)?.into_iter().enumerate() {
+            let path = Tier::rows_path(cell.table.id, number, part);
+            let file = self.tier.write_rows(path, &cell.form, &rows.batches, &sort_columns, &settings, rows.commits);
+            files.push(file.await?);
+        }
+        Ok(files)
+    }
+
+    async fn write_tombstones(
+        &self,
+        id: RelationId,
+        version: &Version,
+        to: CommitNumber,
+        number: u64,
+        mut new: Vec<(RowId, CommitNumber)>,
+        files: &mut TableFiles,
+    ) -> Result<()> {
+        if files.tombstone_files.len() >= TOMBSTONE_FILES_MAX {
+            let end = version.cold.row_id_end;
+            let all = version.tombstones.iter().filter(|(row_id, commit)| *row_id < end && *commit <= to);
+            new = all.collect();
+            files.tombstone_files.clear();
+        }
+        new.sort_unstable();
+        files.tombstone_files.push(self.tier.write_tombstones(Tier::tombstones_path(id, number), &new).await?);
+        Ok(())
+    }
+
+    /// Puts a table's new cold part in place. Under the publish lock.
+    fn swap(&self, table: &Flushed) {
+        let mut state = table.cell.state.write();
+        let swapped = state.version.with_cold(table.files.clone());
+        let oldest = table.cell.pins.oldest();
+        let needed = |commit: CommitNumber| oldest.is_some_and(|oldest| commit > oldest);
+        state.folded = state.folded.split(|_, commit| !needed(commit)).0;
+        let folded: Vec<_> = swapped.folded.into_iter().filter(|(_, commit)| needed(*commit)).collect();
+        if let Some(run) = super::tombstone::Run::new(folded) {
+            state.folded.push(run);
+        }
+        if table.written {
+            let clean = swapped.version.hot.num_rows() == 0
+                && swapped.version.unflushed_tombstones(CommitNumber::MAX).is_empty();
+            state.hot_since = (!clean).then(|| self.clock.monotonic());
+        }
+        state.version = Arc::new(swapped.version);
+    }
+
+    /// Flushes tables by size and age until `stop` says so or its sender is gone.
+    pub async fn run_flusher(
+        self: Arc<Self>,
+        sequencer: Arc<Sequencer>,
+        mut stop: tokio::sync::watch::Receiver<bool>,
+    ) -> Result<()> {
+        let poll = Duration::from_millis(self.settings.flush_poll_ms.max(1));
+        let mut wait = poll;
+        let mut retry_wait = Duration::from_secs(1);
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = self.clock.sleep(wait) => {}
+            }
+            let due = self.due();
+            wait = poll;
+            if due.is_empty() {
+                continue;
+            }
+            match self.flush_where(|table| due.contains(&table.id), &sequencer).await {
+                Ok(report) => {
+                    retry_wait = Duration::from_secs(1);
+                    tracing::debug!(manifest = report.manifest, rows = report.rows, files = report.files, "flushed");
+                }
+                Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => return Ok(()),
+                Err(error) => {
+                    wait = retry_wait;
+                    retry_wait = (retry_wait * 2).min(RETRY_WAIT_MAX);
+                    tracing::warn!(%error, "flush failed, trying again");
+                }
+            }
+        }
+    }
+
+    /// Tables whose memtable is large or old enough.
+    fn due(&self) -> Vec<RelationId> {
+        let now = self.clock.monotonic();
+        let age = Duration::from_millis(self.settings.flush_age_ms);
+        let cells: Vec<Arc<TableCell>> = self.cells.read().values().cloned().collect();
+        let due = cells.iter().filter(|cell| {
+            let state = cell.state.read();
+            let large = state.version.hot.bytes() as u64 >= self.settings.flush_bytes;
+            let old = state.hot_since.is_some_and(|since| now.saturating_sub(since) >= age);
+            state.hot_since.is_some() && (large || old)
+        });
+        due.map(|cell| cell.table.id).collect()
+    }
+}
+
+fn manifest(number: u64, durable: &DurableState, next_row_id: RowId, flushed: &[Flushed]) -> Manifest {
+    let tables = flushed.iter().map(|table| (table.cell.table.id, table.files.as_ref().clone()));
+    Manifest {
+        number,
+        commit: durable.commit,
+        last_timestamp_us: durable.timestamp_us,
+        next_row_id,
+        catalog: durable.catalog.as_ref().clone(),
+        positions: durable.positions.as_ref().clone(),
+        tables: tables.collect(),
+    }
+}
+
+/// Tells the order of commits that the boundary moved, and waits until that is durable.
+async fn commit_change(sequencer: &Sequencer, flushed: &[Flushed], manifest: u64) -> Result<()> {
+    let changes = flushed.iter().filter(|table| table.written).map(|table| TierChange {
+        table: table.cell.table.id,
+        flushed: table.files.flushed,
+        manifest,
+    });
+    let write = Write { tier: changes.collect(), ..Write::default() };
+    if write.tier.is_empty() {
+        return Ok(());
+    }
+    let ((), durable) = sequencer.sequence(write, |_| Ok(()))?;
+    durable.await.map(|_| ())
+}
+
+/// Rows of one file.
+struct Part {
+    batches: Vec<RecordBatch>,
+    commits: (CommitNumber, CommitNumber),
+    rows: usize,
+    bytes: usize,
+}
+
+/// The rows alive at `to`, cut into files.
+fn parts(version: &Version, to: CommitNumber, file_rows_max: usize) -> Result<Vec<Part>> {
+    let file_rows_max = file_rows_max.max(1);
+    let mut parts: Vec<Part> = Vec::new();
+    for (rows, first, last) in version.hot.parts_at(to) {
+        let row_ids = super::segment::row_ids(&rows)?;
+        let rows = match version.tombstones.alive(row_ids, to) {
+            Some(alive) => arrow::compute::filter_record_batch(&rows, &alive)?,
+            None => rows,
+        };
+        for start in (0..rows.num_rows()).step_by(file_rows_max) {
+            let slice = rows.slice(start, file_rows_max.min(rows.num_rows() - start));
+            let (count, bytes) = (slice.num_rows(), batch_bytes(&slice));
+            let room = parts
+                .last_mut()
+                .filter(|part| part.rows + count <= file_rows_max && part.bytes + bytes <= FILE_MEMORY_BYTES_MAX);
+            match room {
+                Some(part) => {
+                    part.batches.push(slice);
+                    part.rows += count;
+                    part.bytes += bytes;
+                    part.commits.1 = last;
+                }
+                None => parts.push(Part { batches: vec![slice], commits: (first, last), rows: count, bytes }),
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Files are sorted by primary key, else by the first timestamp column; then by row id.
+fn sort_columns(table: &Table) -> Vec<usize> {
+    if let TableKind::PrimaryKey { columns } = &table.kind {
+        return columns.clone();
+    }
+    let schema = table.schema();
+    schema
+        .fields()
+        .iter()
+        .position(|field| matches!(field.data_type(), DataType::Timestamp(_, _)))
+        .into_iter()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! Tables from the manifest, before the log is replayed over them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use rustc_hash::FxHashSet;
+
+use super::cell::TableCell;
+use super::segment::Memtable;
+use super::snapshot::TableSnapshot;
+use super::tables::{DurableState, Tables};
+use super::tombstone::{Run, Tombstones};
+use super::version::Version;
+use crate::catalog::Table;
+use crate::error::Result;
+use crate::tier::{Manifest, TableFiles};
+use crate::types::CommitNumber;
+
+/// Rows of a batch while live rows are read back by key.
+const RESTORE_BATCH_ROWS: usize = 1 << 16;
+
+impl Tables {
+    /// Takes over a manifest: its catalog, positions and tables, tombstones and live rows by key read from its files.
+    /// Before the first replayed commit.
+    pub async fn restore(&self, manifest: &Manifest) -> Result<()> {
+        for table in manifest.catalog.tables() {
+            let files = manifest.tables.get(&table.id).cloned().unwrap_or_default();
+            let cell = self.restore_table(table.clone(), files).await?;
+            self.cells.write().insert(table.id, cell);
+        }
+        *self.durable.lock() = DurableState {
+            commit: manifest.commit,
+            timestamp_us: manifest.last_timestamp_us,
+            catalog: Arc::new(manifest.catalog.clone()),
+            positions: Arc::new(
+                manifest.positions.iter().map(|(id, at)| (*id, at.clone())).collect::<BTreeMap<_, _>>(),
+            ),
+        };
+        *self.manifest.lock().await = manifest.clone();
+        Ok(())
+    }
+
+    async fn restore_table(&self, table: Arc<Table>, files: TableFiles) -> Result<Arc<TableCell>> {
+        let mut tombstones = Tombstones::default();
+        for file in &files.tombstone_files {
+            if let Some(run) = Run::new(self.tier.read_tombstones(file).await?) {
+                tombstones.push(run);
+            }
+        }
+        let version = Version { hot: Memtable::default(), tombstones, cold: Arc::new(files) };
+        let cell = Arc::new(TableCell::new(table, version)?);
+        if cell.table.key().is_some() {
+            self.restore_keys(&cell).await?;
+        }
+        Ok(cell)
+    }
+
+    async fn restore_keys(&self, cell: &Arc<TableCell>) -> Result<()> {
+        let snapshot = TableSnapshot::new(cell.clone(), self.tier.clone(), CommitNumber::MAX)?;
+        let mut rows = snapshot.stream(None, RESTORE_BATCH_ROWS);
+        while let Some(rows) = rows.try_next().await? {
+            let mut state = cell.state.write();
+            if let Some(keyed) = &mut state.keyed {
+                let checked = keyed.check(rows, &FxHashSet::default(), &cell.table.name)?;
+                keyed.insert(checked)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Manifest {
+    /// Commits later than this must be replayed: everything up to it is cold for every table.
+    pub fn replay_after(&self) -> CommitNumber {
+        self.tables.values().map(|table| table.flushed).min().map_or(self.commit, |flushed| flushed.min(self.commit))
+    }
+}

@@ -1,0 +1,194 @@
+//! A table at one commit: immutable, cheap to take and to clone.
+//!
+//! A transaction's own writes may lie on top: rows with provisional (negative) row ids, and deletions.
+
+use std::sync::Arc;
+
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{and, filter_record_batch};
+use arrow::datatypes::SchemaRef;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+
+use super::cell::TableCell;
+use super::pins::Pin;
+use super::segment::row_ids;
+use super::version::Version;
+use crate::catalog::Table;
+use crate::error::{Error, Result};
+use crate::tier::{DataFile, StoredForm, Tier};
+use crate::types::{CommitNumber, RowId};
+
+#[derive(Clone)]
+pub struct TableSnapshot {
+    cell: Arc<TableCell>,
+    tier: Arc<Tier>,
+    at: CommitNumber,
+    version: Arc<Version>,
+    overlay: Option<Arc<Overlay>>,
+    /// Kept for its `Drop`.
+    _pin: Option<Arc<Pin>>,
+}
+
+#[derive(Debug)]
+struct Overlay {
+    inserts: Vec<RecordBatch>,
+    /// Ascending.
+    deleted: Vec<RowId>,
+}
+
+impl std::fmt::Debug for TableSnapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TableSnapshot({} at {})", self.cell.table.name, self.at)
+    }
+}
+
+impl TableSnapshot {
+    /// Errors: an internal one where rows later than `at` are already cold; whoever takes `at` and the snapshot
+    /// together under the publish lock never sees it.
+    pub(super) fn new(cell: Arc<TableCell>, tier: Arc<Tier>, at: CommitNumber) -> Result<TableSnapshot> {
+        // The pin before the version: a flush in between then remembers what it folds.
+        let pin = (at != CommitNumber::MAX).then(|| Arc::new(cell.pins.pin(at)));
+        let version = cell.state.read().version.clone();
+        if at < version.cold.flushed {
+            return Err(Error::internal(format!(
+                "table \"{}\" is cold up to commit {}, and was to be read at {at}",
+                cell.table.name, version.cold.flushed
+            )));
+        }
+        Ok(TableSnapshot { cell, tier, at, version, overlay: None, _pin: pin })
+    }
+
+    pub fn table(&self) -> &Arc<Table> {
+        &self.cell.table
+    }
+
+    pub fn schema_with_row_id(&self) -> SchemaRef {
+        self.cell.form.table_schema().clone()
+    }
+
+    pub fn at(&self) -> CommitNumber {
+        self.at
+    }
+
+    /// A transaction's own writes on top: rows (the table's columns and `_row_id`, provisional and negative, so that they
+    /// can be addressed) and the row ids it deleted, of either kind. Replaces an earlier overlay.
+    pub fn with_overlay(&self, inserts: Vec<RecordBatch>, deleted: Arc<Vec<RowId>>) -> TableSnapshot {
+        let mut deleted = Arc::unwrap_or_clone(deleted);
+        deleted.sort_unstable();
+        deleted.dedup();
+        TableSnapshot { overlay: Some(Arc::new(Overlay { inserts, deleted })), ..self.clone() }
+    }
+
+    /// Number of visible rows.
+    pub fn row_count(&self) -> usize {
+        let rows = self.version.rows_at(self.at);
+        let Some(overlay) = &self.overlay else { return rows };
+        let inserts: usize = overlay.inserts.iter().map(RecordBatch::num_rows).sum();
+        (rows + inserts).saturating_sub(overlay.deleted.len())
+    }
+
+    /// All visible rows: cold ones first, then hot ones in the order of their commits, then the transaction's own.
+    /// `projection` indexes [`Self::schema_with_row_id`], in any order; no batch is empty.
+    pub fn stream(&self, projection: Option<Vec<usize>>, batch_rows: usize) -> BoxStream<'static, Result<RecordBatch>> {
+        let projection = projection.unwrap_or_else(|| (0..self.cell.form.table_schema().fields().len()).collect());
+        let batch_rows = batch_rows.max(1);
+        let (snapshot, columns) = (self.clone(), projection.clone());
+        let cold = stream::iter(0..self.version.cold.files.len())
+            .then(move |file| snapshot.clone().cold_file(file, columns.clone(), batch_rows))
+            .flat_map(|file| match file {
+                Ok(rows) => rows,
+                Err(error) => stream::once(async { Err(error) }).boxed(),
+            });
+        let snapshot = self.clone();
+        let hot = stream::iter(self.hot_slices(batch_rows)).map(move |rows| snapshot.visible(&rows, &projection));
+        let filled =
+            |rows: &Result<RecordBatch>| futures::future::ready(!matches!(rows, Ok(rows) if rows.num_rows() == 0));
+        cold.chain(hot).filter(filled).boxed()
+    }
+
+    /// The visible rows of a cold file.
+    async fn cold_file(
+        self,
+        file: usize,
+        projection: Vec<usize>,
+        batch_rows: usize,
+    ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let file = self.files().get(file).ok_or_else(|| Error::internal("a file that is not there"))?;
+        let schema = self.cell.form.table_schema();
+        let row_id = schema.fields().len() - 1;
+        let mut read: Vec<usize> = projection.clone();
+        let hidden = self.may_hide(file.row_id_min, file.row_id_max);
+        if hidden {
+            read.push(row_id);
+        }
+        read.sort_unstable();
+        read.dedup();
+        let wanted: Option<Vec<usize>> = projection.iter().map(|column| read.binary_search(column).ok()).collect();
+        let wanted = wanted.ok_or_else(|| Error::internal("a projection beyond the table's columns"))?;
+        let read_schema = Arc::new(schema.project(&read)?);
+        let rows = self.tier.read_rows(file, read, read_schema, batch_rows).await?;
+        let snapshot = self.clone();
+        let visible = move |rows: Result<RecordBatch>| {
+            let rows = rows?;
+            if hidden { snapshot.visible(&rows, &wanted) } else { Ok(rows.project(&wanted)?) }
+        };
+        Ok(rows.map(visible).boxed())
+    }
+
+    pub(super) fn files(&self) -> &[DataFile] {
+        &self.version.cold.files
+    }
+
+    pub(super) fn form(&self) -> &StoredForm {
+        &self.cell.form
+    }
+
+    /// Hot rows and the transaction's own, deleted ones among them, in slices of at most `batch_rows`.
+    pub(super) fn hot_slices(&self, batch_rows: usize) -> Vec<RecordBatch> {
+        let own = self.overlay.iter().flat_map(|overlay| overlay.inserts.iter().cloned());
+        self.version
+            .hot
+            .slices_at(self.at)
+            .chain(own)
+            .flat_map(|rows| {
+                let starts = (0..rows.num_rows()).step_by(batch_rows);
+                starts.map(|start| rows.slice(start, batch_rows.min(rows.num_rows() - start))).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// Whether a row with an id between `low` and `high`, both included, may be deleted.
+    pub(super) fn may_hide(&self, low: RowId, high: RowId) -> bool {
+        let own = self.overlay.as_ref().is_some_and(|overlay| {
+            let from = overlay.deleted.partition_point(|row_id| *row_id < low);
+            overlay.deleted.get(from).is_some_and(|row_id| *row_id <= high)
+        });
+        own || self.version.tombstones.any_in(low, high, self.at)
+    }
+
+    /// The rows that are not deleted, `_row_id` last in them, and the columns `projection` of those.
+    pub(super) fn visible(&self, rows: &RecordBatch, projection: &[usize]) -> Result<RecordBatch> {
+        let alive = self.alive(rows)?;
+        let rows = rows.project(projection)?;
+        match alive {
+            Some(alive) => Ok(filter_record_batch(&rows, &alive)?),
+            None => Ok(rows),
+        }
+    }
+
+    fn alive(&self, rows: &RecordBatch) -> Result<Option<BooleanArray>> {
+        let row_ids = row_ids(rows)?;
+        let committed = self.version.tombstones.alive(row_ids, self.at);
+        let Some(overlay) = self.overlay.as_ref().filter(|overlay| !overlay.deleted.is_empty()) else {
+            return Ok(committed);
+        };
+        let kept = |row_id: &RowId| overlay.deleted.binary_search(row_id).is_err();
+        let own = BooleanArray::new(row_ids.values().iter().map(kept).collect::<BooleanBuffer>(), None);
+        Ok(Some(match committed {
+            Some(committed) => and(&committed, &own)?,
+            None => own,
+        }))
+    }
+}

@@ -1,0 +1,305 @@
+//! All tables: what is sequenced goes in, snapshots come out.
+//!
+//! Also keeps the durable catalog and the sources' positions, as the published commits say them, because a manifest
+//! must hold them as of the commit that it was made at.
+//!
+//! Does not know: SQL, sessions, views.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use parking_lot::{Mutex, RwLock};
+
+use super::cell::{Prepared, TableCell};
+use super::snapshot::TableSnapshot;
+use super::version::Version;
+use crate::catalog::{Catalog, CatalogChange, Table};
+use crate::commit::{Commit, SequencedWrite, TableDelta, TableWrite};
+use crate::delta::Weights;
+use crate::error::{Error, Result, SqlState};
+use crate::io::Clock;
+use crate::settings::TableSettings;
+use crate::tier::{Manifest, Tier};
+use crate::types::{CommitNumber, RelationId, RowId};
+
+/// What the published commits said, up to one of them.
+#[derive(Debug, Clone, Default)]
+pub struct DurableState {
+    pub commit: CommitNumber,
+    pub timestamp_us: i64,
+    pub catalog: Arc<Catalog>,
+    pub positions: Arc<BTreeMap<RelationId, Vec<u8>>>,
+}
+
+/// Sizes of a table's two parts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableStats {
+    /// Rows in memory, deleted ones among them until the next flush.
+    pub rows_hot: u64,
+    pub rows_cold: u64,
+    pub bytes_hot: u64,
+    pub bytes_cold: u64,
+    pub files: u64,
+    pub tombstones: u64,
+    /// Live rows held by key, of a PRIMARY KEY table.
+    pub rows_keyed: u64,
+    pub bytes_keyed: u64,
+    /// Rows of commits up to this one are cold.
+    pub flushed: CommitNumber,
+}
+
+/// All tables of a database.
+pub struct Tables {
+    pub(super) tier: Arc<Tier>,
+    pub(super) settings: TableSettings,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) cells: RwLock<HashMap<RelationId, Arc<TableCell>>>,
+    pub(super) durable: Mutex<DurableState>,
+    /// The newest manifest, and the lock of whoever makes the next one.
+    pub(super) manifest: tokio::sync::Mutex<Manifest>,
+}
+
+impl Tables {
+    pub fn new(tier: Arc<Tier>, settings: TableSettings, clock: Arc<dyn Clock>) -> Arc<Tables> {
+        Arc::new(Tables {
+            tier,
+            settings,
+            clock,
+            cells: RwLock::default(),
+            durable: Mutex::default(),
+            manifest: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub fn tier(&self) -> &Arc<Tier> {
+        &self.tier
+    }
+
+    /// Makes an empty table, so that writes to it can be sequenced; nothing where it exists.
+    pub fn create(&self, table: Arc<Table>) -> Result<()> {
+        let id = table.id;
+        if self.cells.read().contains_key(&id) {
+            return Ok(());
+        }
+        let cell = Arc::new(TableCell::new(table, Version::default())?);
+        self.cells.write().entry(id).or_insert(cell);
+        Ok(())
+    }
+
+    /// Refuses further writes. Readers of durable state see the table until the drop is published.
+    pub fn drop_table(&self, id: RelationId) {
+        if let Ok(cell) = self.cell(id) {
+            cell.state.write().dropped = true;
+        }
+    }
+
+    pub(super) fn cell(&self, id: RelationId) -> Result<Arc<TableCell>> {
+        self.cells
+            .read()
+            .get(&id)
+            .cloned()
+            .ok_or_else(|| Error::new(SqlState::UNDEFINED_TABLE, format!("relation with OID {id} does not exist")))
+    }
+
+    /// Called under the sequencing lock: makes a whole write part of sequenced state, or refuses it and changes nothing.
+    ///
+    /// Errors: 42P01 for a dropped table; 40001 for an altered one, or where a row to delete is deleted already; 23505.
+    pub fn apply_write(&self, sequenced: &SequencedWrite<'_>) -> Result<()> {
+        let mut by_table: Vec<(Arc<TableCell>, Vec<(&TableWrite, RowId)>)> = Vec::new();
+        for (write, first_row_id) in sequenced.write.tables.iter().zip(&sequenced.first_row_ids) {
+            let known = by_table.iter_mut().find(|(cell, _)| cell.table.id == write.table);
+            match known {
+                Some((_, writes)) => writes.push((write, *first_row_id)),
+                None => by_table.push((self.cell(write.table)?, vec![(write, *first_row_id)])),
+            }
+        }
+        let prepared: Vec<(Arc<TableCell>, Prepared)> = by_table
+            .into_iter()
+            .map(|(cell, writes)| {
+                let prepared = cell.prepare(sequenced.commit, &writes)?;
+                Ok((cell, prepared))
+            })
+            .collect::<Result<_>>()?;
+        let now = self.clock.monotonic();
+        prepared.into_iter().try_for_each(|(cell, prepared)| cell.put(sequenced.commit, prepared, now))
+    }
+
+    /// The same for one table alone.
+    pub fn apply(&self, commit: CommitNumber, first_row_id: RowId, write: &TableWrite) -> Result<()> {
+        let cell = self.cell(write.table)?;
+        let prepared = cell.prepare(commit, &[(write, first_row_id)])?;
+        cell.put(commit, prepared, self.clock.monotonic())
+    }
+
+    /// A durable commit, live: its catalog changes and positions become the durable ones. Its rows were applied when it
+    /// was sequenced.
+    pub fn publish(&self, commit: &Commit) -> Result<()> {
+        self.advance(commit)?;
+        self.forget_dropped(commit);
+        Ok(())
+    }
+
+    /// A durable commit from the log: its rows as well. Skips what the manifest already holds. Commits come in order.
+    ///
+    /// Errors: XX001 where the log names a table or a manifest that is not there.
+    pub fn apply_commit(&self, commit: &Commit) -> Result<()> {
+        self.check_manifests(commit)?;
+        let before = self.durable.lock().commit;
+        self.advance(commit)?;
+        for delta in &commit.tables {
+            match self.cell(delta.table) {
+                Ok(cell) => self.apply_delta(&cell, commit.number, delta)?,
+                // Dropped before the manifest was made.
+                Err(_) if commit.number <= before => {}
+                Err(_) => {
+                    return Err(Error::corrupted(format!("commit {} changes an unknown table", commit.number))
+                        .with_detail(format!("Its OID is {}.", delta.table)));
+                }
+            }
+        }
+        self.forget_dropped(commit);
+        Ok(())
+    }
+
+    fn apply_delta(&self, cell: &TableCell, commit: CommitNumber, delta: &TableDelta) -> Result<()> {
+        if commit <= cell.state.read().version.cold.flushed {
+            return Ok(());
+        }
+        let rows = delta.delta.rows();
+        let (inserts, deletes) = match delta.delta.weights() {
+            Weights::AllOne => (rows.clone(), rows.slice(0, 0)),
+            Weights::Each(weights) => {
+                let part = |positive: bool| {
+                    let wanted = weights.values().iter().map(|weight| (*weight > 0) == positive);
+                    filter_record_batch(rows, &BooleanArray::new(wanted.collect::<BooleanBuffer>(), None))
+                };
+                (part(true)?, part(false)?)
+            }
+        };
+        let filled = |rows: RecordBatch| if rows.num_rows() > 0 { vec![rows] } else { Vec::new() };
+        let prepared = cell.prepare_numbered(commit, filled(in_row_id_order(inserts)?), filled(deletes))?;
+        cell.put(commit, prepared, self.clock.monotonic())
+    }
+
+    /// The log was written with the manifests that it names; without the newest of them, rows are missing.
+    fn check_manifests(&self, commit: &Commit) -> Result<()> {
+        let known = self.manifest.try_lock().map(|manifest| manifest.number).unwrap_or(u64::MAX);
+        match commit.tier.iter().map(|change| change.manifest).max() {
+            Some(named) if named > known => Err(Error::corrupted(format!("manifest {named} is missing or damaged"))
+                .with_detail(format!(
+                    "Commit {} of the log names it, and the newest that can be read is {known}.",
+                    commit.number
+                ))
+                .with_hint("Restore the object store to the state of this log.")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes over a commit's catalog changes, positions and time, unless they are known.
+    fn advance(&self, commit: &Commit) -> Result<()> {
+        let mut durable = self.durable.lock();
+        if commit.number <= durable.commit {
+            return Ok(());
+        }
+        for change in &commit.catalog {
+            if let CatalogChange::CreateTable(table) = change {
+                self.create(table.clone())?;
+            }
+            Arc::make_mut(&mut durable.catalog).apply(change);
+        }
+        for position in &commit.positions {
+            Arc::make_mut(&mut durable.positions).insert(position.source, position.position.clone());
+        }
+        for change in &commit.catalog {
+            if let CatalogChange::Drop(id) = change
+                && durable.positions.contains_key(id)
+            {
+                Arc::make_mut(&mut durable.positions).remove(id);
+            }
+        }
+        durable.commit = commit.number;
+        durable.timestamp_us = commit.timestamp_us;
+        Ok(())
+    }
+
+    fn forget_dropped(&self, commit: &Commit) {
+        for change in &commit.catalog {
+            if let CatalogChange::Drop(id) = change {
+                self.cells.write().remove(id);
+            }
+        }
+    }
+
+    /// Catalog and source positions as of the last published commit.
+    pub fn durable(&self) -> DurableState {
+        self.durable.lock().clone()
+    }
+
+    /// The table at a commit: [`CommitNumber::MAX`] for sequenced state, else the durable head, taken together with the
+    /// snapshot under the publish lock (`Sequencer::at_head`).
+    pub fn snapshot(&self, id: RelationId, at: CommitNumber) -> Result<TableSnapshot> {
+        TableSnapshot::new(self.cell(id)?, self.tier.clone(), at)
+    }
+
+    /// A table that is not committed yet, for the transaction that creates it.
+    pub fn empty_snapshot(&self, table: Arc<Table>) -> Result<TableSnapshot> {
+        let cell = Arc::new(TableCell::new(table, Version::default())?);
+        TableSnapshot::new(cell, self.tier.clone(), CommitNumber::MAX)
+    }
+
+    /// Held by a read-modify-write from reading to sequencing.
+    pub async fn write_lock(&self, id: RelationId) -> Result<tokio::sync::OwnedMutexGuard<()>> {
+        Ok(self.cell(id)?.write_lock.clone().lock_owned().await)
+    }
+
+    /// For each of `keys` (the key's columns, in key order), the index of its live row in the returned batch (the
+    /// table's columns and `_row_id`), under sequenced state. Errors: an internal one for a table without a key.
+    pub fn lookup_keys(&self, id: RelationId, keys: &[ArrayRef]) -> Result<(RecordBatch, Vec<Option<u32>>)> {
+        let cell = self.cell(id)?;
+        let state = cell.state.read();
+        let keyed = state.keyed.as_ref();
+        keyed.ok_or_else(|| Error::internal(format!("table \"{}\" has no key", cell.table.name)))?.lookup(keys)
+    }
+
+    /// Whether any of these rows was deleted after commit `since`, durable or not. Exact as long as the caller keeps the
+    /// snapshot at `since` in which it saw them.
+    pub fn any_deleted_since(&self, id: RelationId, row_ids: &[RowId], since: CommitNumber) -> Result<bool> {
+        let cell = self.cell(id)?;
+        let state = cell.state.read();
+        let deleted = |row_id: &RowId| {
+            let commit = state.version.tombstones.commit_of(*row_id).or_else(|| state.folded.commit_of(*row_id));
+            commit.is_some_and(|commit| commit > since)
+        };
+        Ok(row_ids.iter().any(deleted))
+    }
+
+    pub fn stats(&self, id: RelationId) -> Result<TableStats> {
+        let cell = self.cell(id)?;
+        let state = cell.state.read();
+        let version = &state.version;
+        Ok(TableStats {
+            rows_hot: version.hot.num_rows() as u64,
+            rows_cold: version.cold.rows(),
+            bytes_hot: version.hot.bytes() as u64,
+            bytes_cold: version.cold.bytes(),
+            files: version.cold.files.len() as u64,
+            tombstones: version.tombstones.len() as u64,
+            rows_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.len() as u64),
+            bytes_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.memory_bytes() as u64),
+            flushed: version.cold.flushed,
+        })
+    }
+}
+
+/// Rows come in the order of their ids; a combined commit may give them in another.
+fn in_row_id_order(rows: RecordBatch) -> Result<RecordBatch> {
+    let row_ids = super::segment::row_ids(&rows)?;
+    if row_ids.values().is_sorted() {
+        return Ok(rows);
+    }
+    let order = arrow::compute::sort_to_indices(row_ids, None, None)?;
+    Ok(arrow::compute::take_record_batch(&rows, &order)?)
+}

@@ -1,0 +1,412 @@
+//! A disk in memory that knows what is synced, fails and crashes on order, and counts its calls.
+//!
+//! After a crash a file holds what was synced, and of the rest a seeded part: cut anywhere, and within what is left each
+//! sector of 512 bytes either written or zero. A failed sync leaves its bytes like that for good: a later sync that
+//! succeeds does not make them durable (as Linux's page cache behaves). Of names that were not synced a seeded part is
+//! kept, each on its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::SimRng;
+use crate::io::{AppendFile, Disk};
+
+mod sites;
+
+const SECTOR_BYTES: usize = 512;
+
+/// Whether a call that fails, or in which the machine dies, had its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FaultEffect {
+    /// Nothing of it happened.
+    Before,
+    /// All of it happened, and nobody was told.
+    After,
+}
+
+/// What goes wrong at a call. Calls are numbered from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskFault {
+    /// The call returns an error.
+    Fail(FaultEffect),
+    /// The machine dies: this call and all later ones return errors until [`SimDisk::restart`].
+    Crash(FaultEffect),
+}
+
+/// What a disk was asked so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SimDiskCalls {
+    pub calls: u64,
+    /// Distinct places in the code that called, while [`SimDisk::trace_sites`] was on.
+    pub sites: BTreeSet<String>,
+}
+
+/// Clones share the disk.
+#[derive(Clone)]
+pub struct SimDisk {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    rng: SimRng,
+    files: BTreeMap<u64, FileState>,
+    next_file: u64,
+    /// Path to file, as the running process sees it.
+    names: BTreeMap<String, u64>,
+    /// The same as it would be after a crash, but for `pending`.
+    durable_names: BTreeMap<String, u64>,
+    /// Changes of names since their directory was synced.
+    pending: Vec<NameChange>,
+    faults: BTreeMap<u64, DiskFault>,
+    crashed: bool,
+    /// Handles opened before a crash are of a dead process.
+    life: u64,
+    calls: SimDiskCalls,
+    trace_sites: bool,
+}
+
+#[derive(Default, Clone)]
+struct FileState {
+    bytes: Vec<u8>,
+    /// Ranges that a crash may take, in order; the last one may grow.
+    unsynced: Vec<Unsynced>,
+}
+
+#[derive(Clone)]
+struct Unsynced {
+    from: usize,
+    to: usize,
+    /// A sync of it failed: no later sync will make it durable.
+    doomed: bool,
+}
+
+#[derive(Clone)]
+enum NameChange {
+    Create { name: String, file: u64 },
+    Rename { from: String, to: String },
+    Remove { name: String },
+}
+
+impl NameChange {
+    fn is_in(&self, directory: &str) -> bool {
+        let name = match self {
+            NameChange::Create { name, .. } | NameChange::Remove { name } => name,
+            NameChange::Rename { to, .. } => to,
+        };
+        name.rsplit_once('/').map_or("", |(parent, _)| parent) == directory
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            NameChange::Create { name, file } => {
+                names.insert(name.clone(), *file);
+            }
+            NameChange::Rename { from, to } => {
+                if let Some(file) = names.remove(from) {
+                    names.insert(to.clone(), file);
+                }
+            }
+            NameChange::Remove { name } => {
+                names.remove(name);
+            }
+        }
+    }
+}
+
+impl SimDisk {
+    pub fn new(seed: u64) -> Self {
+        let state = State {
+            rng: SimRng::new(seed),
+            files: BTreeMap::new(),
+            next_file: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending: Vec::new(),
+            faults: BTreeMap::new(),
+            crashed: false,
+            life: 0,
+            calls: SimDiskCalls::default(),
+            trace_sites: false,
+        };
+        SimDisk { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Puts a fault at the call that `calls().calls` will count as `call`.
+    pub fn fault_at(&self, call: u64, fault: DiskFault) {
+        self.state.lock().faults.insert(call, fault);
+    }
+
+    /// Pulls the plug now.
+    pub fn pull_plug(&self) {
+        self.state.lock().crashed = true;
+    }
+
+    pub fn is_crashed(&self) -> bool {
+        self.state.lock().crashed
+    }
+
+    /// The process dies (kill -9) and the machine does not: its handles are dead, what it wrote can be read, and what it
+    /// did not sync a later crash may still take.
+    pub fn kill_process(&self) {
+        self.state.lock().life += 1;
+    }
+
+    /// The machine comes back after a crash (or is crashed just now), with what survived.
+    pub fn restart(&self) {
+        self.state.lock().restart();
+    }
+
+    pub fn calls(&self) -> SimDiskCalls {
+        self.state.lock().calls.clone()
+    }
+
+    /// Records from which line of code each call comes. Slow.
+    pub fn trace_sites(&self, on: bool) {
+        self.state.lock().trace_sites = on;
+    }
+
+    /// Every file with its bytes, as the running process sees them.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state.lock();
+        let bytes = |file: &u64| state.files.get(file).map_or_else(Vec::new, |file| file.bytes.clone());
+        state.names.iter().map(|(name, file)| (name.clone(), bytes(file))).collect()
+    }
+
+    /// Puts a file there as if it had always been there, durable: damage for a test, for example.
+    pub fn plant(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.state.lock();
+        let file = state.new_file();
+        state.files.insert(file, FileState { bytes, unsynced: Vec::new() });
+        state.names.insert(name.to_string(), file);
+        state.durable_names.insert(name.to_string(), file);
+    }
+
+    /// One call: counts it, and has it fail if that was ordered.
+    fn call<T>(
+        &self,
+        operation: &str,
+        life: Option<u64>,
+        effect: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut state = self.state.lock();
+        if state.crashed || life.is_some_and(|life| life != state.life) {
+            return Err(simulated("the machine is down"));
+        }
+        if state.trace_sites {
+            state.calls.sites.insert(format!("{operation} at {}", sites::caller()));
+        }
+        let call = state.calls.calls;
+        state.calls.calls += 1;
+        match state.faults.remove(&call) {
+            None => effect(&mut state),
+            Some(DiskFault::Fail(when)) => {
+                state.run_if(when, effect);
+                Err(simulated("simulated failure"))
+            }
+            Some(DiskFault::Crash(when)) => {
+                state.run_if(when, effect);
+                state.crashed = true;
+                Err(simulated("simulated crash"))
+            }
+        }
+    }
+}
+
+fn simulated(what: &str) -> io::Error {
+    io::Error::other(what.to_string())
+}
+
+fn not_found(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("no file {name}"))
+}
+
+impl State {
+    fn run_if<T>(&mut self, when: FaultEffect, effect: impl FnOnce(&mut State) -> io::Result<T>) {
+        if when == FaultEffect::After {
+            // Its outcome is what nobody is told.
+            let _ = effect(self);
+        }
+    }
+
+    fn new_file(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file
+    }
+
+    fn file(&mut self, file: u64) -> &mut FileState {
+        self.files.entry(file).or_default()
+    }
+
+    fn change_name(&mut self, change: NameChange) {
+        change.apply(&mut self.names);
+        self.pending.push(change);
+    }
+
+    fn sync_dir(&mut self, directory: &str) {
+        let (synced, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.pending).into_iter().partition(|change| change.is_in(directory));
+        synced.iter().for_each(|change| change.apply(&mut self.durable_names));
+        self.pending = rest;
+    }
+
+    fn restart(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            if self.rng.one_in(2) {
+                change.apply(&mut self.durable_names);
+            }
+        }
+        self.names = self.durable_names.clone();
+        let kept: BTreeSet<u64> = self.names.values().copied().collect();
+        self.files.retain(|file, _| kept.contains(file));
+        for file in self.files.values_mut() {
+            file.crash(&self.rng);
+        }
+        self.faults.clear();
+        self.crashed = false;
+        self.life += 1;
+    }
+}
+
+impl FileState {
+    fn append(&mut self, bytes: &[u8]) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        let to = self.bytes.len();
+        match self.unsynced.last_mut() {
+            Some(last) if !last.doomed => last.to = to,
+            _ => self.unsynced.push(Unsynced { from, to, doomed: false }),
+        }
+    }
+
+    fn sync(&mut self) {
+        self.unsynced.retain(|range| range.doomed);
+    }
+
+    fn doom(&mut self) {
+        self.unsynced.iter_mut().for_each(|range| range.doomed = true);
+    }
+
+    fn crash(&mut self, rng: &SimRng) {
+        let mut length = self.bytes.len();
+        if let Some(last) = self.unsynced.last()
+            && last.to == length
+        {
+            length = last.from + rng.below((last.to - last.from) as u64 + 1) as usize;
+        }
+        self.bytes.truncate(length);
+        for range in std::mem::take(&mut self.unsynced) {
+            let mut from = range.from;
+            while from < range.to.min(length) {
+                let to = ((from / SECTOR_BYTES + 1) * SECTOR_BYTES).min(range.to).min(length);
+                if rng.one_in(3) {
+                    self.bytes[from..to].fill(0);
+                }
+                from = to;
+            }
+        }
+    }
+}
+
+impl Disk for SimDisk {
+    fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>> {
+        self.call("create", None, |state| {
+            if state.names.contains_key(name) {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, format!("{name} exists")));
+            }
+            let file = state.new_file();
+            state.files.insert(file, FileState::default());
+            state.change_name(NameChange::Create { name: name.to_string(), file });
+            Ok((file, state.life))
+        })
+        .map(|(file, life)| Box::new(SimFile { disk: self.clone(), file, life }) as Box<dyn AppendFile>)
+    }
+
+    fn read(&self, name: &str) -> io::Result<Vec<u8>> {
+        self.call("read", None, |state| {
+            let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
+            Ok(state.file(file).bytes.clone())
+        })
+    }
+
+    fn list(&self, directory: &str) -> io::Result<Vec<String>> {
+        let prefix = format!("{directory}/");
+        self.call("list", None, |state| {
+            let below = state.names.keys().filter_map(|name| name.strip_prefix(&prefix));
+            Ok(below.filter(|name| !name.contains('/')).map(str::to_string).collect())
+        })
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.call("rename", None, |state| {
+            if !state.names.contains_key(from) {
+                return Err(not_found(from));
+            }
+            state.change_name(NameChange::Rename { from: from.to_string(), to: to.to_string() });
+            Ok(())
+        })
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.call("remove", None, |state| {
+            if !state.names.contains_key(name) {
+                return Err(not_found(name));
+            }
+            state.change_name(NameChange::Remove { name: name.to_string() });
+            Ok(())
+        })
+    }
+
+    fn create_dir(&self, _directory: &str) -> io::Result<()> {
+        self.call("create_dir", None, |_| Ok(()))
+    }
+
+    fn sync_dir(&self, directory: &str) -> io::Result<()> {
+        self.call("sync_dir", None, |state| {
+            state.sync_dir(directory);
+            Ok(())
+        })
+    }
+
+    fn sync_file(&self, name: &str) -> io::Result<()> {
+        self.call("sync_file", None, |state| {
+            let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
+            state.file(file).sync();
+            Ok(())
+        })
+    }
+}
+
+struct SimFile {
+    disk: SimDisk,
+    file: u64,
+    life: u64,
+}
+
+impl AppendFile for SimFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.disk.call("append", Some(self.life), |state| {
+            state.file(self.file).append(bytes);
+            Ok(())
+        })
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let synced = self.disk.call("sync", Some(self.life), |state| {
+            state.file(self.file).sync();
+            Ok(())
+        });
+        if synced.is_err() {
+            let mut state = self.disk.state.lock();
+            if state.life == self.life {
+                state.file(self.file).doom();
+            }
+        }
+        synced
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,12 @@
+//! Rows as Parquet files: their stored form, the writer, the reader.
+
+mod reader;
+mod stored;
+mod writer;
+
+pub use reader::ColdRows;
+pub(super) use reader::{read_all, read_tombstones};
+pub use stored::StoredForm;
+pub(crate) use stored::from_stored;
+pub use writer::FileSettings;
+pub(super) use writer::{encode_rows, encode_tombstones};

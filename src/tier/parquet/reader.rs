@@ -1,0 +1,114 @@
+//! Reading files without DataFusion: a stream of batches, in the table's form.
+//!
+//! Used where rows are read as a whole (backfill, rebuilding keys, digests); queries read the same files through
+//! DataFusion's Parquet source, which prunes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ::parquet::arrow::ProjectionMask;
+use ::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use ::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use ::parquet::errors::ParquetError;
+use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, SchemaRef};
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::stored::from_stored;
+use crate::error::{Error, Result};
+use crate::types::{CommitNumber, RowId};
+
+/// Rows of cold files, some columns of them.
+pub type ColdRows = BoxStream<'static, Result<RecordBatch>>;
+
+/// One object as a Parquet file.
+struct StoredFile {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    bytes: u64,
+}
+
+impl AsyncFileReader for StoredFile {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        async move { Ok(self.store.get_range(&self.path, range).await?) }.boxed()
+    }
+
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        async move { Ok(self.store.get_ranges(&self.path, &ranges).await?) }.boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        _options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        async move {
+            let bytes = self.bytes;
+            Ok(Arc::new(ParquetMetaDataReader::new().load_and_finish(self, bytes).await?))
+        }
+        .boxed()
+    }
+}
+
+/// All rows of a file. `schema` is the table's form of the columns `projection` (ascending positions in the file).
+pub(in crate::tier) async fn read_all(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: u64,
+    projection: Vec<usize>,
+    schema: SchemaRef,
+    batch_rows: usize,
+) -> Result<ColdRows> {
+    let name = path.to_string();
+    let file = StoredFile { store, path: Path::from(path), bytes };
+    let builder = ParquetRecordBatchStreamBuilder::new(file).await.map_err(|error| unreadable(&name, error))?;
+    let mask = ProjectionMask::roots(builder.parquet_schema(), projection);
+    let stream = builder
+        .with_projection(mask)
+        .with_batch_size(batch_rows.max(1))
+        .build()
+        .map_err(|error| unreadable(&name, error))?;
+    let rows = stream
+        .map_err(move |error| unreadable(&name, error))
+        .and_then(move |rows| futures::future::ready(from_stored(&schema, rows.columns(), rows.num_rows())));
+    Ok(rows.boxed())
+}
+
+/// All of a tombstone file.
+pub(in crate::tier) async fn read_tombstones(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: u64,
+) -> Result<Vec<(RowId, CommitNumber)>> {
+    let schema = super::writer::tombstone_schema();
+    let mut batches = read_all(store, path, bytes, vec![0, 1], schema, 1 << 16).await?;
+    let mut tombstones = Vec::new();
+    while let Some(batch) = batches.try_next().await? {
+        let [row_ids, commits] = batch.columns() else {
+            return Err(Error::corrupted(format!("tombstone file \"{path}\" has other columns")));
+        };
+        let (row_ids, commits) = (row_ids.as_primitive::<Int64Type>(), commits.as_primitive::<Int64Type>());
+        tombstones.extend(
+            row_ids.values().iter().zip(commits.values()).map(|(row, commit)| (*row, CommitNumber(*commit as u64))),
+        );
+    }
+    Ok(tombstones)
+}
+
+/// What kept a file from being read: damage, or the store.
+fn unreadable(path: &str, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(source) => match source.downcast::<object_store::Error>() {
+            Ok(store) => Error::from(*store).with_context(format!("reading \"{path}\"")),
+            Err(source) => Error::corrupted(format!("file \"{path}\" cannot be read")).with_detail(source.to_string()),
+        },
+        other => Error::corrupted(format!("file \"{path}\" cannot be read"))
+            .with_detail(other.to_string())
+            .with_source(other),
+    }
+}
