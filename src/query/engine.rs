@@ -188,8 +188,8 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     let batches = execute_stream(physical.clone(), state.task_ctx())?;
     let rows =
         batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move { Ok(sum + rows) });
-    let rows = rows.await?;
-    let elapsed = started.elapsed();
+    let rows = rows.await.map_err(run_error)?;
+    let elapsed = clock.monotonic().saturating_sub(started);
     let display = match options.verbose {
         true => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()),
         false => DisplayableExecutionPlan::with_metrics(physical.as_ref()),
