@@ -62,6 +62,7 @@ pub async fn update(
         )?,
     )?;
     transaction.writes.delete(&table, &old)?;
+    transaction.check_unchanged(environment.handles, &table)?;
     check_new_keys(environment, transaction, &table, &new)?;
     transaction.writes.insert(&table, &new)?;
     let items = statement.returning.as_deref();
@@ -93,6 +94,7 @@ pub async fn delete(
     let found = find(environment, transaction, &table, from, using, &statement.selection, &[], parameters).await?;
     let old = whole_rows(&table, &first_of_each(&found, table.columns.len())?)?;
     transaction.writes.delete(&table, &old)?;
+    transaction.check_unchanged(environment.handles, &table)?;
     let rows = old.project(&(0..table.columns.len()).collect::<Vec<_>>())?;
     let items = statement.returning.as_deref();
     returning(environment, transaction, &table, target_alias(from), items, &rows, "DELETE", parameters).await

@@ -8,7 +8,7 @@ use sqlparser::ast;
 
 use super::definitions::Definitions;
 use super::response::{Notice, Response};
-use super::scope::{Environment, default_expression, direct_dependencies, no_relation};
+use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
 use crate::catalog::{
     Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
@@ -161,10 +161,8 @@ pub async fn drop_relations(
                 )));
                 continue;
             }
-            return Err(match kind {
-                DropKind::Table => Error::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist")),
-                _ => no_relation(&catalog, name),
-            });
+            let message = format!("{} \"{name}\" does not exist", kind.words().to_ascii_lowercase());
+            return Err(Error::new(SqlState::UNDEFINED_TABLE, message));
         };
         if kind_of(relation) != kind {
             return Err(Error::new(

@@ -147,7 +147,7 @@ impl<'a> Action<'a> {
 fn check_conflict_target(table: &Table, conflict: &ast::OnConflict) -> Result<()> {
     let no_constraint = || {
         Error::new(
-            SqlState::INVALID_TABLE_DEFINITION,
+            SqlState::INVALID_COLUMN_REFERENCE,
             "there is no unique or exclusion constraint matching the ON CONFLICT specification",
         )
     };
@@ -346,6 +346,9 @@ fn values_query(
 ) -> Result<ast::Query> {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     let columns = columns.unwrap_or_else(|| (0..table.columns.len().min(width.max(1))).collect());
+    if values.rows.iter().any(|row| row.content.len() != width) {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length"));
+    }
     let mut query = source.clone();
     let mut rows = values.clone();
     for row in &mut rows.rows {

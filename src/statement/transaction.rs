@@ -154,6 +154,21 @@ impl Transaction {
         Ok(())
     }
 
+    /// In an explicit transaction, before a statement goes on with rows that it deletes: 40001 if another transaction
+    /// has changed one of them since the snapshot.
+    pub fn check_unchanged(&self, handles: &Handles, table: &Table) -> Result<()> {
+        let Some(base) = self.base.as_ref().filter(|_| !self.is_autocommit) else { return Ok(()) };
+        let Some(writes) = self.writes.table(table.id).filter(|_| base.tables.contains_key(&table.id)) else {
+            return Ok(());
+        };
+        let mut deleted: Vec<_> = writes.deleted().iter().copied().collect();
+        deleted.sort_unstable();
+        if handles.tables.any_deleted_since(table.id, &deleted, base.at)? {
+            return Err(conflict(format!("rows of table \"{}\" were changed by another transaction", table.name)));
+        }
+        Ok(())
+    }
+
     /// Before a definition is checked: no other session may define anything until this transaction ends, and the
     /// catalog is the newest.
     pub async fn lock_definitions(&mut self, handles: &Handles) -> Result<()> {

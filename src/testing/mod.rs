@@ -16,3 +16,4 @@ pub use crash::{CrashReport, CrashScenario, crash_everywhere};
 pub use disk::{DiskFault, FaultEffect, SimDisk, SimDiskCalls};
 pub use executor::{SimExecutor, SimSpawner};
 pub use rng::SimRng;
+pub use store::SimStore;
