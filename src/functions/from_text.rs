@@ -93,9 +93,7 @@ fn parse_all(texts: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         return Ok(arrow::array::new_empty_array(target));
     }
     let values = texts.as_string::<i32>().iter().map(|text| match text {
-        Some(text) => {
-            parse_text(&sql_type, text, Tz::UTC).map_err(|error| DataFusionError::External(Box::new(error)))
-        }
+        Some(text) => parse_text(&sql_type, text, Tz::UTC).map_err(|error| DataFusionError::External(Box::new(error))),
         None => Ok(null.clone()),
     });
     ScalarValue::iter_to_array(values.collect::<Result<Vec<_>>>()?)

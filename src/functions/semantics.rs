@@ -25,8 +25,8 @@ use datafusion::optimizer::AnalyzerRule;
 
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
-use super::from_text::{FromText, from_text_applies};
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+use super::from_text::{FromText, from_text_applies};
 
 #[derive(Debug)]
 pub struct PostgresSemantics;

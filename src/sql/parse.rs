@@ -68,7 +68,11 @@ pub fn parse_expression(sql: &str) -> Result<ast::Expr> {
 
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
     Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|error| {
-        let mut result = Error::new(SqlState::SYNTAX_ERROR, lower_first(&error.message));
+        let message = match error.message.as_str() {
+            "Unterminated string literal" => "unterminated quoted string".to_owned(),
+            other => lower_first(other),
+        };
+        let mut result = Error::new(SqlState::SYNTAX_ERROR, message);
         if let Some(position) = char_position(sql, error.location) {
             result = result.with_position(position);
         }

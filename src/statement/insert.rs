@@ -15,10 +15,10 @@ use super::returning::returning;
 use super::rows::{duplicate_key, into_table};
 use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
 use super::transaction::Transaction;
-use crate::catalog::{Table, TableKind};
+use crate::catalog::{Column, Table, TableKind};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{parse_query, relation_name};
-use crate::types::ROW_ID;
+use crate::types::{ROW_ID, SqlType};
 
 /// INSERT INTO ... [ON CONFLICT ...] [RETURNING ...].
 pub async fn insert(
@@ -364,6 +364,7 @@ fn values_query(
         for (column, value) in columns.iter().zip(row.content.drain(..)) {
             let is_default = matches!(&value, ast::Expr::Identifier(word)
                 if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"));
+            refuse_literal(&table.columns[*column], &value)?;
             given[*column] = (!is_default).then_some(value);
         }
         for (value, column) in given.into_iter().zip(&table.columns) {
@@ -373,4 +374,27 @@ fn values_query(
     }
     *query.body = ast::SetExpr::Values(rows);
     Ok(query)
+}
+
+/// PostgreSQL assigns a literal only where a cast by assignment exists: never a boolean to a number, nor a number to a
+/// time.
+fn refuse_literal(column: &Column, value: &ast::Expr) -> Result<()> {
+    let ast::Expr::Value(value) = value else { return Ok(()) };
+    let is_text = matches!(column.sql_type, SqlType::Text | SqlType::Varchar(_));
+    let is_number = matches!(
+        column.sql_type,
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric { .. }
+    );
+    let (fits, name) = match &value.value {
+        ast::Value::Boolean(_) => (is_text || column.sql_type == SqlType::Boolean, "boolean"),
+        ast::Value::Number(digits, _) if digits.contains(['.', 'e', 'E']) => (is_text || is_number, "numeric"),
+        ast::Value::Number(digits, _) if digits.parse::<i32>().is_ok() => (is_text || is_number, "integer"),
+        ast::Value::Number(..) => (is_text || is_number, "bigint"),
+        _ => return Ok(()),
+    };
+    if fits {
+        return Ok(());
+    }
+    let message = format!("column \"{}\" is of type {} but expression is of type {name}", column.name, column.sql_type);
+    Err(Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression."))
 }

@@ -67,6 +67,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
             .with_hint("This expression or clause is not supported by the query engine yet."),
         DataFusionError::SQL(parse, _) => Error::new(SqlState::SYNTAX_ERROR, parse.to_string()),
+        DataFusionError::Plan(message) if message.contains("non-boolean predicate") => {
+            Error::new(SqlState::DATATYPE_MISMATCH, "argument of WHERE must be type boolean").with_detail(message)
+        }
         DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
         DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
         other => Error::internal(&other),
