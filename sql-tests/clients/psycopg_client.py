@@ -211,7 +211,7 @@ BAD_INPUT = [
     ("SELEC 1", None, "42601", "SELEC"),
     ("CREATE MATERIALIZED VIEW v AS SELECT device FROM readings ORDER BY device LIMIT 1", None, "0A000", ""),
     ("CREATE INDEX i ON readings (device)", None, "0A000", "CREATE INDEX"),
-    ("SELECT * FROM '/etc/passwd'", None, "42601", ""),
+    ("SELECT * FROM '/etc/passwd'", None, "42P01", "passwd"),
     ('SELECT * FROM "/etc/passwd"', None, "42P01", "passwd"),
     ('SELECT * FROM "file:///etc/passwd"', None, "42P01", "passwd"),
     ("CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'", None, None, ""),

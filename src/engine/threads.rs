@@ -7,7 +7,6 @@ use crate::error::{Error, Result};
 
 /// Runs what `work` makes on a thread of its own, with a tokio runtime for timers and file reads. The future is made
 /// there, so that it need not be `Send`.
-#[expect(clippy::disallowed_methods, reason = "the engine is where threads are started")]
 pub fn spawn<F>(name: &str, work: impl FnOnce() -> F + Send + 'static) -> Result<JoinHandle<()>>
 where
     F: Future<Output = ()>,

@@ -157,8 +157,17 @@ impl Input<'_> {
             | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => {
                 Err(not_built(&first))
             }
+            "TABLE" => self.table_statement(),
             _ => self.sqlparser_statement(),
         }
+    }
+
+    /// `TABLE name` is `SELECT * FROM name`.
+    fn table_statement(mut self) -> Result<Statement> {
+        let first = self.tokens[0].span;
+        let words = [Token::make_keyword("SELECT"), Token::Mul, Token::make_keyword("FROM")];
+        self.tokens.splice(0..1, words.map(|token| TokenWithSpan { token, span: first }));
+        self.sqlparser_statement()
     }
 
     /// What sqlparser reads whole: queries, DML, COMMIT, ROLLBACK, DEALLOCATE.

@@ -83,7 +83,8 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
 
 fn lines<'a>(text: impl Iterator<Item = &'a str>) -> Result<Response> {
     let schema = Arc::new(Schema::new(vec![Field::new("QUERY PLAN", DataType::Utf8, false)]));
-    let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from_iter_values(text))])?;
+    let text: Vec<&str> = text.collect();
+    let rows = RecordBatch::try_new(schema.clone(), vec![Arc::new(StringArray::from(text))])?;
     Ok(Response::Rows {
         columns: output_columns(&schema)?,
         schema,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableProvider};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::{DataFusionError, ParamValues, ScalarValue, TableReference};
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::functions_table::all_default_table_functions;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
@@ -229,7 +229,7 @@ pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<
         return Ok(plan);
     }
     let values = parameters.iter().cloned().map(ScalarAndMetadata::from).collect();
-    Ok(plan.with_param_values(ParamValues::List(values)).map_err(|error: DataFusionError| Error::from(error))?)
+    plan.with_param_values(ParamValues::List(values)).map_err(Error::from)
 }
 
 /// Names in FROM clauses, anywhere in the query, that may be in schema `public`.

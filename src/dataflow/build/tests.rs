@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use arrow::datatypes::{DataType, Field, Schema};
-use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::logical_expr::{col, lit};
 
 use super::Dataflow;
 use crate::dataflow::tests::views::*;
@@ -33,7 +33,7 @@ fn an_aggregate_is_its_views_content_unless_what_is_above_can_fail() {
 fn types_that_cannot_be_grouped_by_are_refused() {
     let list = DataType::new_list(DataType::Int32, true);
     let schema = std::sync::Arc::new(Schema::new(vec![Field::new("many", list, true)]));
-    let root = aggregate(source(READINGS, &schema), vec![Expr::from(col("many"))], vec![(CountAll, vec![])]);
+    let root = aggregate(source(READINGS, &schema), vec![col("many")], vec![(CountAll, vec![])]);
     let plan = crate::plan::ViewPlan { root, columns: vec![] };
     let error = Dataflow::build(&plan, &BTreeMap::new(), &Default::default()).unwrap_err();
     assert_eq!(error.state(), SqlState::FEATURE_NOT_SUPPORTED);

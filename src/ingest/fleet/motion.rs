@@ -55,7 +55,7 @@ impl Truck {
 
     /// True once in `one_in` moments.
     pub fn chance(self, channel: Channel, moment: i64, one_in: u64) -> bool {
-        self.random(channel, moment) % one_in == 0
+        self.random(channel, moment).is_multiple_of(one_in)
     }
 
     /// In [0, 1).

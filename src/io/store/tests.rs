@@ -1,1 +1,1 @@
-//!
+//! The durable local store.

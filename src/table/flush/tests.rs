@@ -1,1 +1,1 @@
-//!
+//! What a flush writes, and what it leaves.

@@ -1,1 +1,1 @@
-//!
+//! Live rows by key.

@@ -1,1 +1,1 @@
-//!
+//! Scans over hot rows, files and tombstones.

@@ -1,1 +1,1 @@
-//!
+//! Manifests, whole and damaged.

@@ -1,1 +1,1 @@
-//!
+//! Bounds of columns.

@@ -1,1 +1,1 @@
-//!
+//! Files and manifests in a store.

@@ -458,7 +458,7 @@ fn month_of(word: &str) -> Option<u32> {
             || (lower.len() == 3 && month.starts_with(&lower))
             || (lower == "sept" && **month == *"september")
     };
-    MONTHS.iter().position(|month| is(&month)).map(|index| index as u32 + 1)
+    MONTHS.iter().position(is).map(|index| index as u32 + 1)
 }
 
 fn is_weekday(lower: &str) -> bool {

@@ -84,7 +84,7 @@ fn write_time(time_us: u64, out: &mut Vec<u8>) {
     let mut fraction = time_us % SECOND_US as u64;
     if fraction > 0 {
         let mut width = 6;
-        while fraction % 10 == 0 {
+        while fraction.is_multiple_of(10) {
             fraction /= 10;
             width -= 1;
         }

@@ -6,7 +6,10 @@ use crate::dataflow::tests::views::*;
 use crate::plan::AggregateFunction::{self, Avg, CountAll, Max, Min, Sum};
 use crate::testing::oracle::Row;
 
-fn check(group: Vec<Expr>, calls: Vec<(AggregateFunction, Vec<Expr>)>, steps: &[(&[(i64, Row)], &[&str], &[&str])]) {
+/// Changes of the input, rows emitted, errors after the step.
+type Step<'a> = (&'a [(i64, Row)], &'a [&'a str], &'a [&'a str]);
+
+fn check(group: Vec<Expr>, calls: Vec<(AggregateFunction, Vec<Expr>)>, steps: &[Step<'_>]) {
     let mut stepper = Stepper::new(aggregate(source(READINGS, &readings_schema()), group, calls));
     for (changes, expected, errors) in steps {
         assert_eq!(stepper.step(READINGS, changes), *expected);

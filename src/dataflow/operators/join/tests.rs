@@ -14,7 +14,10 @@ fn join_of(filter: Option<Expr>) -> Stepper {
     Stepper::new(project(joined, vec![col("device"), col("n"), col("name")]))
 }
 
-fn check(filter: Option<Expr>, steps: &[(RelationId, &[(i64, Row)], &[&str])]) {
+/// The side that changes, how, and the rows emitted.
+type Step<'a> = (RelationId, &'a [(i64, Row)], &'a [&'a str]);
+
+fn check(filter: Option<Expr>, steps: &[Step<'_>]) {
     let mut stepper = join_of(filter);
     for (table, changes, expected) in steps {
         assert_eq!(stepper.step(*table, changes), *expected);
