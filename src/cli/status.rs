@@ -37,8 +37,7 @@ impl Snapshot {
         let mut snapshot = Snapshot { at, commits: stats.commits.commits, ..Snapshot::default() };
         for (id, name) in &stats.names {
             if let Some(table) = stats.system.tables.get(id) {
-                let numbers =
-                    TableNumbers { rows_hot: table.rows_hot, rows_cold: table.rows_cold, files: table.files };
+                let numbers = TableNumbers { rows_hot: table.rows_hot, rows_cold: table.rows_cold, files: table.files };
                 snapshot.tables.insert(name.clone(), numbers);
             }
             if let Some(view) = stats.system.views.get(id) {
@@ -113,8 +112,7 @@ pub fn status_table(before: &Snapshot, now: &Snapshot) -> String {
 /// The same in short, for a log.
 pub fn status_line(before: &Snapshot, now: &Snapshot) -> String {
     let elapsed = now.at.saturating_sub(before.at);
-    let (rows_before, rows_now) =
-        (before.rows_hot() + before.rows_cold(), now.rows_hot() + now.rows_cold());
+    let (rows_before, rows_now) = (before.rows_hot() + before.rows_cold(), now.rows_hot() + now.rows_cold());
     let slowest = now.views.iter().max_by_key(|(_, view)| view.lag_commits);
     let lag = slowest.map_or_else(String::new, |(name, view)| {
         format!(", views at most {} commits behind ({name})", grouped(view.lag_commits))

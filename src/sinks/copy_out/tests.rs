@@ -46,8 +46,7 @@ fn csv_lines_quote_what_would_break_them() {
 
 #[test]
 fn unknown_forced_columns_are_refused() {
-    let options =
-        CopyOptions { force_quote: ForceQuote::Columns(vec!["nope".to_owned()]), ..CopyOptions::csv() };
+    let options = CopyOptions { force_quote: ForceQuote::Columns(vec!["nope".to_owned()]), ..CopyOptions::csv() };
     let error = CopyEncoder::new(vec!["n".to_owned()], options, EncodeSettings::default()).err().unwrap();
     assert_eq!(error.state(), SqlState::UNDEFINED_COLUMN);
 }

@@ -169,11 +169,8 @@ fn headers_may_have_to_match() {
 #[test]
 fn forced_nulls_and_texts() {
     let columns = || vec![column("a", SqlType::Text), column("b", SqlType::Text)];
-    let options = CopyOptions {
-        force_null: vec!["a".to_owned()],
-        force_not_null: vec!["b".to_owned()],
-        ..CopyOptions::csv()
-    };
+    let options =
+        CopyOptions { force_null: vec!["a".to_owned()], force_not_null: vec!["b".to_owned()], ..CopyOptions::csv() };
     check(columns(), &options, "\"\",\n", &["NULL|"]);
     check(columns(), &CopyOptions::csv(), "\"\",\n", &["|NULL"]);
     let unknown = CopyOptions { force_null: vec!["c".to_owned()], ..CopyOptions::csv() };
@@ -196,8 +193,7 @@ fn contradicting_options_are_refused() {
 #[test]
 fn many_rows_come_in_several_batches() {
     let data: String = (0..150_000).map(|row| format!("{row}\n")).collect();
-    let mut decoder =
-        CopyDecoder::new(vec![column("a", SqlType::Int4)], &CopyOptions::text(), "t", Tz::UTC).unwrap();
+    let mut decoder = CopyDecoder::new(vec![column("a", SqlType::Int4)], &CopyOptions::text(), "t", Tz::UTC).unwrap();
     let mut batches = decoder.push(data.as_bytes()).unwrap();
     batches.extend(decoder.finish().unwrap());
     let rows: Vec<_> = batches.iter().map(RecordBatch::num_rows).collect();
