@@ -70,6 +70,7 @@ sql_states! {
     DUPLICATE_CURSOR = "42P03", "A portal of this name exists.";
     DUPLICATE_PREPARED_STATEMENT = "42P05", "A prepared statement of this name exists.";
     DUPLICATE_TABLE = "42P07", "A table or view of this name exists.";
+    INVALID_COLUMN_REFERENCE = "42P10", "No unique constraint fits the ON CONFLICT clause.";
     INVALID_TABLE_DEFINITION = "42P16", "The definition of a table or view contradicts itself.";
     INDETERMINATE_DATATYPE = "42P18", "The type of a parameter cannot be told.";
     DISK_FULL = "53100", "The disk or the object store is full.";

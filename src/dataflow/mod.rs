@@ -23,6 +23,4 @@ pub use view::{ViewSnapshot, ViewTable};
 pub use worker::{Backfill, Dataflows, ViewStats, Worker};
 
 #[cfg(test)]
-mod test_views;
-#[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@ mod arithmetic;
 mod casts;
 pub mod exact_sum;
 pub mod floats;
+mod from_text;
 pub mod numeric;
 mod operators;
 mod semantics;
@@ -46,6 +47,7 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     ];
     functions.extend(Arithmetic::ALL.map(arithmetic::CheckedArithmetic::function));
     functions.extend(casts::IntegerCast::TARGETS.iter().filter_map(|target| casts::IntegerCast::function(target).ok()));
+    functions.push(from_text::FromText::function());
     functions.extend(server::functions());
     functions
 }

@@ -26,6 +26,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+use super::from_text::{FromText, from_text_applies};
 
 #[derive(Debug)]
 pub struct PostgresSemantics;
@@ -65,6 +66,9 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             match cast.expr.get_type(schema) {
                 Ok(source) if integer_cast_applies(&source, &target) => {
                     Ok(Transformed::yes(call(IntegerCast::function(&target)?, vec![*cast.expr])))
+                }
+                Ok(source) if from_text_applies(&source, &target) => {
+                    Ok(Transformed::yes(FromText::call(*cast.expr, &target)?))
                 }
                 _ => Ok(Transformed::no(Expr::Cast(cast))),
             }

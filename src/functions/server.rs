@@ -9,6 +9,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use super::session::DATABASE;
+use super::type_name;
 
 /// The PostgreSQL release whose behaviour clients may expect.
 pub const POSTGRES_VERSION: &str = "15.0";
@@ -28,7 +29,33 @@ pub fn functions() -> Vec<Arc<ScalarUDF>> {
         constant("version", &[], version),
         constant("current_database", &["current_catalog"], DATABASE.to_string()),
         constant("current_schema", &[], "public".to_string()),
+        Arc::new(ScalarUDF::from(TypeOf { signature: Signature::any(1, Volatility::Immutable) })),
     ]
+}
+
+/// `pg_typeof(value)`: the name of its type.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct TypeOf {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for TypeOf {
+    fn name(&self) -> &str {
+        "pg_typeof"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Utf8)
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let data_type = args.arg_fields.first().map_or(DataType::Null, |field| field.data_type().clone());
+        Ok(ColumnarValue::Scalar(ScalarValue::Utf8(Some(type_name(&data_type)))))
+    }
 }
 
 fn constant(name: &'static str, aliases: &[&str], value: String) -> Arc<ScalarUDF> {

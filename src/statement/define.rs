@@ -7,13 +7,15 @@ use datafusion::execution::SessionState;
 use sqlparser::ast;
 
 use super::definitions::Definitions;
-use super::scope::{Environment, default_expression, direct_dependencies, no_relation};
+use super::response::{Notice, Response};
+use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
-use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn};
+use crate::catalog::{
+    Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::plan::{ViewPlan, plan_query, plan_view};
-use super::response::{Notice, Response};
 use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
 use crate::types::{RelationId, SqlType};
 
@@ -159,10 +161,8 @@ pub async fn drop_relations(
                 )));
                 continue;
             }
-            return Err(match kind {
-                DropKind::Table => Error::new(SqlState::UNDEFINED_TABLE, format!("table \"{name}\" does not exist")),
-                _ => no_relation(&catalog, name),
-            });
+            let message = format!("{} \"{name}\" does not exist", kind.words().to_ascii_lowercase());
+            return Err(Error::new(SqlState::UNDEFINED_TABLE, message));
         };
         if kind_of(relation) != kind {
             return Err(Error::new(
@@ -181,7 +181,14 @@ pub async fn drop_relations(
         let name = dropped.first().and_then(|id| catalog.get(*id)).map_or("", Relation::name);
         let detail: Vec<String> = others
             .iter()
-            .map(|other| format!("{} {} depends on {} {name}", other.kind_name(), other.name(), kind.words().to_ascii_lowercase()))
+            .map(|other| {
+                format!(
+                    "{} {} depends on {} {name}",
+                    other.kind_name(),
+                    other.name(),
+                    kind.words().to_ascii_lowercase()
+                )
+            })
             .collect();
         return Err(Error::new(
             SqlState::DEPENDENT_OBJECTS,

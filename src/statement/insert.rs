@@ -10,15 +10,15 @@ use sqlparser::ast;
 
 use super::change::assignments;
 use super::conflict::{Conflicts, Existing};
+use super::response::Response;
 use super::returning::returning;
 use super::rows::{duplicate_key, into_table};
 use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
 use super::transaction::Transaction;
-use crate::catalog::{Table, TableKind};
+use crate::catalog::{Column, Table, TableKind};
 use crate::error::{Error, Result, SqlState};
-use super::response::Response;
 use crate::sql::{parse_query, relation_name};
-use crate::types::ROW_ID;
+use crate::types::{ROW_ID, SqlType};
 
 /// INSERT INTO ... [ON CONFLICT ...] [RETURNING ...].
 pub async fn insert(
@@ -147,7 +147,7 @@ impl<'a> Action<'a> {
 fn check_conflict_target(table: &Table, conflict: &ast::OnConflict) -> Result<()> {
     let no_constraint = || {
         Error::new(
-            SqlState::INVALID_TABLE_DEFINITION,
+            SqlState::INVALID_COLUMN_REFERENCE,
             "there is no unique or exclusion constraint matching the ON CONFLICT specification",
         )
     };
@@ -205,7 +205,9 @@ async fn update_existing(
                 SqlState::CARDINALITY_VIOLATION,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
             )
-            .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
+            .with_hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
         }
     }
     let new: BooleanArray = conflicts.rows().iter().map(|existing| Some(existing.is_none())).collect();
@@ -251,7 +253,10 @@ async fn evaluate(
     let names: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     let with_id = names.iter().cloned().chain([ROW_ID.to_owned()]).collect();
     let target = alias.unwrap_or(&table.name);
-    let relations = vec![(target.to_owned(), numbered(stored, with_id)?), ("excluded".to_owned(), numbered(excluded, names.clone())?)];
+    let relations = vec![
+        (target.to_owned(), numbered(stored, with_id)?),
+        ("excluded".to_owned(), numbered(excluded, names.clone())?),
+    ];
     let set = assignments(table, &update.assignments)?;
     let mut projection: Vec<ast::SelectItem> = Vec::new();
     let own = names.iter().map(String::as_str).chain([ROW_ID]).map(|name| column(target, name));
@@ -260,7 +265,8 @@ async fn evaluate(
         None => column(target, &names[index]),
     });
     for (index, expr) in own.chain(after).enumerate() {
-        projection.push(ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', format!("__{index}")) });
+        projection
+            .push(ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', format!("__{index}")) });
     }
     let quoted = format!("\"{}\"", target.replace('"', "\"\""));
     let join = parse_query(&format!("SELECT 1 FROM {quoted} JOIN excluded ON {quoted}.{PAIR} = excluded.{PAIR}"))?;
@@ -324,9 +330,10 @@ fn named_columns(table: &Table, names: &[ast::ObjectName]) -> Result<Option<Vec<
 }
 
 fn defaults_query(table: &Table) -> Result<ast::Query> {
-    let values = table.columns.iter().map(|column| {
-        Ok(ast::SelectItem::UnnamedExpr(cast(default_expression(column)?, &column.sql_type)?))
-    });
+    let values = table
+        .columns
+        .iter()
+        .map(|column| Ok(ast::SelectItem::UnnamedExpr(cast(default_expression(column)?, &column.sql_type)?)));
     skeleton(values.collect::<Result<_>>()?, Vec::new(), None)
 }
 
@@ -339,6 +346,9 @@ fn values_query(
 ) -> Result<ast::Query> {
     let width = values.rows.first().map_or(0, |row| row.content.len());
     let columns = columns.unwrap_or_else(|| (0..table.columns.len().min(width.max(1))).collect());
+    if values.rows.iter().any(|row| row.content.len() != width) {
+        return Err(Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length"));
+    }
     let mut query = source.clone();
     let mut rows = values.clone();
     for row in &mut rows.rows {
@@ -354,6 +364,7 @@ fn values_query(
         for (column, value) in columns.iter().zip(row.content.drain(..)) {
             let is_default = matches!(&value, ast::Expr::Identifier(word)
                 if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default"));
+            refuse_literal(&table.columns[*column], &value)?;
             given[*column] = (!is_default).then_some(value);
         }
         for (value, column) in given.into_iter().zip(&table.columns) {
@@ -363,4 +374,27 @@ fn values_query(
     }
     *query.body = ast::SetExpr::Values(rows);
     Ok(query)
+}
+
+/// PostgreSQL assigns a literal only where a cast by assignment exists: never a boolean to a number, nor a number to a
+/// time.
+fn refuse_literal(column: &Column, value: &ast::Expr) -> Result<()> {
+    let ast::Expr::Value(value) = value else { return Ok(()) };
+    let is_text = matches!(column.sql_type, SqlType::Text | SqlType::Varchar(_));
+    let is_number = matches!(
+        column.sql_type,
+        SqlType::Int2 | SqlType::Int4 | SqlType::Int8 | SqlType::Float4 | SqlType::Float8 | SqlType::Numeric { .. }
+    );
+    let (fits, name) = match &value.value {
+        ast::Value::Boolean(_) => (is_text || column.sql_type == SqlType::Boolean, "boolean"),
+        ast::Value::Number(digits, _) if digits.contains(['.', 'e', 'E']) => (is_text || is_number, "numeric"),
+        ast::Value::Number(digits, _) if digits.parse::<i32>().is_ok() => (is_text || is_number, "integer"),
+        ast::Value::Number(..) => (is_text || is_number, "bigint"),
+        _ => return Ok(()),
+    };
+    if fits {
+        return Ok(());
+    }
+    let message = format!("column \"{}\" is of type {} but expression is of type {name}", column.name, column.sql_type);
+    Err(Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("You will need to rewrite or cast the expression."))
 }

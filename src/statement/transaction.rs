@@ -118,7 +118,8 @@ impl Transaction {
         } else if let Some(snapshot) = base.tables.get(&id) {
             snapshot.clone()
         } else {
-            let table = base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
+            let table =
+                base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
             handles.tables.empty_snapshot(table.clone())?
         };
         Ok(self.writes.over(id, snapshot))
@@ -149,6 +150,21 @@ impl Transaction {
         if self.is_autocommit && !self.locks.contains_key(&table.id) {
             let guard = handles.tables.write_lock(table.id).await?;
             self.locks.insert(table.id, guard);
+        }
+        Ok(())
+    }
+
+    /// In an explicit transaction, before a statement goes on with rows that it deletes: 40001 if another transaction
+    /// has changed one of them since the snapshot.
+    pub fn check_unchanged(&self, handles: &Handles, table: &Table) -> Result<()> {
+        let Some(base) = self.base.as_ref().filter(|_| !self.is_autocommit) else { return Ok(()) };
+        let Some(writes) = self.writes.table(table.id).filter(|_| base.tables.contains_key(&table.id)) else {
+            return Ok(());
+        };
+        let mut deleted: Vec<_> = writes.deleted().iter().copied().collect();
+        deleted.sort_unstable();
+        if handles.tables.any_deleted_since(table.id, &deleted, base.at)? {
+            return Err(conflict(format!("rows of table \"{}\" were changed by another transaction", table.name)));
         }
         Ok(())
     }
@@ -219,7 +235,10 @@ impl Transaction {
             let mut deleted: Vec<_> = writes.deleted().iter().copied().collect();
             deleted.sort_unstable();
             if handles.tables.any_deleted_since(writes.table.id, &deleted, base.at)? {
-                return Err(conflict(format!("rows of table \"{}\" were changed by another transaction", writes.table.name)));
+                return Err(conflict(format!(
+                    "rows of table \"{}\" were changed by another transaction",
+                    writes.table.name
+                )));
             }
             if let Some(key) = writes.table.key() {
                 let rows = concat_batches(&writes.table.schema_with_row_id(), writes.inserts())?;

@@ -1,7 +1,7 @@
-//! Simulation and oracles: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
+//! Simulation: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
 //!
 //! Same seed, same run: which task goes next, what time it is, and what a crash leaves of unsynced bytes follow from the
-//! seed alone.
+//! seed alone. And the naive oracle, which says what a query means by loops.
 
 mod clock;
 mod crash;

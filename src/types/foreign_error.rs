@@ -14,11 +14,13 @@ impl From<ArrowError> for Error {
             ArrowError::ArithmeticOverflow(detail) => {
                 Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "value out of range").with_detail(detail)
             }
-            ArrowError::ParseError(message) | ArrowError::CastError(message) => {
-                Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message)
-            }
+            ArrowError::ParseError(message) => Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message),
+            ArrowError::CastError(message) => cast_error(message),
             ArrowError::ComputeError(message) => Error::new(SqlState::INVALID_PARAMETER, message),
-            ArrowError::InvalidArgumentError(message) => Error::new(SqlState::INVALID_PARAMETER, message),
+            ArrowError::InvalidArgumentError(message) => match decimal_overflow(&message) {
+                Some(error) => error,
+                None => Error::new(SqlState::INVALID_PARAMETER, message),
+            },
             ArrowError::ExternalError(source) => match source.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(source) => match source.downcast::<DataFusionError>() {
@@ -65,6 +67,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
             .with_hint("This expression or clause is not supported by the query engine yet."),
         DataFusionError::SQL(parse, _) => Error::new(SqlState::SYNTAX_ERROR, parse.to_string()),
+        DataFusionError::Plan(message) if message.contains("non-boolean predicate") => {
+            Error::new(SqlState::DATATYPE_MISMATCH, "argument of WHERE must be type boolean").with_detail(message)
+        }
         DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
         DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
         other => Error::internal(&other),
@@ -86,6 +91,31 @@ fn from_shared(error: &DataFusionError) -> Error {
         DataFusionError::Shared(inner) => from_shared(inner),
         other => Error::internal(other),
     }
+}
+
+/// Arrow says that a value does not fit its target in words alone.
+fn cast_error(message: String) -> Error {
+    let name = [("Int16", "smallint"), ("Int32", "integer"), ("Int64", "bigint")];
+    let target = name.iter().find(|(arrow, _)| message.ends_with(&format!("to type {arrow}")));
+    match target {
+        Some((_, name)) => Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("{name} out of range")),
+        None => match decimal_overflow(&message) {
+            Some(error) => error,
+            None => Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message),
+        },
+    }
+}
+
+/// `10000.00 is too large to store in a Decimal128 of precision 6. Max is 9999.99`
+fn decimal_overflow(message: &str) -> Option<Error> {
+    let (_, rest) = message.split_once("to store in a Decimal128 of precision ")?;
+    let (precision, bound) = rest.split_once(". M")?;
+    let precision: usize = precision.parse().ok()?;
+    let scale = bound.rsplit_once('.').map_or(0, |(_, digits)| digits.trim().len());
+    Some(Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "numeric field overflow").with_detail(format!(
+        "A field with precision {precision}, scale {scale} must round to an absolute value less than 10^{}.",
+        precision.saturating_sub(scale)
+    )))
 }
 
 fn plan_state(message: &str) -> SqlState {

@@ -255,7 +255,9 @@ fn timestamp<'a>(array: &'a dyn Array, unit: TimeUnit, zone: &Option<Arc<str>>) 
 
 fn duration(array: &dyn Array, unit: TimeUnit) -> Rare<'_> {
     fn write(value_us: i64, _: &EncodeSettings, out: &mut Vec<u8>) {
-        write_interval(0, 0, value_us, out);
+        // A difference of timestamps counts days, as PostgreSQL's does.
+        const DAY_US: i64 = 86_400_000_000;
+        write_interval(0, (value_us / DAY_US) as i32, value_us % DAY_US, out);
     }
     match unit {
         TimeUnit::Second => with::<DurationSecondType>(array, |value, settings, out| {

@@ -79,7 +79,7 @@ fn errors_name_the_place() {
     fails("SELEC 1", SqlState::SYNTAX_ERROR, "syntax error at or near \"SELEC\"", Some(1));
     fails("SELECT * FORM t", SqlState::SYNTAX_ERROR, "syntax error at or near \"t\"", Some(15));
     fails("SELECT (1", SqlState::SYNTAX_ERROR, "syntax error at end of input", Some(10));
-    fails("SELECT 1;\nSELECT 'x", SqlState::SYNTAX_ERROR, "unterminated string literal", Some(18));
+    fails("SELECT 1;\nSELECT 'x", SqlState::SYNTAX_ERROR, "unterminated quoted string", Some(18));
     fails("CREATE TABLE t (a foo)", SqlState::UNDEFINED_OBJECT, "type \"foo\" does not exist", None);
     fails("CREATE TABLE t (a jsonb)", SqlState::FEATURE_NOT_SUPPORTED, "type jsonb is not supported yet", None);
     fails("SUBSCRIBE v", SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE is not supported yet", None);

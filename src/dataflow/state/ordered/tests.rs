@@ -1,1 +1,91 @@
-//! (tests)
+//! Ordered state against a plain map.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn updates(changes: &[(Vec<u8>, i64)]) -> OrderedUpdates {
+    let mut updates = OrderedUpdates::default();
+    changes.iter().for_each(|(key, weight)| updates.push(&[key], *weight));
+    updates
+}
+
+fn contents(state: &OrderedState) -> Vec<(Vec<u8>, i64)> {
+    state.iter().map(|(key, weight)| (key.to_vec(), weight)).collect()
+}
+
+fn key() -> impl Strategy<Value = Vec<u8>> {
+    (0..40_u8, 0..60_u16).prop_map(|(group, rest)| [&[group][..], &rest.to_be_bytes()].concat())
+}
+
+proptest! {
+    #[test]
+    fn is_a_sorted_map_of_weights(
+        steps in prop::collection::vec(prop::collection::vec((key(), -2..3_i64), 0..700), 1..6),
+        prefix in 0..42_u8,
+    ) {
+        let mut state = OrderedState::default();
+        let mut map: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+        for step in &steps {
+            let snapshot = state.clone();
+            let before = contents(&snapshot);
+            state.apply(&updates(step));
+            for (key, weight) in step {
+                *map.entry(key.clone()).or_default() += weight;
+            }
+            map.retain(|_, weight| *weight != 0);
+            prop_assert_eq!(contents(&state), map.clone().into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(state.entries(), map.len());
+            prop_assert_eq!(contents(&snapshot), before);
+        }
+        let group: Vec<_> = map.iter().filter(|(key, _)| key[0] == prefix).map(|(key, _)| key.clone()).collect();
+        let found: Vec<_> = state.with_prefix(&[prefix]).map(|(key, _)| key.to_vec()).collect();
+        prop_assert_eq!(&found, &group);
+        prop_assert_eq!(state.last_with_prefix(&[prefix]), group.last().map(Vec::as_slice));
+        for (key, weight) in map.iter().take(50) {
+            prop_assert_eq!(state.weight(key), *weight);
+        }
+        let bytes: usize = (0..state.leaves.len()).map(|leaf| state.leaves[leaf].memory_bytes()).sum();
+        prop_assert_eq!(state.memory_bytes, bytes);
+        prop_assert!(state.leaves.iter().all(|leaf| leaf.len() > 0 && leaf.len() <= LEAF_ENTRIES_MAX));
+        let back = OrderedState::from_bytes(&state.to_bytes()).unwrap();
+        prop_assert_eq!(contents(&back), contents(&state));
+    }
+}
+
+#[test]
+fn leaves_are_shared_until_they_are_written() {
+    let mut state = OrderedState::default();
+    let all: Vec<(Vec<u8>, i64)> = (0..10_000_u32).map(|number| (number.to_be_bytes().to_vec(), 1)).collect();
+    state.apply(&updates(&all));
+    let snapshot = state.clone();
+    state.apply(&updates(&[(5_000_u32.to_be_bytes().to_vec(), 1)]));
+    let copied = state.leaves.iter().zip(&snapshot.leaves).filter(|(left, right)| !Arc::ptr_eq(left, right)).count();
+    assert_eq!(copied, 1);
+}
+
+#[test]
+fn many_deletes_leave_few_leaves() {
+    let mut state = OrderedState::default();
+    let all: Vec<(Vec<u8>, i64)> = (0..20_000_u32).map(|number| (number.to_be_bytes().to_vec(), 1)).collect();
+    state.apply(&updates(&all));
+    let most: Vec<(Vec<u8>, i64)> =
+        (0..20_000_u32).filter(|number| number % 50 != 0).map(|number| (number.to_be_bytes().to_vec(), -1)).collect();
+    state.apply(&updates(&most));
+    assert_eq!(state.entries(), 400);
+    assert!(state.leaves.len() <= 4, "{} leaves", state.leaves.len());
+}
+
+#[test]
+fn damaged_bytes_are_refused() {
+    let mut state = OrderedState::default();
+    state.apply(&updates(&[(b"a".to_vec(), 1), (b"b".to_vec(), -2)]));
+    let bytes = state.to_bytes();
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 0x40;
+        assert!(OrderedState::from_bytes(&damaged).is_err());
+    }
+}

@@ -14,9 +14,11 @@ use datafusion::common::{DFSchema, DFSchemaRef, HashMap};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use futures::StreamExt;
 
-use super::{Backfill, Dataflows, ViewSnapshot, Worker};
 use crate::catalog::{MaterializedView, ViewColumn};
 use crate::commit::{Commit, TableDelta};
+use crate::dataflow::build::{Dataflow, StepInput};
+use crate::dataflow::errors::{ErrorDelta, ErrorSet};
+use crate::dataflow::{Backfill, Dataflows, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
@@ -204,8 +206,13 @@ impl TestWorker {
         TestWorker { dataflows, runtime, task, commit: 0 }
     }
 
-    pub fn create(&self, id: RelationId, plan: &ViewPlan, tables: &[(RelationId, RecordBatch)]) -> Result<()> {
-        let append_only = false;
+    pub fn create(
+        &self,
+        id: RelationId,
+        plan: &ViewPlan,
+        tables: &[(RelationId, RecordBatch)],
+        append_only: bool,
+    ) -> Result<()> {
         let backfill: HashMap<RelationId, Backfill> = tables
             .iter()
             .map(|(id, rows)| {
@@ -251,4 +258,49 @@ impl TestWorker {
         drop(self.dataflows);
         self.runtime.block_on(self.task).unwrap();
     }
+}
+
+/// One operator, or a few, stepped by hand.
+pub struct Stepper {
+    dataflow: Dataflow,
+    errors: ErrorSet,
+}
+
+impl Stepper {
+    pub fn new(root: Node) -> Self {
+        let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default()).unwrap();
+        Stepper { dataflow, errors: ErrorSet::default() }
+    }
+
+    /// Output rows as `+1 | columns`, sorted.
+    pub fn step(&mut self, table: RelationId, changes: &[(i64, Row)]) -> Vec<String> {
+        let schema = if table == READINGS { readings_schema() } else { devices_schema() };
+        let (weights, rows): (Vec<i64>, Vec<Row>) = changes.iter().cloned().unzip();
+        let delta = DeltaBatch::new(batch_of(&schema, &rows), weights.into()).unwrap();
+        let mut errors = ErrorDelta::default();
+        let output = self.dataflow.step(&StepInput::from_iter([(table, vec![delta])]), true, &mut errors).unwrap();
+        self.errors.apply(&errors);
+        let mut lines = Vec::new();
+        for delta in output {
+            for (row, values) in rows_of(delta.rows()).iter().enumerate() {
+                let values: Vec<String> = values.iter().map(Value::render).collect();
+                lines.push(format!("{:+} | {}", delta.weight(row), values.join(" | ")));
+            }
+        }
+        lines.sort();
+        lines
+    }
+
+    /// Errors as `SQLSTATE message`, each as often as its weight says.
+    pub fn errors(&self) -> Vec<String> {
+        let line = |error: crate::dataflow::ViewError| {
+            std::iter::repeat_n(format!("{} {}", error.state, error.message), error.weight as usize)
+        };
+        self.errors.list().into_iter().flat_map(line).collect()
+    }
+}
+
+/// A reading of nulls but for device, x and n.
+pub fn reading(device: i64, x: f64, n: i64) -> Row {
+    vec![Value::Integer(device), Value::Null, Value::Float(x), Value::Integer(n), Value::Null]
 }
