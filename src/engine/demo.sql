@@ -6,12 +6,25 @@
 -- Every statement may run again: what exists is left as it is.
 
 -- Two streams of generated rows, with the dirt of real ones: some rows come late, some never, some twice, some incomplete.
--- The columns are the connector's own.
-CREATE SOURCE IF NOT EXISTS readings
-    WITH (connector = 'fleet', table = 'readings', trucks = 40, rate = 400, seed = 1);
+CREATE SOURCE IF NOT EXISTS readings (
+    time timestamptz,
+    truck text,
+    latitude double precision,
+    longitude double precision,
+    elevation double precision,
+    velocity double precision,
+    heading double precision,
+    grade double precision,
+    fuel_consumption double precision
+) WITH (connector = 'fleet', table = 'readings', trucks = 40, rate = 400, seed = 1);
 
-CREATE SOURCE IF NOT EXISTS diagnostics
-    WITH (connector = 'fleet', table = 'diagnostics', trucks = 40, rate = 80, seed = 1);
+CREATE SOURCE IF NOT EXISTS diagnostics (
+    time timestamptz,
+    truck text,
+    fuel_state double precision,
+    current_load double precision,
+    status integer
+) WITH (connector = 'fleet', table = 'diagnostics', trucks = 40, rate = 80, seed = 1);
 
 -- Who the trucks are. Change a row and the views over it follow:
 --   UPDATE trucks SET driver = 'Trish' WHERE name = 'truck_7';

@@ -54,6 +54,9 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
     refuse_table_clauses(&create)?;
     let options = with_options(&create.table_options)?;
     let (columns, key) = columns_and_key(&create)?;
+    if columns.is_empty() {
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
+    }
     let kind = match (append_only, key) {
         (true, Some(_)) => {
             return Err(Error::new(
@@ -180,9 +183,6 @@ fn with_options(options: &CreateTableOptions) -> Result<BTreeMap<String, String>
 }
 
 fn columns_and_key(create: &ast::CreateTable) -> Result<(Vec<Column>, Option<Vec<usize>>)> {
-    if create.columns.is_empty() {
-        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
-    }
     let mut columns: Vec<Column> = Vec::new();
     let mut key_names: Option<Vec<String>> = None;
     for definition in &create.columns {
