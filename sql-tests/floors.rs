@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// Modules that may say `allow(unsafe_code)`.
 const UNSAFE_ALLOWED: [&str; 0] = [];
 
+/// The command line: a module of `main.rs`, not of the library, and so above every floor.
+const BINARY: &str = "cli";
+
 /// They run under a seeded executor as well as under tokio.
 const CORE: [&str; 5] = ["commit", "wal", "tier", "table", "dataflow"];
 const NOT_IN_CORE: [&str; 11] = [
@@ -224,7 +227,7 @@ fn no_module_uses_a_floor_above_it() {
     let mut broken = Vec::new();
     let mut paths = 0;
     for source in sources() {
-        let Some(own) = source.module.first() else { continue };
+        let Some(own) = source.module.first().filter(|own| *own != BINARY) else { continue };
         let floor = *floors.get(own).unwrap_or_else(|| panic!("{} is not in lib.rs", source.path));
         for used in used_modules(&source) {
             paths += 1;

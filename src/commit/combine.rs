@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Int64Type, Schema, SchemaRef};
 
 use super::record::{SequencedPart, first_row_ids};
 use super::write::{Commit, TableDelta, TableWrite};
@@ -61,9 +61,7 @@ impl TableChange {
     /// `None` if nothing is left: all that was inserted was deleted again.
     fn finish(mut self, table: RelationId) -> Result<Option<TableDelta>> {
         self.cancel()?;
-        let Some(schema) = self.inserts.first().or(self.deletes.first()).map(RecordBatch::schema) else {
-            return Ok(None);
-        };
+        let Some(schema) = common_schema(self.deletes.iter().chain(&self.inserts)) else { return Ok(None) };
         let deletes = self.deletes.iter().map(|rows| conform(rows, &schema).map(DeltaBatch::deletes));
         let inserts = self.inserts.iter().map(|rows| conform(rows, &schema).map(DeltaBatch::inserts));
         let batches: Vec<DeltaBatch> = deletes.chain(inserts).collect::<Result<_>>()?;
@@ -107,10 +105,26 @@ fn with_row_ids(rows: &RecordBatch, first_row_id: RowId) -> Result<RecordBatch> 
     Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
 }
 
-/// The same columns under the table's schema: batches that queries made may differ in nullability.
-fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    if Arc::ptr_eq(rows.schema_ref(), schema) {
-        return Ok(rows.clone());
+/// The first batch's columns, each nullable if it is so in any batch: what queries made may differ in that.
+fn common_schema<'a>(mut batches: impl Iterator<Item = &'a RecordBatch>) -> Option<SchemaRef> {
+    let first = batches.next()?.schema();
+    let mut nullable: Vec<bool> = first.fields().iter().map(|field| field.is_nullable()).collect();
+    for rows in batches {
+        for (nullable, field) in nullable.iter_mut().zip(rows.schema_ref().fields()) {
+            *nullable |= field.is_nullable();
+        }
     }
-    Ok(RecordBatch::try_new(schema.clone(), rows.columns().to_vec())?)
+    let with = |field: &FieldRef, nullable| match field.is_nullable() == nullable {
+        true => field.clone(),
+        false => Arc::new(Field::clone(field).with_nullable(nullable)),
+    };
+    let fields: Vec<FieldRef> =
+        first.fields().iter().zip(nullable).map(|(field, nullable)| with(field, nullable)).collect();
+    Some(Arc::new(Schema::new(fields)))
+}
+
+/// The same columns under the common schema.
+fn conform(rows: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    Ok(RecordBatch::try_new_with_options(schema.clone(), rows.columns().to_vec(), &options)?)
 }

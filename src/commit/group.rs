@@ -3,14 +3,15 @@
 //! A group that is open takes any writer but these:
 //!   * one that would make it larger than `group_bytes_max` opens the next
 //!   * catalog changes are a group of their own, so that within a commit no one asks what came first, DDL or rows
-//!   * a table's second schema version opens the next, for a commit has one batch per table
+//!   * a table's second schema version, or columns of other types, open the next: a commit has one batch per table
 
 use std::collections::VecDeque;
 
+use arrow::datatypes::DataType;
 use tokio::sync::oneshot;
 
-use super::record::SequencedPart;
-use super::write::Write;
+use super::record::{SequencedPart, column_types};
+use super::write::{TableWrite, Write};
 use crate::error::{Error, Result};
 use crate::types::{CommitNumber, RelationId, RowId};
 
@@ -26,7 +27,7 @@ pub(super) struct Group {
     pub encoded: Vec<Vec<u8>>,
     pub waiters: Vec<Waiter>,
     bytes: u64,
-    versions: Vec<(RelationId, u32)>,
+    shapes: Vec<TableShape>,
 }
 
 impl Group {
@@ -38,23 +39,40 @@ impl Group {
         if self.parts.is_empty() {
             return true;
         }
-        let same_versions = write.tables.iter().all(|table| {
-            self.versions.iter().all(|(id, version)| *id != table.table || *version == table.schema_version)
-        });
-        write.catalog.is_empty() && same_versions && self.bytes.saturating_add(bytes) <= bytes_max
+        let fits =
+            write.tables.iter().filter_map(TableShape::of).all(|shape| {
+                self.shapes.iter().filter(|other| other.table == shape.table).all(|other| *other == shape)
+            });
+        write.catalog.is_empty() && fits && self.bytes.saturating_add(bytes) <= bytes_max
     }
 
     fn push(&mut self, write: Write, first_row_id: RowId, encoded: Vec<u8>, waiter: Waiter) {
-        for table in &write.tables {
-            let version = (table.table, table.schema_version);
-            if !self.versions.contains(&version) {
-                self.versions.push(version);
+        for shape in write.tables.iter().filter_map(TableShape::of) {
+            if !self.shapes.iter().any(|other| other.table == shape.table) {
+                self.shapes.push(shape);
             }
         }
         self.bytes += encoded.len() as u64;
         self.parts.push(SequencedPart { first_row_id, write });
         self.encoded.push(encoded);
         self.waiters.push(waiter);
+    }
+}
+
+/// What the batches of one table must have in common within a commit.
+#[derive(Debug, PartialEq, Eq)]
+struct TableShape {
+    table: RelationId,
+    schema_version: u32,
+    /// Of the user's columns.
+    types: Vec<DataType>,
+}
+
+impl TableShape {
+    /// `None` for a write without rows. Within a write inserts and deletes agree: that was checked when it was encoded.
+    fn of(write: &TableWrite) -> Option<TableShape> {
+        let types = column_types(write)?;
+        Some(TableShape { table: write.table, schema_version: write.schema_version, types })
     }
 }
 

@@ -46,12 +46,13 @@ pub(super) fn first_row_ids(write: &Write, first_row_id: RowId) -> (Vec<RowId>, 
     (firsts, next)
 }
 
-/// Errors: internal, for deletes without row ids.
+/// Errors: internal, for deletes without row ids, and for batches of one table that differ in their columns. Refused here,
+/// before anything happened: in a group they would end the log.
 pub(super) fn encode_write(write: &Write) -> Result<Vec<u8>> {
+    check_shapes(write)?;
     let mut out = Vec::new();
     put_u32(&mut out, write.tables.len());
     for table in &write.tables {
-        check_deletes(table)?;
         out.extend(table.table.0.to_le_bytes());
         out.extend(table.schema_version.to_le_bytes());
         put_rows(&mut out, table.inserts.as_ref())?;
@@ -143,15 +144,44 @@ fn decode_write(input: &mut Input<'_>) -> Result<Write> {
     Ok(write)
 }
 
-fn check_deletes(table: &TableWrite) -> Result<()> {
-    let Some(deletes) = &table.deletes else { return Ok(()) };
-    let schema = deletes.schema();
-    let addressed = schema.fields().last().is_some_and(|field| {
-        field.name() == ROW_ID
-            && field.data_type() == &DataType::Int64
-            && deletes.columns().last().is_some_and(|column| column.null_count() == 0)
-    });
-    if addressed { Ok(()) } else { Err(Error::internal(format!("deletes of table {} without row ids", table.table))) }
+/// Types of the user's columns; `None` for a write without rows.
+pub(super) fn column_types(write: &TableWrite) -> Option<Vec<DataType>> {
+    let types = |rows: &RecordBatch| rows.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    let inserts: Option<Vec<DataType>> = write.inserts.as_ref().map(types);
+    inserts.or_else(|| {
+        let mut types: Vec<DataType> = types(write.deletes.as_ref()?);
+        types.pop();
+        Some(types)
+    })
+}
+
+fn check_shapes(write: &Write) -> Result<()> {
+    let mut seen: Vec<(RelationId, u32, Vec<DataType>)> = Vec::new();
+    for table in &write.tables {
+        let id = table.table;
+        if table.deletes.as_ref().is_some_and(|deletes| !has_row_ids(deletes)) {
+            return Err(Error::internal(format!("deletes of table {id} without row ids")));
+        }
+        let inserts = TableWrite { deletes: None, ..table.clone() };
+        let deletes = TableWrite { inserts: None, ..table.clone() };
+        for types in [column_types(&inserts), column_types(&deletes)].into_iter().flatten() {
+            let shape = (id, table.schema_version, types);
+            if seen.iter().any(|other| other.0 == id && *other != shape) {
+                return Err(Error::internal(format!("batches of table {id} differ in their columns")));
+            }
+            seen.push(shape);
+        }
+    }
+    Ok(())
+}
+
+fn has_row_ids(deletes: &RecordBatch) -> bool {
+    deletes
+        .schema()
+        .fields()
+        .last()
+        .is_some_and(|field| field.name() == ROW_ID && field.data_type() == &DataType::Int64)
+        && deletes.columns().last().is_some_and(|column| column.null_count() == 0)
 }
 
 fn put_u32(out: &mut Vec<u8>, count: usize) {
@@ -234,3 +264,6 @@ impl<'a> Input<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

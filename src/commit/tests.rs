@@ -185,6 +185,26 @@ fn groups_end_at_their_size_and_at_another_schema_version() {
     assert_eq!(server.live.commits().len(), 4);
 }
 
+/// A literal's column is not nullable, a query's is; a group of both once ended the log.
+#[test]
+fn batches_that_differ_in_nullability_share_a_commit_and_other_types_open_the_next() {
+    use arrow::array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
+    let mut server = start(1, WalSettings::default());
+    let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(3)]));
+    let nulls = RecordBatch::try_from_iter_with_nullable([("value", nulls, true)]).unwrap();
+    let other: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+    let other = RecordBatch::try_from_iter([("value", other)]).unwrap();
+    let mut numbers = Vec::new();
+    for rows in [inserts(0..1), nulls, other] {
+        let write = Write { tables: vec![table_write(Some(rows), None)], ..Write::default() };
+        numbers.push(server.sequencer.sequence(write, |_| Ok(())).unwrap().1.commit().0);
+    }
+    assert_eq!(numbers, [1, 1, 2]);
+    finish(&mut server);
+    assert_eq!(server.live.commits()[0].tables[0].delta.num_rows(), 3);
+    assert_eq!(digest(&replayed(&server.disk)), digest(&server.live.commits()));
+}
+
 #[test]
 fn what_apply_refuses_did_not_happen() {
     let mut server = start(1, WalSettings::default());

@@ -67,17 +67,15 @@ pub async fn recover(
     let loaded = tier.load().await?;
     let manifest = &loaded.manifest;
     tables.restore(manifest).await?;
-    let orphans_removed = tier.remove_orphans(manifest).await?;
+    // Behind a damaged manifest the files that only it names are not orphans.
+    let orphans_removed = if loaded.damaged.is_empty() { tier.remove_orphans(manifest).await? } else { 0 };
     let after = manifest.replay_after();
     let mut expected = after.next();
     let replayed = replay(disk, after, &mut |commit| {
         if commit.number != expected {
-            return Err(Error::corrupted(format!(
-                "commits {expected} to {} are missing from the log",
-                commit.number.0 - 1
-            ))
-            .with_detail(format!("The newest readable manifest covers commits up to {after}."))
-            .with_hint("Restore the data directory and the object store from the same moment."));
+            return Err(Error::corrupted(format!("commits {expected} to {} are missing from the log", commit.number.0 - 1))
+                .with_detail(format!("The newest readable manifest covers commits up to {after}."))
+                .with_hint("Restore the data directory and the object store from the same moment."));
         }
         expected = commit.number.next();
         tables.apply_commit(&commit)

@@ -79,8 +79,14 @@ impl Server {
             sources: source_sender,
             registry,
         });
-        let (sequencer, log_writer) =
-            Sequencer::new(settings.wal.clone(), clock.clone(), start, publisher.clone(), disk, replayed.tail);
+        let (sequencer, log_writer) = Sequencer::new(
+            settings.wal.clone(),
+            clock.clone(),
+            start,
+            publisher.clone(),
+            disk,
+            replayed.tail,
+        );
         let (stop, stopped) = watch::channel(false);
         let log = spawn("log", move || async move {
             if let Err(error) = log_writer.run().await {
@@ -126,6 +132,7 @@ impl Server {
         let tasks = vec![
             tokio::spawn(server::pg::serve(sql, sessions, settings.server.clone(), stopped.clone())),
             tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),
+            tokio::spawn(serve_http(http, handles, stopped)),
         ];
         *server.tasks.lock() = tasks;
         Ok(server)
@@ -216,9 +223,9 @@ impl Server {
 /// Until views have checkpoints, a start makes them again from the tables.
 async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
     let catalog = handles.catalog();
-    handles
-        .sequencer
-        .at_head(|head| catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head)))?;
+    handles.sequencer.at_head(|head| {
+        catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head))
+    })?;
     for view in catalog.materialized_views() {
         if let Some(live) = handles.live_views.take(view.id) {
             let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;
@@ -228,6 +235,21 @@ async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
         }
     }
     Ok(())
+}
+
+async fn serve_http(listener: TcpListener, handles: Arc<Handles>, stop: watch::Receiver<bool>) {
+    let metrics = move || {
+        let catalog = handles.catalog();
+        server::http::Metrics {
+            system: system_stats(&handles, &catalog),
+            commits: handles.sequencer.counters(),
+            names: catalog.relations().map(|relation| (relation.id(), relation.name().to_owned())).collect(),
+            query_memory_bytes: handles.query.memory_used_bytes() as u64,
+        }
+    };
+    if let Err(error) = server::http::serve(listener, Arc::new(metrics), stop).await {
+        tracing::error!(%error, "the HTTP server ended");
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener> {

@@ -69,6 +69,23 @@ impl Arithmetic {
         }
     }
 
+    /// The operator of a function's name.
+    pub fn named(function_name: &str) -> Option<Arithmetic> {
+        Arithmetic::ALL.into_iter().find(|operator| operator.function_name() == function_name)
+    }
+
+    /// `None` for the unary minus.
+    pub fn operator(self) -> Option<Operator> {
+        match self {
+            Arithmetic::Add => Some(Operator::Plus),
+            Arithmetic::Subtract => Some(Operator::Minus),
+            Arithmetic::Multiply => Some(Operator::Multiply),
+            Arithmetic::Divide => Some(Operator::Divide),
+            Arithmetic::Modulo => Some(Operator::Modulo),
+            Arithmetic::Negate => None,
+        }
+    }
+
     fn symbol(self) -> &'static str {
         match self {
             Arithmetic::Add => "+",
@@ -291,6 +308,3 @@ fn divide_decimals(left: Side, left_scale: i8, right: Side, rows: usize) -> Resu
     let quotients = (0..rows).map(quotient).collect::<Result<Decimal128Array, ArrowError>>()?;
     Ok(Arc::new(quotients.with_precision_and_scale(DECIMAL128_MAX_PRECISION, scale)?))
 }
-
-#[cfg(test)]
-mod tests;

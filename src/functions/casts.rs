@@ -10,7 +10,7 @@ use arrow::compute::{CastOptions, cast, cast_with_options};
 use arrow::datatypes::{DataType, Decimal128Type, Field, FieldRef, Float64Type, Int64Type, i256};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 use super::numeric::divide_rounded;
@@ -19,11 +19,10 @@ use crate::error::{Error, SqlState};
 /// Whether a cast from `source` to `target` needs [`IntegerCast`]. Widening does not.
 pub fn integer_cast_applies(source: &DataType, target: &DataType) -> bool {
     use DataType::{Decimal128, Float32, Float64, Int16, Int32, Int64};
-    match (source, target) {
-        (Float32 | Float64 | Decimal128(..), Int16 | Int32 | Int64) => true,
-        (Int32 | Int64, Int16) | (Int64, Int32) => true,
-        _ => false,
-    }
+    matches!(
+        (source, target),
+        (Float32 | Float64 | Decimal128(..), Int16 | Int32 | Int64) | (Int32 | Int64, Int16) | (Int64, Int32)
+    )
 }
 
 /// The cast to one integer type.
@@ -96,10 +95,6 @@ impl ScalarUDFImpl for IntegerCast {
         }
     }
 
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.first().map_or_else(String::new, |arg| arg.schema_name().to_string()))
-    }
-
     fn signature(&self) -> &Signature {
         &self.signature
     }
@@ -128,6 +123,3 @@ impl ScalarUDFImpl for IntegerCast {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

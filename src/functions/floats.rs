@@ -10,7 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
 /// Name in the registry and in stored plans.
@@ -47,7 +47,7 @@ pub fn canonical_scalar(value: ScalarValue) -> ScalarValue {
     }
 }
 
-/// `canonical_float(x)`; prints itself as `x`.
+/// `canonical_float(x)`.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct CanonicalFloat {
     signature: Signature,
@@ -62,10 +62,6 @@ impl CanonicalFloat {
 impl ScalarUDFImpl for CanonicalFloat {
     fn name(&self) -> &str {
         CANONICAL_FLOAT
-    }
-
-    fn schema_name(&self, args: &[Expr]) -> Result<String> {
-        Ok(args.first().map_or_else(String::new, |arg| arg.schema_name().to_string()))
     }
 
     fn signature(&self) -> &Signature {

@@ -59,3 +59,6 @@ pub fn type_name(data_type: &DataType) -> String {
         None => data_type.to_string().to_lowercase(),
     }
 }
+
+#[cfg(test)]
+mod tests;

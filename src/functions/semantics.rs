@@ -114,12 +114,12 @@ fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<E
 /// pruned by such predicates; an inequality with zero stays bare too, with the sign of the zero that makes it right.
 fn comparable(left: Expr, op: Operator, right: Expr) -> (Expr, Expr) {
     match (&left, &right) {
-        (Expr::Column(_), Expr::Literal(literal, _)) => {
+        (bare, Expr::Literal(literal, _)) if is_bare(bare) => {
             if let Some(literal) = bare_literal(literal, op) {
                 return (left, Expr::Literal(literal, None));
             }
         }
-        (Expr::Literal(literal, _), Expr::Column(_)) => {
+        (Expr::Literal(literal, _), bare) if is_bare(bare) => {
             if let Some(literal) = op.swap().and_then(|swapped| bare_literal(literal, swapped)) {
                 return (Expr::Literal(literal, None), right);
             }
@@ -127,6 +127,15 @@ fn comparable(left: Expr, op: Operator, right: Expr) -> (Expr, Expr) {
         _ => {}
     }
     (canonical(left), canonical(right))
+}
+
+/// A column, or one widened from `real`.
+fn is_bare(expr: &Expr) -> bool {
+    match expr {
+        Expr::Column(_) => true,
+        Expr::Cast(cast) => matches!(*cast.expr, Expr::Column(_)),
+        _ => false,
+    }
 }
 
 /// The literal to which a column may be compared bare, `column op literal`.
@@ -156,7 +165,12 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         LogicalPlan::Aggregate(aggregate) => canonical_groups(aggregate),
         LogicalPlan::Join(join) => canonical_join_keys(join),
         LogicalPlan::Distinct(Distinct::All(input)) => {
-            if !input.schema().fields().iter().any(|field| is_float(field.data_type())) {
+            let canonical_already = |input: &LogicalPlan| match input {
+                LogicalPlan::Projection(projection) => projection.expr.iter().any(is_canonical),
+                _ => false,
+            };
+            let floats = input.schema().fields().iter().any(|field| is_float(field.data_type()));
+            if !floats || canonical_already(&input) {
                 return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
             }
             let columns = input.schema().columns().into_iter().map(|column| {

@@ -1,6 +1,6 @@
 //! PostgreSQL's type names as Arrow types.
 //!
-//! `TIMESTAMP` is microseconds, `numeric` without a precision is `numeric(38,10)`'s nearest fixed form, text is Utf8.
+//! `TIMESTAMP` is microseconds, `numeric` without a precision is `numeric(38,10)`, text is Utf8 and never a view of it.
 //! Names that Tidemark has no type for are refused here rather than mapped to something near.
 
 use std::sync::Arc;

@@ -13,4 +13,4 @@ mod source;
 
 pub mod batcher;
 
-pub use source::{SourceBatch, SourceReader, default_columns, open, validate};
+pub use source::{SourceBatch, SourceReader, complete_columns, open};

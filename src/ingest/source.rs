@@ -26,27 +26,20 @@ pub trait SourceReader: Send {
     async fn next(&mut self) -> Result<Option<SourceBatch>>;
 }
 
-/// Whether a source of these columns can be created.
+/// The columns of a source that is created with `columns`: checked, or the connector's own where none are named.
 ///
 /// Errors: 0A000 for an unknown connector, 22023 for options and 42703 or 42804 for columns that it does not know.
-pub fn validate(source: &SourceOptions, columns: &[Column]) -> Result<()> {
+pub fn complete_columns(source: &SourceOptions, columns: Vec<Column>) -> Result<Vec<Column>> {
     match source.connector.as_str() {
-        "fleet" => fleet::validate(&source.options, columns),
-        other => Err(unknown(other)),
-    }
-}
-
-/// The columns of a source that is created without any.
-pub fn default_columns(source: &SourceOptions) -> Result<Vec<Column>> {
-    match source.connector.as_str() {
-        "fleet" => fleet::default_columns(&source.options),
+        "fleet" if columns.is_empty() => fleet::default_columns(&source.options),
+        "fleet" => fleet::validate(&source.options, &columns).map(|()| columns),
         other => Err(unknown(other)),
     }
 }
 
 /// Reads on behind `position`, the last committed one; `None` at first.
 ///
-/// Errors: as [`validate`]; XX001 for a position that the connector cannot read.
+/// Errors: as [`complete_columns`]; XX001 for a position that the connector cannot read.
 pub fn open(
     source: &SourceOptions,
     columns: &[Column],

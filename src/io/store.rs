@@ -4,6 +4,8 @@
 //! temporary file, fsync, rename (or hard link, where it must be absent before), fsync of the directory. Reads and
 //! lists are the crate's.
 
+#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is the seam to the file system")]
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};

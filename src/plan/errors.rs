@@ -75,6 +75,9 @@ fn plan_message(message: String) -> Error {
         return Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name} does not exist"))
             .with_hint("No function of this name exists. Check its spelling, or add explicit type casts.");
     }
+    if let Some(call) = message.split("the given name and argument types '").nth(1) {
+        return no_such_call(call.split("'.").next().unwrap_or(call));
+    }
     if message.contains("must appear in the GROUP BY clause") {
         return not_grouped(&message);
     }
@@ -82,6 +85,14 @@ fn plan_message(message: String) -> Error {
         return Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {}", postgres_types(types)));
     }
     from_datafusion(DataFusionError::Plan(message))
+}
+
+/// `sum(Utf8, Int64)` -> function sum(text, bigint) does not exist.
+fn no_such_call(call: &str) -> Error {
+    let (name, types) = call.trim_end_matches(')').split_once('(').unwrap_or((call, ""));
+    let types: Vec<String> = types.split(", ").map(postgres_types).collect();
+    Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({}) does not exist", types.join(", ")))
+        .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
 
 /// `... column "t.b" must appear in the GROUP BY clause ...`

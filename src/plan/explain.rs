@@ -2,11 +2,15 @@
 
 use std::fmt::Write;
 
-use datafusion::logical_expr::Expr;
+use arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::logical_expr::{BinaryExpr, Expr};
+use datafusion::sql::unparser::expr_to_sql;
 
 use super::view_plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
+use crate::functions::Arithmetic;
+use crate::functions::floats::CANONICAL_FLOAT;
 use crate::types::RelationId;
-use arrow::datatypes::SchemaRef;
 
 impl ViewPlan {
     /// The dataflow as a tree, with operator ids.
@@ -54,18 +58,18 @@ fn describe(node: &Node) -> String {
             let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             format!("Source: {relation_name} ({})", columns.join(", "))
         }
-        Node::Filter { predicate, .. } => format!("Filter: {}", predicate.human_display()),
+        Node::Filter { predicate, .. } => format!("Filter: {}", shown(predicate)),
         Node::Project { exprs, schema, .. } => {
             let columns = exprs.iter().zip(schema.fields()).map(|(expr, field)| {
-                let shown = expr.human_display().to_string();
+                let text = shown(expr);
                 let unchanged = matches!(expr, Expr::Column(column) if column.name == *field.name());
-                if unchanged { shown } else { format!("{shown} AS {}", field.name()) }
+                if unchanged { text } else { format!("{text} AS {}", field.name()) }
             });
             format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
         }
         Node::Join { on, filter, .. } => {
-            let keys = on.iter().map(|(left, right)| format!("{} = {}", left.human_display(), right.human_display()));
-            let filter = filter.as_ref().map(|filter| format!(", filter: {}", filter.human_display()));
+            let keys = on.iter().map(|(left, right)| format!("{} = {}", shown(left), shown(right)));
+            let filter = filter.as_ref().map(|filter| format!(", filter: {}", shown(filter)));
             format!("Join: {}{}", keys.collect::<Vec<_>>().join(" AND "), filter.unwrap_or_default())
         }
         Node::Aggregate { group, aggregates, .. } => {
@@ -83,8 +87,32 @@ fn describe_call(call: &AggregateCall) -> String {
     }
 }
 
+/// The expression as the user could have written it: operators for the functions that stand for them.
+fn shown(expr: &Expr) -> String {
+    let written = expr.clone().transform_up(|expr| match expr {
+        Expr::ScalarFunction(mut function) => match (Arithmetic::named(function.name()), function.args.len()) {
+            (Some(operator), 2) => match (operator.operator(), function.args.pop(), function.args.pop()) {
+                (Some(op), Some(right), Some(left)) => Ok(Transformed::yes(Expr::BinaryExpr(BinaryExpr {
+                    left: Box::new(left),
+                    op,
+                    right: Box::new(right),
+                }))),
+                _ => Ok(Transformed::no(Expr::ScalarFunction(function))),
+            },
+            (_, 1) if function.name() == CANONICAL_FLOAT => Ok(Transformed::yes(function.args.remove(0))),
+            _ => Ok(Transformed::no(Expr::ScalarFunction(function))),
+        },
+        other => Ok(Transformed::no(other)),
+    });
+    let written = written.map(|written| written.data).unwrap_or_else(|_| expr.clone());
+    match expr_to_sql(&written) {
+        Ok(sql) => sql.to_string().replace('"', "").replace("count(Int64(1))", "count(*)"),
+        Err(_) => expr.human_display().to_string(),
+    }
+}
+
 fn list(exprs: &[Expr]) -> String {
-    exprs.iter().map(|expr| expr.human_display().to_string()).collect::<Vec<_>>().join(", ")
+    exprs.iter().map(shown).collect::<Vec<_>>().join(", ")
 }
 
 impl AggregateFunction {

@@ -67,6 +67,12 @@ fn pure(expr: &Expr) -> Result<()> {
     if found { Err(refuse("a subquery in an expression")) } else { Ok(()) }
 }
 
+/// Names and types alone: what the planner knows of keys is not part of a stored plan.
+fn plain(schema: &DFSchema) -> Result<DFSchemaRef> {
+    let fields = schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+    Ok(Arc::new(DFSchema::new_with_metadata(fields, Default::default())?))
+}
+
 fn lower_scan(scan: &TableScan) -> Result<Node> {
     let Some(relation) = relation_of(&scan.source) else {
         return Err(refuse("a system table or table function"));
@@ -80,7 +86,7 @@ fn lower_scan(scan: &TableScan) -> Result<Node> {
         relation: relation.id,
         relation_name: relation.name.clone(),
         columns,
-        schema: Arc::clone(&scan.projected_schema),
+        schema: plain(&scan.projected_schema)?,
     };
     Ok(scan.filters.iter().fold(source, |input, predicate| Node::Filter {
         id: 0,
@@ -94,11 +100,11 @@ fn lower_projection(projection: &Projection) -> Result<Node> {
         pure(expr)?;
     }
     let input = lower_node(&projection.input)?;
-    let exprs: Vec<Expr> = projection.expr.iter().map(|expr| expr.clone().unalias()).collect();
+    let exprs: Vec<Expr> = projection.expr.iter().map(|expr| expr.clone().unalias_nested().data).collect();
     if is_identity(&exprs, input.schema()) {
         return requalify(input, &projection.schema);
     }
-    Ok(Node::Project { id: 0, input: Box::new(input), exprs, schema: Arc::clone(&projection.schema) })
+    Ok(Node::Project { id: 0, input: Box::new(input), exprs, schema: plain(&projection.schema)? })
 }
 
 /// Every column of the input once, in order.
@@ -112,7 +118,7 @@ fn is_identity(exprs: &[Expr], input: &DFSchema) -> bool {
 
 /// The same columns under other names: `FROM readings AS r`.
 fn requalify(node: Node, renamed: &DFSchemaRef) -> Result<Node> {
-    let renamed = Arc::clone(renamed);
+    let renamed = plain(renamed)?;
     Ok(match node {
         Node::Filter { id, input, predicate } => {
             let old = Arc::clone(input.schema());
@@ -158,7 +164,7 @@ fn lower_join(join: &Join) -> Result<Node> {
         if !same_type((left, &join.left), (right, &join.right))? {
             return Err(Error::internal("join keys of different types"));
         }
-        on.push((left.clone().unalias(), right.clone().unalias()));
+        on.push((left.clone().unalias_nested().data, right.clone().unalias_nested().data));
     }
     if let Some(filter) = &join.filter {
         pure(filter)?;
@@ -169,7 +175,7 @@ fn lower_join(join: &Join) -> Result<Node> {
         right: Box::new(lower_node(&join.right)?),
         on,
         filter: join.filter.clone(),
-        schema: Arc::clone(&join.schema),
+        schema: plain(&join.schema)?,
     })
 }
 
@@ -180,11 +186,11 @@ fn lower_aggregate(aggregate: &Aggregate) -> Result<Node> {
     for expr in aggregate.group_expr.iter().chain(&aggregate.aggr_expr) {
         pure(expr)?;
     }
-    let schema = Arc::clone(&aggregate.schema);
+    let schema = plain(&aggregate.schema)?;
     let groups = aggregate.group_expr.len();
     let calls = aggregate.aggr_expr.iter().enumerate().map(|(i, expr)| {
         let return_type = schema.field(groups + i).data_type().clone();
-        match expr.clone().unalias() {
+        match expr.clone().unalias_nested().data {
             Expr::AggregateFunction(call) => lower_call(call, return_type),
             _ => Err(Error::internal("an aggregate that is not a call")),
         }
@@ -193,7 +199,7 @@ fn lower_aggregate(aggregate: &Aggregate) -> Result<Node> {
         id: 0,
         aggregates: calls.collect::<Result<_>>()?,
         input: Box::new(lower_node(&aggregate.input)?),
-        group: aggregate.group_expr.iter().map(|expr| expr.clone().unalias()).collect(),
+        group: aggregate.group_expr.iter().map(|expr| expr.clone().unalias_nested().data).collect(),
         schema,
     })
 }
@@ -228,7 +234,7 @@ fn lower_call(call: AggregateExpr, return_type: arrow::datatypes::DataType) -> R
 
 /// DISTINCT is grouping by all columns.
 fn lower_distinct(input: &LogicalPlan) -> Result<Node> {
-    let schema = Arc::clone(input.schema());
+    let schema = plain(input.schema())?;
     Ok(Node::Aggregate {
         id: 0,
         group: schema.columns().into_iter().map(Expr::Column).collect(),

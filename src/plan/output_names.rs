@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use datafusion::common::{Column, Result, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{
-    CastKind, Expr as SqlExpr, Function, Ident, ObjectNamePart, Query, Select, SelectItem, SetExpr, TableFactor, Value,
-    VisitMut, VisitorMut,
+    CastKind, DataType as SqlDataType, Expr as SqlExpr, Function, Ident, ObjectNamePart, OrderBy, OrderByKind, Query,
+    Select, SelectItem, SetExpr, TableFactor, TypedString, Value, VisitMut, VisitorMut,
 };
 use std::ops::ControlFlow;
 
@@ -23,6 +23,7 @@ pub fn name_output(query: &mut Query) {
     if let Some(select) = leftmost_select(&mut query.body) {
         name_outermost(select);
     }
+    order_by_names(query);
 }
 
 fn leftmost_select(body: &mut SetExpr) -> Option<&mut Select> {
@@ -48,6 +49,24 @@ fn name_outermost(select: &mut Select) {
     }
 }
 
+/// SELECT DISTINCT may be ordered only by its own columns: an expression that is one of them is put by its name.
+fn order_by_names(query: &mut Query) {
+    let SetExpr::Select(select) = query.body.as_ref() else { return };
+    let Some(OrderBy { kind: OrderByKind::Expressions(keys), .. }) = &mut query.order_by else { return };
+    if select.distinct.is_none() {
+        return;
+    }
+    for key in keys {
+        let named = select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if *expr == key.expr => Some(alias.clone()),
+            _ => None,
+        });
+        if let Some(alias) = named {
+            key.expr = SqlExpr::Identifier(alias);
+        }
+    }
+}
+
 /// Names of inner SELECTs: only where the query could not be written without them, so only unique ones.
 struct InnerNames;
 
@@ -61,12 +80,34 @@ impl VisitorMut for InnerNames {
         ControlFlow::Continue(())
     }
 
+    /// Numbers beyond 38 digits, `1e300`, are floats; numeric cannot hold them.
+    fn post_visit_expr(&mut self, expr: &mut SqlExpr) -> ControlFlow<()> {
+        if let SqlExpr::Value(value) = expr
+            && let Value::Number(number, _) = &value.value
+            && exceeds_numeric(number)
+        {
+            *expr = SqlExpr::TypedString(TypedString {
+                data_type: SqlDataType::DoublePrecision,
+                value: Value::SingleQuotedString(number.clone()).into(),
+                uses_odbc_syntax: false,
+            });
+        }
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<()> {
         for cte in query.with.iter_mut().flat_map(|with| &mut with.cte_tables) {
             name_inner(&mut cte.query);
         }
         ControlFlow::Continue(())
     }
+}
+
+fn exceeds_numeric(number: &str) -> bool {
+    let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let exponent: u64 = exponent.trim_start_matches(['+', '-']).parse().unwrap_or(u64::MAX);
+    let digits = digits.chars().filter(char::is_ascii_digit).count() as u64;
+    exponent.saturating_add(digits) > 38
 }
 
 fn name_inner(query: &mut Query) {

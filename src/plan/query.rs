@@ -49,7 +49,20 @@ pub fn plan_query_with_parameters(
     SqlToRel::new(&provider)
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
+        .and_then(|plan| analyze(state, plan))
         .map_err(|error| plan_error(error, sql_text))
+}
+
+/// The plan with its final types and PostgreSQL's semantics; analyzing it again, as execution does, changes nothing.
+///
+/// Parameters may keep a plan from being analyzed until their values are known; such a plan is given back as it is.
+fn analyze(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let parameters = plan.get_parameter_names()?;
+    let unanalyzed = (!parameters.is_empty()).then(|| plan.clone());
+    match state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {}) {
+        Ok(analyzed) => Ok(analyzed),
+        Err(error) => unanalyzed.ok_or(error),
+    }
 }
 
 fn declared_fields(declared: &[Option<SqlType>]) -> Vec<Option<FieldRef>> {
@@ -135,6 +148,3 @@ impl ContextProvider for Provider<'_> {
 fn external(error: crate::error::Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
-
-#[cfg(test)]
-mod tests;

@@ -304,6 +304,3 @@ fn store_fields(schema: &Schema) -> Result<Vec<u8>> {
 fn load_fields(bytes: &[u8]) -> Result<Arc<Schema>> {
     Ok(StreamReader::try_new(bytes, None).map_err(|error| damaged(&error.to_string()))?.schema())
 }
-
-#[cfg(test)]
-mod tests;

@@ -28,7 +28,7 @@ use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
 use super::output::present;
-use super::rows::{Deadline, RowStream, on_query_threads, stream_rows};
+use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
 use super::single_value::single_value;
 use super::store::tier_only_registry;
 use crate::error::{Error, Result};
@@ -186,7 +186,7 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     let batches = execute_stream(physical.clone(), state.task_ctx())?;
     let rows =
         batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move { Ok(sum + rows) });
-    let rows = rows.await?;
+    let rows = rows.await.map_err(run_error)?;
     let elapsed = started.elapsed();
     let display = match options.verbose {
         true => DisplayableExecutionPlan::with_full_metrics(physical.as_ref()),

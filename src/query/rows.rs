@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -44,6 +45,17 @@ fn timed_out() -> Error {
     Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
 }
 
+/// What running raised. DataFusion says in words alone that the spill directory is full.
+pub fn run_error(error: DataFusionError) -> Error {
+    let text = error.to_string();
+    if text.contains("max_temp_directory_size") {
+        return Error::new(SqlState::DISK_FULL, "the query needs more disk than it may spill to")
+            .with_detail(text)
+            .with_hint("Select fewer columns or rows, or raise query.spill_bytes.");
+    }
+    Error::from(error)
+}
+
 /// Runs `work` on the query threads; dropping the future aborts it, and a panic is this statement's error alone.
 pub async fn on_query_threads<T: Send + 'static>(
     threads: &Handle,
@@ -73,7 +85,7 @@ pub fn stream_rows(threads: &Handle, mut batches: SendableRecordBatchStream, dea
         async move {
             while let Some(batch) = batches.next().await {
                 let failed = batch.is_err();
-                if sender.send(batch.map_err(Error::from)).await.is_err() || failed {
+                if sender.send(batch.map_err(run_error)).await.is_err() || failed {
                     return;
                 }
             }

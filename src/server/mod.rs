@@ -1,3 +1,4 @@
 //! Protocols. Each knows its wire and `session`'s surface, nothing else.
 
+pub mod http;
 pub mod pg;

@@ -7,15 +7,13 @@ use datafusion::execution::SessionState;
 use sqlparser::ast;
 
 use super::definitions::Definitions;
-use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies, no_relation};
 use super::transaction::Transaction;
-use crate::catalog::{
-    Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
-};
+use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::plan::{ViewPlan, plan_query, plan_view};
+use super::response::{Notice, Response};
 use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
 use crate::types::{RelationId, SqlType};
 
@@ -54,11 +52,7 @@ pub async fn create_source(
         return done("CREATE SOURCE");
     }
     let source = SourceOptions { connector: create.connector.clone(), options: create.options.clone() };
-    let columns = match create.columns.is_empty() {
-        true => ingest::default_columns(&source)?,
-        false => create.columns.clone(),
-    };
-    ingest::validate(&source, &columns)?;
+    let columns = ingest::complete_columns(&source, create.columns.clone())?;
     let table = Table {
         id: catalog.next_id(),
         name: create.name.clone(),
@@ -187,14 +181,7 @@ pub async fn drop_relations(
         let name = dropped.first().and_then(|id| catalog.get(*id)).map_or("", Relation::name);
         let detail: Vec<String> = others
             .iter()
-            .map(|other| {
-                format!(
-                    "{} {} depends on {} {name}",
-                    other.kind_name(),
-                    other.name(),
-                    kind.words().to_ascii_lowercase()
-                )
-            })
+            .map(|other| format!("{} {} depends on {} {name}", other.kind_name(), other.name(), kind.words().to_ascii_lowercase()))
             .collect();
         return Err(Error::new(
             SqlState::DEPENDENT_OBJECTS,

@@ -51,6 +51,9 @@ pub struct TableStats {
     pub flushed: CommitNumber,
 }
 
+/// A write's parts for one table, each with the row id of its first insert.
+type NumberedWrites<'a> = Vec<(&'a TableWrite, RowId)>;
+
 /// All tables of a database.
 pub struct Tables {
     pub(super) tier: Arc<Tier>,
@@ -108,7 +111,7 @@ impl Tables {
     ///
     /// Errors: 42P01 for a dropped table; 40001 for an altered one, or where a row to delete is deleted already; 23505.
     pub fn apply_write(&self, sequenced: &SequencedWrite<'_>) -> Result<()> {
-        let mut by_table: Vec<(Arc<TableCell>, Vec<(&TableWrite, RowId)>)> = Vec::new();
+        let mut by_table: Vec<(Arc<TableCell>, NumberedWrites<'_>)> = Vec::new();
         for (write, first_row_id) in sequenced.write.tables.iter().zip(&sequenced.first_row_ids) {
             let known = by_table.iter_mut().find(|(cell, _)| cell.table.id == write.table);
             match known {

@@ -23,6 +23,8 @@ use crate::testing::{SimDisk, SimExecutor, SimRng};
 use crate::tier::Tier;
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
+mod concurrent;
+
 pub(super) const READINGS: RelationId = RelationId(16384);
 pub(super) const TRUCKS: RelationId = RelationId(16385);
 

@@ -6,6 +6,7 @@
 //! kept, each on its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 
@@ -14,9 +15,10 @@ use parking_lot::Mutex;
 use super::SimRng;
 use crate::io::{AppendFile, Disk};
 
+mod file;
 mod sites;
 
-const SECTOR_BYTES: usize = 512;
+use file::FileState;
 
 /// Whether a call that fails, or in which the machine dies, had its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,6 +36,14 @@ pub enum DiskFault {
     Fail(FaultEffect),
     /// The machine dies: this call and all later ones return errors until [`SimDisk::restart`].
     Crash(FaultEffect),
+}
+
+impl DiskFault {
+    fn effect(self) -> FaultEffect {
+        match self {
+            DiskFault::Fail(effect) | DiskFault::Crash(effect) => effect,
+        }
+    }
 }
 
 /// What a disk was asked so far.
@@ -66,21 +76,6 @@ struct State {
     life: u64,
     calls: SimDiskCalls,
     trace_sites: bool,
-}
-
-#[derive(Default, Clone)]
-struct FileState {
-    bytes: Vec<u8>,
-    /// Ranges that a crash may take, in order; the last one may grow.
-    unsynced: Vec<Unsynced>,
-}
-
-#[derive(Clone)]
-struct Unsynced {
-    from: usize,
-    to: usize,
-    /// A sync of it failed: no later sync will make it durable.
-    doomed: bool,
 }
 
 #[derive(Clone)]
@@ -179,7 +174,7 @@ impl SimDisk {
     pub fn plant(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state.lock();
         let file = state.new_file();
-        state.files.insert(file, FileState { bytes, unsynced: Vec::new() });
+        state.files.insert(file, FileState::durable(bytes));
         state.names.insert(name.to_string(), file);
         state.durable_names.insert(name.to_string(), file);
     }
@@ -192,26 +187,33 @@ impl SimDisk {
         effect: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut state = self.state.lock();
-        if state.crashed || life.is_some_and(|life| life != state.life) {
-            return Err(simulated("the machine is down"));
-        }
-        if state.trace_sites {
-            state.calls.sites.insert(format!("{operation} at {}", sites::caller()));
-        }
-        let call = state.calls.calls;
-        state.calls.calls += 1;
-        match state.faults.remove(&call) {
+        match state.begin_call(operation, life)? {
             None => effect(&mut state),
-            Some(DiskFault::Fail(when)) => {
-                state.run_if(when, effect);
-                Err(simulated("simulated failure"))
-            }
-            Some(DiskFault::Crash(when)) => {
-                state.run_if(when, effect);
-                state.crashed = true;
-                Err(simulated("simulated crash"))
+            Some(fault) => {
+                if fault.effect() == FaultEffect::After {
+                    // Its outcome is what nobody is told.
+                    let _ = effect(&mut state);
+                }
+                state.crashed |= matches!(fault, DiskFault::Crash(_));
+                Err(simulated("simulated fault"))
             }
         }
+    }
+
+    /// A call of something else on the same machine, counted with the disk's. `Some`: the caller has it take effect or
+    /// not, and fail.
+    pub(super) fn call_elsewhere(&self, operation: &str) -> io::Result<Option<FaultEffect>> {
+        let mut state = self.state.lock();
+        let fault = state.begin_call(operation, None)?;
+        state.crashed |= matches!(fault, Some(DiskFault::Crash(_)));
+        Ok(fault.map(DiskFault::effect))
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.lock();
+        write!(f, "SimDisk({} files, {} calls)", state.names.len(), state.calls.calls)
     }
 }
 
@@ -224,11 +226,17 @@ fn not_found(name: &str) -> io::Error {
 }
 
 impl State {
-    fn run_if<T>(&mut self, when: FaultEffect, effect: impl FnOnce(&mut State) -> io::Result<T>) {
-        if when == FaultEffect::After {
-            // Its outcome is what nobody is told.
-            let _ = effect(self);
+    /// Errors: the machine is down, or the caller's process is dead.
+    fn begin_call(&mut self, operation: &str, life: Option<u64>) -> io::Result<Option<DiskFault>> {
+        if self.crashed || life.is_some_and(|life| life != self.life) {
+            return Err(simulated("the machine is down"));
         }
+        if self.trace_sites {
+            self.calls.sites.insert(format!("{operation} at {}", sites::caller()));
+        }
+        let call = self.calls.calls;
+        self.calls.calls += 1;
+        Ok(self.faults.remove(&call))
     }
 
     fn new_file(&mut self) -> u64 {
@@ -267,46 +275,6 @@ impl State {
         self.faults.clear();
         self.crashed = false;
         self.life += 1;
-    }
-}
-
-impl FileState {
-    fn append(&mut self, bytes: &[u8]) {
-        let from = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        let to = self.bytes.len();
-        match self.unsynced.last_mut() {
-            Some(last) if !last.doomed => last.to = to,
-            _ => self.unsynced.push(Unsynced { from, to, doomed: false }),
-        }
-    }
-
-    fn sync(&mut self) {
-        self.unsynced.retain(|range| range.doomed);
-    }
-
-    fn doom(&mut self) {
-        self.unsynced.iter_mut().for_each(|range| range.doomed = true);
-    }
-
-    fn crash(&mut self, rng: &SimRng) {
-        let mut length = self.bytes.len();
-        if let Some(last) = self.unsynced.last()
-            && last.to == length
-        {
-            length = last.from + rng.below((last.to - last.from) as u64 + 1) as usize;
-        }
-        self.bytes.truncate(length);
-        for range in std::mem::take(&mut self.unsynced) {
-            let mut from = range.from;
-            while from < range.to.min(length) {
-                let to = ((from / SECTOR_BYTES + 1) * SECTOR_BYTES).min(range.to).min(length);
-                if rng.one_in(3) {
-                    self.bytes[from..to].fill(0);
-                }
-                from = to;
-            }
-        }
     }
 }
 

@@ -165,3 +165,6 @@ impl SimExecutor {
         self.trace.digest()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
-//! Simulation: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
+//! Simulation and oracles: one seeded executor, clock, disk and chance, and a harness that crashes at every I/O call.
 //!
 //! Same seed, same run: which task goes next, what time it is, and what a crash leaves of unsynced bytes follow from the
-//! seed alone. And the naive oracle, which says what a query means by loops.
+//! seed alone.
 
 mod clock;
 mod crash;
@@ -9,9 +9,11 @@ mod disk;
 mod executor;
 pub mod oracle;
 mod rng;
+mod store;
 
 pub use clock::SimClock;
 pub use crash::{CrashReport, CrashScenario, crash_everywhere};
 pub use disk::{DiskFault, FaultEffect, SimDisk, SimDiskCalls};
 pub use executor::{SimExecutor, SimSpawner};
 pub use rng::SimRng;
+pub use store::SimStore;

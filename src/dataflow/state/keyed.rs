@@ -114,7 +114,7 @@ impl KeyedState {
             let chunk = self.chunk(index)?;
             let mut halves = [self.scratch(), self.scratch()];
             for row in 0..chunk.len() {
-                let half = (chunk.hash(row) >> PARTITION_SHIFT) as usize / count & 1;
+                let half = ((chunk.hash(row) >> PARTITION_SHIFT) as usize / count) & 1;
                 halves[half].push_from(&chunk, row);
             }
             let [low, high] = halves;

@@ -10,7 +10,7 @@ use crate::catalog::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::types::parse::{parse_interval, parse_timestamptz};
 
-const NAMES: &str = "interval, limit, rate, seed, start, table, trucks";
+const NAMES: &str = "interval, rate, rows, seed, start, table, trucks";
 
 /// What `WITH (...)` says of a fleet.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,8 +28,8 @@ pub struct FleetOptions {
     pub start_us: Option<i64>,
     /// `seed`
     pub seed: u64,
-    /// `limit`: the source ends after so many rows.
-    pub limit: Option<u64>,
+    /// `rows`: the source ends after so many.
+    pub rows: Option<u64>,
 }
 
 impl FleetOptions {
@@ -43,8 +43,9 @@ impl FleetOptions {
         }
         let table = match options.get("table") {
             None => FleetTable::Readings,
-            Some(name) => FleetTable::from_name(name)
-                .ok_or_else(|| wrong("table", name).with_hint("The tables are 'readings' and 'diagnostics'."))?,
+            Some(name) => FleetTable::from_name(name).ok_or_else(|| {
+                wrong("table", name).with_hint("The tables are 'readings' and 'diagnostics'.")
+            })?,
         };
         let trucks = number(options, "trucks", 1..=1_000_000)?.unwrap_or(100);
         let rate = number(options, "rate", 0..=100_000_000)?.unwrap_or(trucks);
@@ -58,20 +59,21 @@ impl FleetOptions {
             Some(text) => Some(start_us(text)?),
         };
         let seed = number(options, "seed", 0..=u64::MAX)?.unwrap_or(1);
-        let limit = number(options, "limit", 0..=u64::MAX)?;
-        Ok(FleetOptions { table, trucks, rate, interval_us, start_us, seed, limit })
+        let rows = number(options, "rows", 0..=u64::MAX)?;
+        Ok(FleetOptions { table, trucks, rate, interval_us, start_us, seed, rows })
     }
 }
 
-fn number(options: &BTreeMap<String, String>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
+fn number(
+    options: &BTreeMap<String, String>,
+    name: &str,
+    range: std::ops::RangeInclusive<u64>,
+) -> Result<Option<u64>> {
     let Some(text) = options.get(name) else { return Ok(None) };
     match u64::from_str(text.trim()) {
         Ok(value) if range.contains(&value) => Ok(Some(value)),
-        _ => Err(wrong(name, text).with_detail(format!(
-            "A whole number from {} to {} is expected.",
-            range.start(),
-            range.end()
-        ))),
+        _ => Err(wrong(name, text)
+            .with_detail(format!("A whole number from {} to {} is expected.", range.start(), range.end()))),
     }
 }
 

@@ -73,7 +73,7 @@ impl Fleet {
     }
 
     fn is_at_end(&self) -> bool {
-        self.options.limit.is_some_and(|limit| self.position.rows >= limit)
+        self.options.rows.is_some_and(|limit| self.position.rows >= limit)
     }
 
     /// The reports of the next `slots` slots; fewer where the limit is reached.
@@ -85,7 +85,7 @@ impl Fleet {
             }
             let before = reports.len();
             self.slot(&mut reports);
-            if let Some(limit) = self.options.limit {
+            if let Some(limit) = self.options.rows {
                 let room = limit - self.position.rows;
                 reports.truncate(before + usize::try_from(room).unwrap_or(usize::MAX));
             }

@@ -103,12 +103,7 @@ impl FleetColumn {
         }
     }
 
-    /// Whether a report may lack it.
-    pub fn may_be_null(self) -> bool {
-        matches!(self.measure, Measure::FuelConsumption | Measure::CurrentLoad)
-    }
-
-    /// The column of all reports. `nullable`: the source's column takes the NULLs that [`FleetColumn::may_be_null`] has.
+    /// The column of all reports. Some measures get lost; `nullable` says that the source's column takes NULLs for them.
     pub fn array(self, reports: &[Report], nullable: bool) -> ArrayRef {
         match self.measure {
             Measure::Time => {

@@ -46,10 +46,9 @@ impl Default for RewriteNames<'_> {
 pub fn rewrite(query: &mut Query, names: &RewriteNames<'_>) -> Result<()> {
     // Columns are named by what was written, so before it is written anew.
     name_output(query);
-    let mut rewriter = Rewriter { names, scopes: Vec::new() };
-    let flow = VisitMut::visit(query, &mut rewriter);
     select_list::show_registered_names(query);
-    match flow {
+    let mut rewriter = Rewriter { names, scopes: Vec::new() };
+    match VisitMut::visit(query, &mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }

@@ -2,7 +2,7 @@
 //!
 //! `regclass` and its kin are no types here: a text cast to one becomes the oid, anything else (an oid) its name. That
 //! is what the casts are written for; what is lost is that an oid from a text prints as a number, except in a select
-//! list, where `select_list` turns it into the name again.
+//! list, where `select_list` asks for the name.
 
 use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, ObjectName, Value};
 
@@ -13,7 +13,7 @@ const REGISTERED: [&str; 8] =
     ["regclass", "regtype", "regproc", "regprocedure", "regrole", "regnamespace", "regoper", "regcollation"];
 
 /// The `reg...` type of this name, in any schema spelling.
-fn registered(data_type: &DataType) -> Option<&'static str> {
+pub fn registered(data_type: &DataType) -> Option<&'static str> {
     let name = match data_type {
         DataType::Regclass => "regclass".to_owned(),
         DataType::Custom(name, _) => plain_name(name)?,

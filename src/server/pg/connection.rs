@@ -142,24 +142,29 @@ impl Client {
             Err(error) => Err(Failure::Statement(error)),
         };
         match handled {
-            Err(Failure::Statement(error)) => self.report(&error),
+            Err(Failure::Statement(error)) => {
+                self.report(&error);
+                self.skipping = matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C');
+            }
             other => other?,
         }
         match kind {
             b'Q' | b'F' | b'S' => self.ready().await,
+            // A long pipeline's answers do not pile up until its Sync.
+            _ if self.out.is_full() => self.flush().await,
             _ => Ok(()),
         }
     }
 
     async fn dispatch(&mut self, message: Message) -> Result<(), Failure> {
-        let extended = match message {
-            Message::Query(sql) => return self.query(&sql).await,
-            Message::Sync => return self.sync().await,
-            Message::Flush => return self.flush().await,
-            Message::FunctionCall => return Err(Error::not_built("the function call protocol").into()),
+        match message {
+            Message::Query(sql) => self.query(&sql).await,
+            Message::Sync => self.sync().await,
+            Message::Flush => self.flush().await,
+            Message::FunctionCall => Err(Error::not_built("the function call protocol").into()),
             // What a client sent before it heard that its COPY had failed.
-            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => return Ok(()),
-            Message::Terminate => return Err(Failure::Gone),
+            Message::CopyData(_) | Message::CopyDone | Message::CopyFail(_) => Ok(()),
+            Message::Terminate => Err(Failure::Gone),
             Message::Parse { name, sql, parameter_oids } => self.parse(name, &sql, &parameter_oids).await,
             Message::Bind(bind) => self.bind(bind),
             Message::Describe(target) => self.describe(&target),
@@ -168,9 +173,7 @@ impl Client {
                 self.close(&target);
                 Ok(())
             }
-        };
-        self.skipping = matches!(extended, Err(Failure::Statement(_)));
-        extended
+        }
     }
 
     /// The simple protocol: every statement of the string, each answered in full.

@@ -68,7 +68,12 @@ pub(super) struct WireBatch {
 
 impl WireBatch {
     /// `formats` may be shorter than `columns`: the rest is text.
-    pub fn new(batch: &RecordBatch, columns: &[OutputColumn], formats: &[Format]) -> Result<WireBatch> {
+    pub fn new(
+        batch: &RecordBatch,
+        columns: &[OutputColumn],
+        formats: &[Format],
+        settings: &EncodeSettings,
+    ) -> Result<WireBatch> {
         if batch.num_columns() != columns.len() {
             return Err(Error::internal(format_args!(
                 "a result of {} columns was announced with {}",
@@ -78,7 +83,7 @@ impl WireBatch {
         }
         let columns = batch.columns().iter().zip(columns).enumerate().map(|(index, (array, column))| {
             let format = formats.get(index).copied().unwrap_or(Format::Text);
-            Ok((writable(array, &column.sql_type, format)?, column.sql_type.clone(), format))
+            Ok((writable(array, &column.sql_type, format, settings)?, column.sql_type.clone(), format))
         });
         Ok(WireBatch { columns: columns.collect::<Result<_>>()?, rows: batch.num_rows() })
     }
@@ -144,18 +149,19 @@ impl<'a> ColumnWriter<'a> {
 }
 
 /// Brings a column to a form that is written as values of `sql_type`.
-fn writable(array: &ArrayRef, sql_type: &SqlType, format: Format) -> Result<ArrayRef> {
+fn writable(array: &ArrayRef, sql_type: &SqlType, format: Format, settings: &EncodeSettings) -> Result<ArrayRef> {
     let is_text = matches!(sql_type, SqlType::Text | SqlType::Varchar(_));
     match array.data_type() {
         data_type if *data_type == sql_type.arrow() => Ok(array.clone()),
         DataType::Decimal128(_, _) if matches!(sql_type, SqlType::Numeric { .. }) => Ok(array.clone()),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View if is_text => Ok(array.clone()),
         DataType::Null => Ok(arrow::array::new_null_array(&sql_type.arrow(), array.len())),
-        DataType::Dictionary(_, value) => writable(&cast(array, value)?, sql_type, format),
+        DataType::Dictionary(_, value) => writable(&cast(array, value)?, sql_type, format, settings),
+        // Whatever has a text form of PostgreSQL's is text in it, not in Arrow's.
+        data_type if is_text && SqlType::from_arrow(data_type).is_some() => Ok(array.clone()),
         DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) | DataType::ListView(_)
             if is_text =>
         {
-            list::as_text(array)
+            list::as_text(array, settings)
         }
         DataType::Struct(_) | DataType::Map(_, _) => ColumnText::new(array.as_ref()).map(|_| array.clone()),
         // Printed alike whatever the width or the unit.

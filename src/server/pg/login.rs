@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use pgwire::api::auth::sasl::SCRAM_SHA_256_METHOD;
-use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth};
+use pgwire::api::auth::sasl::scram::{ScramSecret, ScramServerAuth, gen_salted_password};
 
 use super::backend::Outbox;
 use super::frontend::Fields;
@@ -224,6 +224,17 @@ fn initial_response(body: Bytes) -> Result<Bytes> {
     let data = fields.bytes(bytes)?;
     fields.finish()?;
     Ok(data)
+}
+
+/// What to store of a password: enough to check it, not enough to log in with. `salt` must be random, 16 bytes.
+pub fn scram_verifier(password: &str, salt: Vec<u8>, iterations: u32) -> Result<Verifier> {
+    let salted = gen_salted_password(password, &salt, iterations as usize);
+    let secret = ScramSecret::verifier_from_salted_password(salt, salted, iterations as usize);
+    let ScramSecret::Verifier { salt, stored_key, server_key, .. } = secret else {
+        return Err(Error::internal("SCRAM gave no verifier"));
+    };
+    let key = |bytes: Vec<u8>| <[u8; 32]>::try_from(bytes).map_err(|_| Error::internal("a SCRAM key is not 32 bytes"));
+    Ok(Verifier { salt, iterations, stored_key: key(stored_key)?, server_key: key(server_key)? })
 }
 
 fn wrong_password(user: &str) -> Error {

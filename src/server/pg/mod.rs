@@ -43,6 +43,8 @@ use connection::Client;
 use gate::FrameReader;
 use login::Opening;
 
+pub use login::scram_verifier;
+
 /// How long connections have to end by themselves when the server stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 /// How long a last message may take to reach a client that is being cut.
@@ -68,7 +70,8 @@ pub async fn serve(
     settings: ServerSettings,
     mut shutdown: watch::Receiver<bool>,
 ) {
-    let sockets = Arc::new(Semaphore::new((settings.connections_max + LOGINS_MAX).min(Semaphore::MAX_PERMITS)));
+    let sockets =
+        Arc::new(Semaphore::new(settings.connections_max.saturating_add(LOGINS_MAX).min(Semaphore::MAX_PERMITS)));
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let registry = Arc::new(CancelRegistry::default());
     let shared = Arc::new(Shared { database, settings, registry, connections, shutdown: shutdown.clone() });

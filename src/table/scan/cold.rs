@@ -17,6 +17,7 @@ use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
+use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
@@ -67,14 +68,21 @@ fn files(
             group.push(file);
         }
     }
+    let rows: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+    let all = Statistics {
+        num_rows: Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX)),
+        ..Statistics::new_unknown(&schema)
+    };
     let config = FileScanConfigBuilder::new(ObjectStoreUrl::parse(TIER_URL)?, Arc::new(source))
         .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
+        .with_statistics(all)
         .with_projection_indices(Some(read))?
         .build();
     Ok(DataSourceExec::from_data_source(config))
 }
 
-/// A file's statistics as DataFusion prunes by them. Bounds are inexact, so that no query is answered by them.
+/// A file's statistics as DataFusion prunes by them. It takes exact bounds only, and answers no query by a single
+/// file's; the scan's own statistics say no bounds.
 fn statistics(file: &DataFile, schema: &SchemaRef) -> Statistics {
     let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
     let unknown = ColumnStatistics::new_unknown();
@@ -82,7 +90,7 @@ fn statistics(file: &DataFile, schema: &SchemaRef) -> Statistics {
         let Some(bounds) = file.columns.get(position) else { return unknown.clone() };
         let value = |bound: &Option<crate::tier::Bound>| {
             let scalar = bound.as_ref().and_then(|bound| bound.to_scalar(field.data_type()));
-            scalar.map_or(Precision::Absent, Precision::Inexact)
+            scalar.map_or(Precision::Absent, Precision::Exact)
         };
         ColumnStatistics {
             null_count: Precision::Exact(usize::try_from(bounds.null_count).unwrap_or(usize::MAX)),
@@ -142,10 +150,6 @@ impl ExecutionPlan for ColdRowsExec {
         vec![&self.files]
     }
 
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
     fn benefits_from_input_partitioning(&self) -> Vec<bool> {
         vec![false]
     }
@@ -186,6 +190,17 @@ impl ExecutionPlan for ColdRowsExec {
         } else {
             Ok(FilterDescription::all_unsupported(&parent_filters, &self.children()))
         }
+    }
+
+    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
+        vec![ChildStats::At(partition)]
+    }
+
+    /// The number of rows alone, and exact only where none is hidden.
+    fn statistics_from_inputs(&self, files: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        let rows = files.first().map_or(Precision::Absent, |files| files.num_rows);
+        let num_rows = if self.hides { rows.to_inexact() } else { rows };
+        Ok(Arc::new(Statistics { num_rows, ..Statistics::new_unknown(&self.schema) }))
     }
 
     fn cardinality_effect(&self) -> CardinalityEffect {

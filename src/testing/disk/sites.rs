@@ -5,7 +5,7 @@
 use std::backtrace::Backtrace;
 
 /// The seams and the simulation are not who calls.
-const NOT_CALLERS: [&str; 2] = ["src/io/", "src/testing/disk"];
+const NOT_CALLERS: [&str; 3] = ["src/io/", "src/testing/disk", "src/testing/store"];
 
 /// `src/wal/writer.rs:88` of the innermost frame of ours; `unknown` where the build has no line tables.
 pub(super) fn caller() -> String {

@@ -51,7 +51,7 @@ async fn read_all(fleet: &mut Fleet) -> RecordBatch {
 }
 
 const FIXED: &[(&str, &str)] =
-    &[("trucks", "20"), ("rate", "0"), ("start", "2024-01-01"), ("seed", "7"), ("limit", "50000")];
+    &[("trucks", "20"), ("rate", "0"), ("start", "2024-01-01"), ("seed", "7"), ("rows", "50000")];
 
 #[tokio::test]
 async fn same_seed_same_rows_and_another_seed_others() {
@@ -123,7 +123,7 @@ fn wrong_options_and_columns_are_named() {
     let error = refused(&[("truck", "5")]);
     assert_eq!(error.state(), SqlState::INVALID_PARAMETER);
     assert_eq!(error.message(), "unrecognized option \"truck\" of connector fleet");
-    assert_eq!(error.hint(), Some("The options are interval, limit, rate, seed, start, table, trucks."));
+    assert_eq!(error.hint(), Some("The options are interval, rate, rows, seed, start, table, trucks."));
     for pair in [("trucks", "0"), ("rate", "-1"), ("interval", "1 month"), ("start", "soon"), ("table", "tires")] {
         assert_eq!(refused(&[pair]).state(), SqlState::INVALID_PARAMETER, "{pair:?}");
     }

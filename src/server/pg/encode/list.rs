@@ -13,11 +13,11 @@ use crate::session::EncodeSettings;
 use crate::types::text::ColumnText;
 
 /// A string column with the array literal of each list.
-pub(super) fn as_text(lists: &ArrayRef) -> Result<ArrayRef> {
+pub(super) fn as_text(lists: &ArrayRef, settings: &EncodeSettings) -> Result<ArrayRef> {
     let texts = (0..lists.len()).map(|row| match list_at(lists, row)? {
         Some(elements) => {
             let mut out = Vec::new();
-            write_elements(&elements, &mut out)?;
+            write_elements(&elements, settings, &mut out)?;
             String::from_utf8(out).map(Some).map_err(Error::internal)
         }
         None => Ok(None),
@@ -38,8 +38,7 @@ fn list_at(lists: &ArrayRef, row: usize) -> Result<Option<ArrayRef>> {
     }))
 }
 
-fn write_elements(elements: &ArrayRef, out: &mut Vec<u8>) -> Result<()> {
-    let settings = EncodeSettings::default();
+fn write_elements(elements: &ArrayRef, settings: &EncodeSettings, out: &mut Vec<u8>) -> Result<()> {
     let nested = matches!(
         elements.data_type(),
         DataType::List(_) | DataType::LargeList(_) | DataType::ListView(_) | DataType::FixedSizeList(_, _)
@@ -54,11 +53,11 @@ fn write_elements(elements: &ArrayRef, out: &mut Vec<u8>) -> Result<()> {
             Some(column) if column.is_null(row) => out.extend_from_slice(b"NULL"),
             Some(column) => {
                 let mut element = Vec::new();
-                column.write(row, &settings, &mut element);
+                column.write(row, settings, &mut element);
                 write_quoted(&element, out);
             }
             None => match list_at(elements, row)? {
-                Some(inner) => write_elements(&inner, out)?,
+                Some(inner) => write_elements(&inner, settings, out)?,
                 None => out.extend_from_slice(b"NULL"),
             },
         }

@@ -1,0 +1,132 @@
+//! The command line: what a user types, and what is printed back.
+//!
+//! ```text
+//! tidemark start   a server, until Ctrl-C or SIGTERM
+//! tidemark demo    the same, fed with the demo's SQL, and a table of what happens
+//! ```
+//!
+//! Settings come from `tidemark.toml`, then `TIDEMARK__SECTION__KEY`, then flags ([`config`]).
+
+mod config;
+mod demo;
+mod signals;
+mod start;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tidemark::error::{Error, Result};
+use tracing_subscriber::EnvFilter;
+
+/// A SQL-first streaming database: continuous views over device data, hot and cold.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server until Ctrl-C or SIGTERM
+    ///
+    /// The user and the database are called tidemark. TIDEMARK_PASSWORD gives the user's password at the first start.
+    Start(Flags),
+    /// Run a server with a generated fleet of trucks and views over it
+    Demo {
+        /// Print the demo's SQL and exit
+        #[arg(long)]
+        print_sql: bool,
+        #[command(flatten)]
+        flags: Flags,
+    },
+}
+
+/// What both commands take. A flag wins over the environment and the file.
+#[derive(Debug, Clone, Default, Args)]
+struct Flags {
+    /// Settings file; ./tidemark.toml is read if it exists
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of the log and, without an object store, of the cold files
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where cold files go: a directory or file:// URL
+    #[arg(long, value_name = "URL")]
+    object_store: Option<String>,
+    /// Address for PostgreSQL's protocol [default: 127.0.0.1:5480]
+    #[arg(long, value_name = "ADDR")]
+    listen_sql: Option<SocketAddr>,
+    /// Address for health and metrics [default: 127.0.0.1:5481]
+    #[arg(long, value_name = "ADDR")]
+    listen_http: Option<SocketAddr>,
+    /// Address for Arrow Flight SQL (not built yet)
+    #[arg(long, value_name = "ADDR")]
+    listen_flight: Option<SocketAddr>,
+    /// Let clients of this machine in without a password
+    #[arg(long)]
+    trust_loopback: bool,
+}
+
+/// Does what the command line says. The exit code is 0, 1 after an error, 130 if a second Ctrl-C cut the shutdown short.
+pub fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_env("TIDEMARK_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match execute(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{}", error_text(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Start(flags) => {
+            let settings = config::load(&flags, config::Defaults::start())?;
+            runtime()?.block_on(start::run(settings))
+        }
+        Command::Demo { print_sql: true, .. } => {
+            print!("{}", demo::SQL);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo { flags, .. } => {
+            let settings = config::load(&flags, config::Defaults::demo())?;
+            runtime()?.block_on(demo::run(settings, flags.listen_sql.is_none(), flags.listen_http.is_none()))
+        }
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::internal("the async runtime does not start").with_source(error))
+}
+
+/// As psql shows an error.
+fn error_text(error: &Error) -> String {
+    let mut text = format!("error: {}", error.message());
+    for (name, value) in [("detail", error.detail()), ("hint", error.hint()), ("context", error.context())] {
+        if let Some(value) = value {
+            text.push_str(&format!("\n{name}: {value}"));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}
