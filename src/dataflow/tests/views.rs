@@ -226,18 +226,7 @@ impl TestWorker {
 
     pub fn commit(&mut self, deltas: Vec<(RelationId, DeltaBatch)>) {
         self.commit += 1;
-        let tables = deltas
-            .into_iter()
-            .map(|(table, delta)| TableDelta { table, schema_version: 1, delta: Arc::new(delta) })
-            .collect();
-        self.dataflows.push_commit(Arc::new(Commit {
-            number: CommitNumber(self.commit),
-            timestamp_us: self.commit as i64,
-            tables,
-            catalog: vec![],
-            positions: vec![],
-            tier: vec![],
-        }));
+        self.dataflows.push_commit(commit(self.commit, deltas));
     }
 
     pub fn read(&self, view: RelationId) -> Result<ViewSnapshot> {
@@ -258,6 +247,19 @@ impl TestWorker {
         drop(self.dataflows);
         self.runtime.block_on(self.task).unwrap();
     }
+}
+
+pub fn commit(number: u64, deltas: Vec<(RelationId, DeltaBatch)>) -> Arc<Commit> {
+    let deltas = deltas.into_iter();
+    let tables = deltas.map(|(table, delta)| TableDelta { table, schema_version: 1, delta: Arc::new(delta) });
+    Arc::new(Commit {
+        number: CommitNumber(number),
+        timestamp_us: number as i64,
+        tables: tables.collect(),
+        catalog: vec![],
+        positions: vec![],
+        tier: vec![],
+    })
 }
 
 /// One operator, or a few, stepped by hand.

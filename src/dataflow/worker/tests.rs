@@ -4,10 +4,14 @@ use datafusion::common::HashMap;
 use datafusion::logical_expr::{col, lit};
 use futures::StreamExt;
 
-use super::Backfill;
+use super::{Backfill, Worker};
 use crate::dataflow::tests::views::*;
+use crate::delta::DeltaBatch;
 use crate::error::{Error, SqlState};
-use crate::testing::oracle;
+use crate::plan::AggregateFunction;
+use crate::settings::DataflowSettings;
+use crate::testing::{SimExecutor, oracle};
+use crate::types::CommitNumber;
 
 #[test]
 fn a_backfill_that_fails_leaves_no_view() {
@@ -32,4 +36,41 @@ fn a_view_lists_what_it_leaves_out() {
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].operator, errors[0].state, errors[0].weight), (1, SqlState::DIVISION_BY_ZERO, 1));
     assert_eq!(worker.dataflows.stats()[0].errors, 1);
+}
+
+/// The simulated executor decides who goes next; what a view shows does not depend on it.
+#[test]
+fn runs_under_the_simulated_executor() {
+    let digest = |seed: u64| {
+        let mut executor = SimExecutor::new(seed);
+        let (dataflows, worker) = Worker::new(DataflowSettings::default(), CommitNumber::default());
+        let _worker = executor.spawn(worker.run());
+        let counts = plan(aggregate(
+            source(READINGS, &readings_schema()),
+            vec![col("device")],
+            vec![(AggregateFunction::CountAll, vec![]), (AggregateFunction::Avg, vec![col("x")])],
+        ));
+        let rows = |from: i64| (from..from + 50).map(|n| reading(n % 7, n as f64 / 10.0, n)).collect::<Vec<_>>();
+        let backfill = futures::stream::iter([Ok(batch_of(&readings_schema(), &rows(0)))]).boxed();
+        let backfill = HashMap::from([(READINGS, Backfill { rows: backfill, append_only: false })]);
+        let created = dataflows.push_create(view(VIEW, &counts), counts.clone(), backfill);
+        let writer = dataflows.clone();
+        executor.spawn(async move {
+            for number in 1..20 {
+                let delta = DeltaBatch::inserts(batch_of(&readings_schema(), &rows(number)));
+                writer.push_commit(commit(number as u64, vec![(READINGS, delta)]));
+            }
+        });
+        executor.block_on(async move {
+            created.await.unwrap().unwrap();
+            loop {
+                let read = dataflows.push_read(&[VIEW]).await.unwrap().unwrap();
+                if read[&VIEW].commit() == CommitNumber(19) {
+                    return read[&VIEW].digest().unwrap();
+                }
+            }
+        })
+    };
+    let digests: Vec<_> = (0..8).map(digest).collect();
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
 }

@@ -1,5 +1,7 @@
 //! Packed keys read back, and are equal exactly when the rows are.
 
+use std::sync::Arc;
+
 use arrow::array::{
     BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
     Int64Array, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
