@@ -12,7 +12,7 @@ use tidemark::settings::Settings;
 use tokio_postgres::{Config, NoTls};
 
 pub enum Host {
-    Tidemark { server: Option<Server>, settings: Box<Settings>, _folder: TempDir },
+    Tidemark { server: Option<Box<Server>>, settings: Box<Settings>, _folder: TempDir },
     Postgres { maintenance: Box<Config>, database: String },
 }
 
@@ -114,8 +114,9 @@ impl Host {
     }
 }
 
-async fn start_server(settings: &Settings) -> Result<Server, String> {
-    Server::start(settings.clone()).await.map_err(|error| format!("the server does not start: {error:?}"))
+async fn start_server(settings: &Settings) -> Result<Box<Server>, String> {
+    let started = Server::start(settings.clone()).await;
+    started.map(Box::new).map_err(|error| format!("the server does not start: {error:?}"))
 }
 
 async fn maintain(config: &Config, sql: &str) -> Result<(), String> {

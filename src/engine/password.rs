@@ -26,8 +26,10 @@ struct Stored {
 pub fn load_or_create(disk: &Arc<dyn Disk>, rng: &dyn Rng, password: Option<&str>) -> Result<Option<Verifier>> {
     if disk.list("").map_err(|error| disk_error("list", "the data directory", error))?.iter().any(|name| name == FILE) {
         let bytes = disk.read(FILE).map_err(|error| disk_error("read", FILE, error))?;
-        let damaged = || Error::corrupted(format!("\"{FILE}\" is damaged"))
-            .with_hint("Remove it and set TIDEMARK_PASSWORD to choose a new password.");
+        let damaged = || {
+            Error::corrupted(format!("\"{FILE}\" is damaged"))
+                .with_hint("Remove it and set TIDEMARK_PASSWORD to choose a new password.")
+        };
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
         return verifier(stored).map(Some).ok_or_else(damaged);
     }
@@ -39,7 +41,8 @@ pub fn load_or_create(disk: &Arc<dyn Disk>, rng: &dyn Rng, password: Option<&str
         return Err(Error::internal("no verifier from a password"));
     };
     let stored = Stored { format: FORMAT, salt, iterations: ITERATIONS, stored_key, server_key };
-    write(disk, &serde_json::to_vec(&stored).map_err(Error::internal)?).map_err(|error| disk_error("write", FILE, error))?;
+    write(disk, &serde_json::to_vec(&stored).map_err(Error::internal)?)
+        .map_err(|error| disk_error("write", FILE, error))?;
     Ok(verifier(stored))
 }
 

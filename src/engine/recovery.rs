@@ -73,9 +73,12 @@ pub async fn recover(
     let mut expected = after.next();
     let replayed = replay(disk, after, &mut |commit| {
         if commit.number != expected {
-            return Err(Error::corrupted(format!("commits {expected} to {} are missing from the log", commit.number.0 - 1))
-                .with_detail(format!("The newest readable manifest covers commits up to {after}."))
-                .with_hint("Restore the data directory and the object store from the same moment."));
+            return Err(Error::corrupted(format!(
+                "commits {expected} to {} are missing from the log",
+                commit.number.0 - 1
+            ))
+            .with_detail(format!("The newest readable manifest covers commits up to {after}."))
+            .with_hint("Restore the data directory and the object store from the same moment."));
         }
         expected = commit.number.next();
         tables.apply_commit(&commit)

@@ -79,14 +79,8 @@ impl Server {
             sources: source_sender,
             registry,
         });
-        let (sequencer, log_writer) = Sequencer::new(
-            settings.wal.clone(),
-            clock.clone(),
-            start,
-            publisher.clone(),
-            disk,
-            replayed.tail,
-        );
+        let (sequencer, log_writer) =
+            Sequencer::new(settings.wal.clone(), clock.clone(), start, publisher.clone(), disk, replayed.tail);
         let (stop, stopped) = watch::channel(false);
         let log = spawn("log", move || async move {
             if let Err(error) = log_writer.run().await {
@@ -223,9 +217,9 @@ impl Server {
 /// Until views have checkpoints, a start makes them again from the tables.
 async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
     let catalog = handles.catalog();
-    handles.sequencer.at_head(|head| {
-        catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head))
-    })?;
+    handles
+        .sequencer
+        .at_head(|head| catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head)))?;
     for view in catalog.materialized_views() {
         if let Some(live) = handles.live_views.take(view.id) {
             let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::publisher::SourceChange;
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use crate::ingest::batcher::{self, Batcher, BatcherLimits, CommitWrite};
 use crate::ingest;
+use crate::ingest::batcher::{self, Batcher, BatcherLimits, CommitWrite};
 use crate::statement::Handles;
 use crate::types::RelationId;
 
@@ -81,7 +81,8 @@ async fn read(handles: &Arc<Handles>, table: &Arc<Table>, position: &Arc<Mutex<O
         Box::new(move |write| {
             let (handles, position) = (handles.clone(), position.clone());
             Box::pin(async move {
-                let rows = write.tables.iter().flat_map(|table| &table.inserts).map(RecordBatch::num_rows).sum::<usize>();
+                let rows =
+                    write.tables.iter().flat_map(|table| &table.inserts).map(RecordBatch::num_rows).sum::<usize>();
                 let read_to = write.positions.last().map(|position| position.position.clone());
                 let ((), durable) =
                     handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;

@@ -73,12 +73,8 @@ impl Batcher {
         let Some(last) = gathered.last() else { return Ok(None) };
         let position = SourcePosition { source: self.source, position: last.position.clone() };
         let rows = concat_batches(&last.rows.schema(), gathered.iter().map(|batch| &batch.rows))?;
-        let table = TableWrite {
-            table: self.source,
-            schema_version: self.schema_version,
-            inserts: Some(rows),
-            deletes: None,
-        };
+        let table =
+            TableWrite { table: self.source, schema_version: self.schema_version, inserts: Some(rows), deletes: None };
         Ok(Some(Write { tables: vec![table], positions: vec![position], ..Write::default() }))
     }
 }

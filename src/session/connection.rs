@@ -9,11 +9,11 @@ use parking_lot::Mutex;
 use super::copy_in::CopyIn;
 use super::describe::describe;
 use super::dispatch::{carry_out, refuse_in_read_only};
-use crate::statement::{Notice, Response};
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
 use crate::statement::{Environment, Handles, SessionView, Transaction, Variables};
+use crate::statement::{Notice, Response};
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;
 
@@ -32,7 +32,9 @@ pub(super) enum State {
     Idle,
     Open(Box<OpenTransaction>),
     /// After an error in a transaction, until ROLLBACK.
-    Failed { implicit: bool },
+    Failed {
+        implicit: bool,
+    },
 }
 
 pub(super) struct OpenTransaction {
@@ -76,8 +78,7 @@ impl Session {
         parameters: &[ScalarValue],
     ) -> Result<Response> {
         let handles = self.handles.clone();
-        let environment =
-            Environment { handles: &handles, session: &self.view, text: &parsed.text, declared };
+        let environment = Environment { handles: &handles, session: &self.view, text: &parsed.text, declared };
         if let Some(mut open) = take_open(&self.state) {
             refuse_in_read_only(&open.transaction, &parsed.statement)?;
             let response = carry_out(&environment, &mut open.transaction, &parsed.statement, parameters).await?;

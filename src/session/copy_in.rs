@@ -8,11 +8,11 @@ use async_trait::async_trait;
 
 use super::connection::{SharedState, State, commit, failed_transaction, take_open};
 use super::dispatch::refuse_in_read_only;
-use crate::statement::{CopyInSink, Response};
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::decode::CopyDecoder;
 use crate::sql::{CopyStatement, Statement};
 use crate::statement::copy::CopyFrom;
+use crate::statement::{CopyInSink, Response};
 use crate::statement::{Environment, Handles, SessionView, Transaction, insert_new, into_table, upsert};
 
 /// The data of one COPY FROM STDIN.

@@ -48,8 +48,9 @@ impl Database for Sessions {
         }
         if login.database != NAME {
             let message = format!("database \"{}\" does not exist", login.database);
-            return Err(Error::new(SqlState::INVALID_CATALOG_NAME, message)
-                .with_hint(format!("The database is {NAME}.")));
+            return Err(
+                Error::new(SqlState::INVALID_CATALOG_NAME, message).with_hint(format!("The database is {NAME}."))
+            );
         }
         let variables = Variables::with_startup(&login.startup, &login.application_name)?;
         Ok(Box::new(self.session(variables)))

@@ -7,12 +7,12 @@ use arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
 use sqlparser::ast;
 
-use crate::statement::OutputColumn;
 use super::surface::Description;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_query_with_parameters;
 use crate::sql::{Statement, column_type, relation_name};
+use crate::statement::OutputColumn;
 use crate::statement::definitions::Definitions;
 use crate::statement::scope::change_target;
 use crate::statement::{Environment, output_columns, returning_query, source_query};
@@ -58,13 +58,16 @@ pub fn describe(
                 }
             }
             let from = match &update.from {
-                Some(ast::UpdateTableFromKind::BeforeSet(from) | ast::UpdateTableFromKind::AfterSet(from)) => from.clone(),
+                Some(ast::UpdateTableFromKind::BeforeSet(from) | ast::UpdateTableFromKind::AfterSet(from)) => {
+                    from.clone()
+                }
                 None => Vec::new(),
             };
             let values = update.assignments.iter().map(|assignment| assignment.value.clone()).collect();
             let query = change_query(&update.table, from, values, update.selection.clone())?;
             let (_, parameters) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
-            let columns = returning(environment, &catalog, &table.name, alias(&update.table), update.returning.as_deref())?;
+            let columns =
+                returning(environment, &catalog, &table.name, alias(&update.table), update.returning.as_deref())?;
             Ok(Description { parameters, columns })
         }
         Statement::Delete(delete) => {
@@ -120,8 +123,7 @@ fn plan(
         definitions = definitions.with_row_ids_of(table);
     }
     let query = definitions.rewritten(query)?;
-    let plan =
-        plan_query_with_parameters(definitions.state(), &definitions, &query, environment.text, &parameters)?;
+    let plan = plan_query_with_parameters(definitions.state(), &definitions, &query, environment.text, &parameters)?;
     for (name, data_type) in plan.get_parameter_types()? {
         if let Some(number) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) {
             offer(&mut parameters, number, data_type.as_ref().and_then(SqlType::from_arrow));

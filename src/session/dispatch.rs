@@ -2,9 +2,9 @@
 
 use datafusion::common::ScalarValue;
 
-use crate::statement::Response;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, Statement};
+use crate::statement::Response;
 use crate::statement::{self as statements, Environment, Transaction, define, explain, flush};
 
 /// Runs a statement within a transaction. Transaction control, settings and COPY FROM are the session's own.
@@ -65,8 +65,5 @@ pub fn refuse_in_read_only(transaction: &Transaction, statement: &Statement) -> 
     if !transaction.read_only {
         return Ok(());
     }
-    Err(Error::new(
-        SqlState::READ_ONLY_TRANSACTION,
-        format!("cannot execute {words} in a read-only transaction"),
-    ))
+    Err(Error::new(SqlState::READ_ONLY_TRANSACTION, format!("cannot execute {words} in a read-only transaction")))
 }

@@ -7,8 +7,8 @@ mod describe;
 mod dispatch;
 mod surface;
 
-pub use crate::types::text::EncodeSettings;
 pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
+pub use crate::types::text::EncodeSettings;
 pub use connection::Session;
 pub use database::{NAME, Sessions};
 pub use surface::{Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus, Verifier};

@@ -16,8 +16,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
 
-use crate::statement::{Notice, OutputColumn, Response};
 use crate::error::Result;
+use crate::statement::{Notice, OutputColumn, Response};
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;
 

@@ -62,7 +62,8 @@ impl CopyEncoder {
 
     /// Whole lines.
     pub fn encode(&self, batch: &RecordBatch) -> Result<Bytes> {
-        let columns = batch.columns().iter().map(|array| ColumnText::new(array.as_ref())).collect::<Result<Vec<_>>>()?;
+        let columns =
+            batch.columns().iter().map(|array| ColumnText::new(array.as_ref())).collect::<Result<Vec<_>>>()?;
         let mut out = Vec::with_capacity(batch.num_rows() * columns.len() * 8);
         for row in 0..batch.num_rows() {
             for (index, column) in columns.iter().enumerate() {

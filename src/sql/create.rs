@@ -78,8 +78,11 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
                 return Err(Error::new(SqlState::INVALID_PARAMETER, "on_conflict needs a primary key"));
             }
             ("on_conflict", other) => {
-                return Err(Error::new(SqlState::INVALID_PARAMETER, format!("invalid value for on_conflict: \"{other}\""))
-                    .with_hint("Use 'update' or 'error'."));
+                return Err(Error::new(
+                    SqlState::INVALID_PARAMETER,
+                    format!("invalid value for on_conflict: \"{other}\""),
+                )
+                .with_hint("Use 'update' or 'error'."));
             }
             ("connector", _) => {
                 return Err(Error::not_built("a table with a connector").with_hint("Use CREATE SOURCE."));
@@ -278,7 +281,9 @@ pub fn column_type(data_type: &DataType) -> Result<SqlType> {
                 Some(ast::CharacterLength::IntegerLength { length, .. }) if (1..=10_485_760).contains(length) => {
                     SqlType::Varchar(Some(*length as u32))
                 }
-                Some(_) => return Err(Error::new(SqlState::INVALID_PARAMETER, "length for type varchar is out of range")),
+                Some(_) => {
+                    return Err(Error::new(SqlState::INVALID_PARAMETER, "length for type varchar is out of range"));
+                }
             }
         }
         DataType::Bytea => SqlType::Bytea,
@@ -296,7 +301,8 @@ pub fn column_type(data_type: &DataType) -> Result<SqlType> {
         DataType::TimestampNtz(None) => SqlType::Timestamp,
         DataType::Interval { fields: None, precision: None } => SqlType::Interval,
         DataType::Custom(name, _) => {
-            let known = ["json", "jsonb", "uuid", "time", "timetz", "serial", "bigserial", "inet", "money", "xml", "name"];
+            let known =
+                ["json", "jsonb", "uuid", "time", "timetz", "serial", "bigserial", "inet", "money", "xml", "name"];
             let text = name.to_string();
             if known.contains(&text.to_ascii_lowercase().as_str()) {
                 return Err(unbuilt_type(data_type));
@@ -324,7 +330,9 @@ fn numeric(info: &ExactNumberInfo) -> Result<SqlType> {
         ExactNumberInfo::PrecisionAndScale(precision, scale) => (*precision, *scale),
     };
     if precision > 38 && precision <= 1000 {
-        return Err(Error::not_built(format!("numeric with {precision} digits")).with_hint("At most 38 digits are stored."));
+        return Err(
+            Error::not_built(format!("numeric with {precision} digits")).with_hint("At most 38 digits are stored.")
+        );
     }
     if !(1..=38).contains(&precision) {
         let message = format!("NUMERIC precision {precision} must be between 1 and 1000");

@@ -152,9 +152,9 @@ impl Input<'_> {
             "DISCARD" => self.exactly(&["DISCARD", "ALL"], Statement::Discard),
             "ABORT" => Ok(Statement::Rollback),
             "BEGIN" | "START" => self.begin_statement(),
-            "SUBSCRIBE" | "DECLARE" | "FETCH" | "CLOSE" | "MOVE" | "ALTER" | "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE"
-            | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER"
-            | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => {
+            "SUBSCRIBE" | "DECLARE" | "FETCH" | "CLOSE" | "MOVE" | "ALTER" | "TRUNCATE" | "MERGE" | "GRANT"
+            | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX"
+            | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => {
                 Err(not_built(&first))
             }
             "TABLE" => self.table_statement(),
@@ -326,7 +326,8 @@ impl Input<'_> {
             let close = self.tokens.iter().position(|token| token.token == Token::RParen);
             let close = close.ok_or_else(|| self.unexpected(2))?;
             for option in self.tokens[2..close].split(|token| token.token == Token::Comma) {
-                let on = !option.get(1).is_some_and(|value| is_word(&value.token, "OFF") || is_word(&value.token, "FALSE"));
+                let on =
+                    !option.get(1).is_some_and(|value| is_word(&value.token, "OFF") || is_word(&value.token, "FALSE"));
                 match option.first().map(|token| keyword_text(&token.token).unwrap_or_default()).as_deref() {
                     Some("ANALYZE") => analyze = on,
                     Some("VERBOSE") => verbose = on,

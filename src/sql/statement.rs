@@ -17,13 +17,21 @@ pub enum Statement {
     CreateSource(CreateSource),
     CreateView(CreateView),
     CreateMaterializedView(CreateMaterializedView),
-    Drop { kind: DropKind, names: Vec<String>, if_exists: bool, cascade: bool },
+    Drop {
+        kind: DropKind,
+        names: Vec<String>,
+        if_exists: bool,
+        cascade: bool,
+    },
     Copy(CopyStatement),
     Begin(TransactionMode),
     Commit,
     Rollback,
     SetTransaction(TransactionMode),
-    Set { name: String, value: Option<String> },
+    Set {
+        name: String,
+        value: Option<String>,
+    },
     /// `None`: all of them.
     Reset(Option<String>),
     Show(String),

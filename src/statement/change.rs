@@ -9,6 +9,7 @@ use arrow::compute::filter_record_batch;
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
 
+use super::response::Response;
 use super::returning::returning;
 use super::rows::{duplicate_key, into_table};
 use super::scope::{Environment, change_target, column, default_expression, skeleton, target_alias};
@@ -16,7 +17,6 @@ use super::transaction::Transaction;
 use super::write_set::row_ids;
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use super::response::Response;
 use crate::sql::relation_name;
 use crate::types::ROW_ID;
 
@@ -43,7 +43,8 @@ pub async fn update(
         None => &[],
     };
     let expressions: Vec<ast::Expr> = assignments.iter().map(|(_, expression)| expression.clone()).collect();
-    let found = find(environment, transaction, &table, &statement.table, from, &statement.selection, &expressions, parameters);
+    let found =
+        find(environment, transaction, &table, &statement.table, from, &statement.selection, &expressions, parameters);
     let found = first_of_each(&found.await?, table.columns.len())?;
     let width = table.columns.len();
     let old = whole_rows(&table, &found)?;
@@ -51,9 +52,15 @@ pub async fn update(
     for (index, (column, _)) in assignments.iter().enumerate() {
         columns[*column] = found.column(width + 1 + index).clone();
     }
-    let new = into_table(&table, &super::rows::named(&RecordBatch::try_from_iter_with_nullable(
-        columns.into_iter().enumerate().map(|(index, array)| (table.columns[index].name.clone(), array, true)),
-    )?, table.columns.iter().map(|column| column.name.clone()))?)?;
+    let new = into_table(
+        &table,
+        &super::rows::named(
+            &RecordBatch::try_from_iter_with_nullable(
+                columns.into_iter().enumerate().map(|(index, array)| (table.columns[index].name.clone(), array, true)),
+            )?,
+            table.columns.iter().map(|column| column.name.clone()),
+        )?,
+    )?;
     transaction.writes.delete(&table, &old)?;
     transaction.check_unchanged(environment.handles, &table)?;
     check_new_keys(environment, transaction, &table, &new)?;
@@ -103,7 +110,9 @@ fn target(
         return Err(Error::new(SqlState::SYNTAX_ERROR, "not a table"));
     };
     if !relation.joins.is_empty() {
-        return Err(Error::new(SqlState::SYNTAX_ERROR, "a join cannot be changed").with_hint("Name the others in FROM."));
+        return Err(
+            Error::new(SqlState::SYNTAX_ERROR, "a join cannot be changed").with_hint("Name the others in FROM.")
+        );
     }
     let catalog = transaction.catalog(environment.handles);
     let table = change_target(&catalog, &relation_name(name)?)?;
@@ -178,10 +187,7 @@ pub(super) fn assignments(table: &Table, assignments: &[ast::Assignment]) -> Res
             )
         })?;
         if result.iter().any(|(column, _)| *column == index) {
-            return Err(Error::new(
-                SqlState::SYNTAX_ERROR,
-                format!("multiple assignments to same column \"{name}\""),
-            ));
+            return Err(Error::new(SqlState::SYNTAX_ERROR, format!("multiple assignments to same column \"{name}\"")));
         }
         let value = match &assignment.value {
             ast::Expr::Identifier(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("default") => {

@@ -31,8 +31,8 @@ impl Conflicts {
     pub fn find(handles: &Handles, transaction: &Transaction, table: &Arc<Table>, new: &RecordBatch) -> Result<Self> {
         let key = table.key().unwrap_or_default();
         let keys: Vec<ArrayRef> = key.iter().map(|column| new.column(*column).clone()).collect();
-        let created_here = transaction.catalog(handles).table(table.id).is_some()
-            && handles.catalog().table(table.id).is_none();
+        let created_here =
+            transaction.catalog(handles).table(table.id).is_some() && handles.catalog().table(table.id).is_none();
         let mut rows: Vec<Option<Existing>> = vec![None; new.num_rows()];
         let writes = transaction.writes.table(table.id);
         if !created_here {

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use futures::StreamExt;
 use sqlparser::ast;
 
+use super::response::{CopyChunk, Response};
 use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
 use super::transaction::Transaction;
 use crate::catalog::{Column, Table};
 use crate::error::{Error, Result, SqlState};
-use super::response::{CopyChunk, Response};
 use crate::sinks::CopyEncoder;
 use crate::sql::{CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, parse_query};
 use crate::types::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
@@ -206,6 +206,9 @@ fn header(value: &CopyOptionValue) -> Result<CopyHeader> {
 fn columns(value: &CopyOptionValue, name: &str) -> Result<Vec<String>> {
     match value {
         CopyOptionValue::Columns(columns) => Ok(columns.clone()),
-        _ => Err(Error::new(SqlState::INVALID_PARAMETER, format!("argument to option \"{name}\" must be a list of column names"))),
+        _ => Err(Error::new(
+            SqlState::INVALID_PARAMETER,
+            format!("argument to option \"{name}\" must be a list of column names"),
+        )),
     }
 }

@@ -10,6 +10,7 @@ use sqlparser::ast;
 
 use super::define::plan_of;
 use super::definitions::Definitions;
+use super::response::Response;
 use super::scope::{Environment, no_relation, with_parameters};
 use super::select::output_columns;
 use super::transaction::Transaction;
@@ -17,7 +18,6 @@ use crate::catalog::Relation;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_view;
 use crate::query::ExplainOptions;
-use super::response::Response;
 use crate::sql::{Explain, Statement};
 
 pub async fn explain(

@@ -1,9 +1,9 @@
 //! FLUSH: everything durable goes cold now.
 
+use super::response::Response;
 use super::scope::{Environment, change_target};
 use super::transaction::Transaction;
 use crate::error::{Error, Result, SqlState};
-use super::response::Response;
 
 /// `FLUSH` flushes every table, `FLUSH [TABLE] name` one.
 pub async fn flush(environment: &Environment<'_>, transaction: &Transaction, table: Option<&str>) -> Result<Response> {

@@ -10,13 +10,13 @@ use sqlparser::ast;
 
 use super::change::assignments;
 use super::conflict::{Conflicts, Existing};
+use super::response::Response;
 use super::returning::returning;
 use super::rows::{duplicate_key, into_table};
 use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
 use super::transaction::Transaction;
 use crate::catalog::{Column, Table, TableKind};
 use crate::error::{Error, Result, SqlState};
-use super::response::Response;
 use crate::sql::{parse_query, relation_name};
 use crate::types::{ROW_ID, SqlType};
 
@@ -205,7 +205,9 @@ async fn update_existing(
                 SqlState::CARDINALITY_VIOLATION,
                 "ON CONFLICT DO UPDATE command cannot affect row a second time",
             )
-            .with_hint("Ensure that no rows proposed for insertion within the same command have duplicate constrained values."));
+            .with_hint(
+                "Ensure that no rows proposed for insertion within the same command have duplicate constrained values.",
+            ));
         }
     }
     let new: BooleanArray = conflicts.rows().iter().map(|existing| Some(existing.is_none())).collect();
@@ -251,7 +253,10 @@ async fn evaluate(
     let names: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     let with_id = names.iter().cloned().chain([ROW_ID.to_owned()]).collect();
     let target = alias.unwrap_or(&table.name);
-    let relations = vec![(target.to_owned(), numbered(stored, with_id)?), ("excluded".to_owned(), numbered(excluded, names.clone())?)];
+    let relations = vec![
+        (target.to_owned(), numbered(stored, with_id)?),
+        ("excluded".to_owned(), numbered(excluded, names.clone())?),
+    ];
     let set = assignments(table, &update.assignments)?;
     let mut projection: Vec<ast::SelectItem> = Vec::new();
     let own = names.iter().map(String::as_str).chain([ROW_ID]).map(|name| column(target, name));
@@ -260,7 +265,8 @@ async fn evaluate(
         None => column(target, &names[index]),
     });
     for (index, expr) in own.chain(after).enumerate() {
-        projection.push(ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', format!("__{index}")) });
+        projection
+            .push(ast::SelectItem::ExprWithAlias { expr, alias: ast::Ident::with_quote('"', format!("__{index}")) });
     }
     let quoted = format!("\"{}\"", target.replace('"', "\"\""));
     let join = parse_query(&format!("SELECT 1 FROM {quoted} JOIN excluded ON {quoted}.{PAIR} = excluded.{PAIR}"))?;
@@ -324,9 +330,10 @@ fn named_columns(table: &Table, names: &[ast::ObjectName]) -> Result<Option<Vec<
 }
 
 fn defaults_query(table: &Table) -> Result<ast::Query> {
-    let values = table.columns.iter().map(|column| {
-        Ok(ast::SelectItem::UnnamedExpr(cast(default_expression(column)?, &column.sql_type)?))
-    });
+    let values = table
+        .columns
+        .iter()
+        .map(|column| Ok(ast::SelectItem::UnnamedExpr(cast(default_expression(column)?, &column.sql_type)?)));
     skeleton(values.collect::<Result<_>>()?, Vec::new(), None)
 }
 

@@ -7,12 +7,12 @@ use datafusion::common::ScalarValue;
 use futures::{StreamExt, stream};
 use sqlparser::ast;
 
+use super::response::Response;
 use super::scope::{Environment, skeleton};
 use super::select::output_columns;
 use super::transaction::Transaction;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
-use super::response::Response;
 use crate::sql::parse_query;
 
 /// The answer of INSERT, UPDATE or DELETE for the rows that it touched (the table's columns).

@@ -7,9 +7,9 @@ use arrow::compute::{CastOptions, cast_with_options, concat_batches};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
 
+use super::response::RowStream;
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use super::response::RowStream;
 use crate::types::SqlType;
 use crate::types::text::{EncodeSettings, write_text};
 
@@ -22,13 +22,17 @@ pub async fn collect(schema: SchemaRef, rows: RowStream) -> Result<RecordBatch> 
 /// The first columns of `rows` as rows of `table`, checked: NOT NULL, varchar(n).
 pub fn into_table(table: &Table, rows: &RecordBatch) -> Result<RecordBatch> {
     let columns = rows.columns().iter().zip(&table.columns);
-    let columns = columns.map(|(array, column)| to_type(array, &column.sql_type.arrow())).collect::<Result<Vec<_>>>()?;
+    let columns =
+        columns.map(|(array, column)| to_type(array, &column.sql_type.arrow())).collect::<Result<Vec<_>>>()?;
     for (index, column) in table.columns.iter().enumerate() {
         if column.not_null && columns[index].null_count() > 0 {
             let row = (0..columns[index].len()).find(|row| columns[index].is_null(*row)).unwrap_or(0);
             return Err(Error::new(
                 SqlState::NOT_NULL_VIOLATION,
-                format!("null value in column \"{}\" of relation \"{}\" violates not-null constraint", column.name, table.name),
+                format!(
+                    "null value in column \"{}\" of relation \"{}\" violates not-null constraint",
+                    column.name, table.name
+                ),
             )
             .with_detail(format!("Failing row contains ({}).", row_text(&columns, row))));
         }
@@ -83,9 +87,11 @@ fn to_type(array: &ArrayRef, data_type: &DataType) -> Result<ArrayRef> {
 }
 
 fn check_length(array: &ArrayRef, length: u32) -> Result<()> {
-    let too_long = array.as_string::<i32>().iter().flatten().any(|text| {
-        text.len() > length as usize && text.chars().count() > length as usize
-    });
+    let too_long = array
+        .as_string::<i32>()
+        .iter()
+        .flatten()
+        .any(|text| text.len() > length as usize && text.chars().count() > length as usize);
     if too_long {
         return Err(Error::new(
             SqlState::STRING_TOO_LONG,

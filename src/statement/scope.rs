@@ -236,11 +236,15 @@ pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<
 fn relation_names(query: &ast::Query) -> HashSet<String> {
     let mut names = HashSet::new();
     let _ = ast::visit_relations(query, |name| {
-        let parts: Vec<String> =
-            name.0.iter().filter_map(|part| part.as_ident()).map(|part| match part.quote_style {
+        let parts: Vec<String> = name
+            .0
+            .iter()
+            .filter_map(|part| part.as_ident())
+            .map(|part| match part.quote_style {
                 Some(_) => part.value.clone(),
                 None => part.value.to_lowercase(),
-            }).collect();
+            })
+            .collect();
         if let [name] | [_, name] | [_, _, name] = parts.as_slice() {
             names.insert(name.clone());
         }
@@ -252,8 +256,7 @@ fn relation_names(query: &ast::Query) -> HashSet<String> {
 /// The named relations, and through plain views what those read.
 fn named_relations(catalog: &Catalog, names: &HashSet<String>) -> HashSet<RelationId> {
     let mut ids = HashSet::new();
-    let mut open: Vec<RelationId> =
-        names.iter().filter_map(|name| catalog.find(name)).map(Relation::id).collect();
+    let mut open: Vec<RelationId> = names.iter().filter_map(|name| catalog.find(name)).map(Relation::id).collect();
     while let Some(id) = open.pop() {
         if ids.insert(id)
             && let Some(Relation::View(view)) = catalog.get(id)
@@ -277,11 +280,10 @@ pub fn direct_dependencies(catalog: &Catalog, query: &ast::Query) -> Vec<Relatio
 pub fn change_target(catalog: &Catalog, name: &str) -> Result<Arc<Table>> {
     match catalog.find(name) {
         Some(Relation::Table(table)) => Ok(table.clone()),
-        Some(other) => Err(Error::new(
-            SqlState::WRONG_OBJECT_TYPE,
-            format!("cannot change {} \"{name}\"", other.kind_name()),
-        )
-        .with_hint("Change the tables that it reads.")),
+        Some(other) => {
+            Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("cannot change {} \"{name}\"", other.kind_name()))
+                .with_hint("Change the tables that it reads."))
+        }
         None => Err(no_relation(catalog, name)),
     }
 }
@@ -308,7 +310,9 @@ pub fn skeleton(
     selection: Option<ast::Expr>,
 ) -> Result<ast::Query> {
     let mut query = *parse_query("SELECT 1")?;
-    let ast::SetExpr::Select(select) = query.body.as_mut() else { return Err(Error::internal("a query without SELECT")) };
+    let ast::SetExpr::Select(select) = query.body.as_mut() else {
+        return Err(Error::internal("a query without SELECT"));
+    };
     select.projection = projection;
     select.from = relations;
     select.selection = selection;

@@ -6,11 +6,11 @@ use arrow::datatypes::Schema;
 use datafusion::common::ScalarValue;
 use sqlparser::ast;
 
+use super::response::{OutputColumn, Response};
 use super::scope::Environment;
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
 use crate::query::QueryResult;
-use super::response::{OutputColumn, Response};
 use crate::types::SqlType;
 
 pub async fn select(

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::handles::Handles;
+use super::response::Notice;
 use super::variables::{VARIABLES, Variables};
 use crate::catalog::Catalog;
 use crate::dataflow::ViewSnapshot;
-use super::response::Notice;
 use crate::system::{Facts, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.
@@ -50,10 +50,16 @@ impl SessionView {
             severity: "WARNING",
             code: "01000",
             message: format!("materialized view \"{view}\" leaves out rows that raise errors"),
-            detail: Some(format!("{} in {} different errors, the first: {}.",
-                plural(errors.iter().map(|error| error.weight).sum(), "row"), errors.len(), first.message)),
-            hint: Some("SELECT * FROM tidemark.view_errors lists them; deleting or correcting the rows heals the view."
-                .to_owned()),
+            detail: Some(format!(
+                "{} in {} different errors, the first: {}.",
+                plural(errors.iter().map(|error| error.weight).sum(), "row"),
+                errors.len(),
+                first.message
+            )),
+            hint: Some(
+                "SELECT * FROM tidemark.view_errors lists them; deleting or correcting the rows heals the view."
+                    .to_owned(),
+            ),
         });
     }
 
@@ -92,24 +98,30 @@ impl SessionView {
 pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
     let tables = catalog.tables().filter_map(|table| {
         let stats = handles.tables.stats(table.id).ok()?;
-        Some((table.id, RelationStats {
-            rows_hot: stats.rows_hot,
-            rows_cold: stats.rows_cold,
-            bytes_hot: stats.bytes_hot,
-            bytes_cold: stats.bytes_cold,
-            files: stats.files,
-            tombstones: stats.tombstones,
-        }))
+        Some((
+            table.id,
+            RelationStats {
+                rows_hot: stats.rows_hot,
+                rows_cold: stats.rows_cold,
+                bytes_hot: stats.bytes_hot,
+                bytes_cold: stats.bytes_cold,
+                files: stats.files,
+                tombstones: stats.tombstones,
+            },
+        ))
     });
     let views = handles.dataflows.stats().into_iter().map(|stats| {
-        (stats.view, ViewStats {
-            applied_commit: stats.commit,
-            state_bytes: stats.state_bytes as u64,
-            errors: stats.errors as u64,
-            rows_read: stats.rows_read,
-            rows_emitted: stats.rows_emitted,
-            ..ViewStats::default()
-        })
+        (
+            stats.view,
+            ViewStats {
+                applied_commit: stats.commit,
+                state_bytes: stats.state_bytes as u64,
+                errors: stats.errors as u64,
+                rows_read: stats.rows_read,
+                rows_emitted: stats.rows_emitted,
+                ..ViewStats::default()
+            },
+        )
     });
     let views = views.collect();
     SystemStats {

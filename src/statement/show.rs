@@ -5,18 +5,22 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use futures::{StreamExt, stream};
 
+use super::response::Response;
 use super::scope::Environment;
 use super::select::output_columns;
 use super::transaction::Transaction;
 use crate::catalog::Relation;
 use crate::error::Result;
-use super::response::Response;
 
 /// `SHOW ALL | TABLES | SOURCES | VIEWS | MATERIALIZED VIEWS | setting`.
 pub fn show(environment: &Environment<'_>, transaction: &Transaction, what: &str) -> Result<Response> {
     let catalog = transaction.catalog(environment.handles);
     let named = |kind: &str| {
-        catalog.relations().filter(|relation| relation.kind_name() == kind).map(|relation| relation.name().to_owned()).collect()
+        catalog
+            .relations()
+            .filter(|relation| relation.kind_name() == kind)
+            .map(|relation| relation.name().to_owned())
+            .collect()
     };
     match what {
         "all" => {

@@ -118,7 +118,8 @@ impl Transaction {
         } else if let Some(snapshot) = base.tables.get(&id) {
             snapshot.clone()
         } else {
-            let table = base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
+            let table =
+                base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
             handles.tables.empty_snapshot(table.clone())?
         };
         Ok(self.writes.over(id, snapshot))
@@ -234,7 +235,10 @@ impl Transaction {
             let mut deleted: Vec<_> = writes.deleted().iter().copied().collect();
             deleted.sort_unstable();
             if handles.tables.any_deleted_since(writes.table.id, &deleted, base.at)? {
-                return Err(conflict(format!("rows of table \"{}\" were changed by another transaction", writes.table.name)));
+                return Err(conflict(format!(
+                    "rows of table \"{}\" were changed by another transaction",
+                    writes.table.name
+                )));
             }
             if let Some(key) = writes.table.key() {
                 let rows = concat_batches(&writes.table.schema_with_row_id(), writes.inserts())?;

@@ -78,7 +78,8 @@ impl Default for Variables {
     fn default() -> Self {
         let values: BTreeMap<_, _> =
             VARIABLES.iter().map(|variable| (variable.name, variable.default.to_owned())).collect();
-        let unreported = VARIABLES.iter().filter(|variable| variable.is_reported).map(|variable| variable.name).collect();
+        let unreported =
+            VARIABLES.iter().filter(|variable| variable.is_reported).map(|variable| variable.name).collect();
         Variables { initial: values.clone(), values, unreported }
     }
 }
@@ -223,9 +224,9 @@ fn encoding(value: &str) -> Result<String, ()> {
 }
 
 fn date_style(value: &str) -> Result<String, ()> {
-    let known = value.split(',').all(|word| {
-        one_of(word.trim(), &["ISO", "MDY", "DMY", "YMD", "US", "European", "NonEuropean"]).is_ok()
-    });
+    let known = value
+        .split(',')
+        .all(|word| one_of(word.trim(), &["ISO", "MDY", "DMY", "YMD", "US", "European", "NonEuropean"]).is_ok());
     if known { Ok("ISO, MDY".to_owned()) } else { Err(()) }
 }
 

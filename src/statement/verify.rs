@@ -10,6 +10,7 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::response::Response;
 use super::scope::{Environment, Planned, Scope, no_relation, rename};
 use super::select::output_columns;
 use super::transaction::Transaction;
@@ -18,7 +19,6 @@ use crate::delta::{DeltaBatch, difference};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::floats::canonical_array;
 use crate::plan::{Found, RelationLookup};
-use super::response::Response;
 use crate::sql::parse_query;
 use crate::types::RelationId;
 
@@ -79,9 +79,13 @@ pub async fn verify(environment: &Environment<'_>, transaction: &mut Transaction
 /// A wrong row counts once: the larger of what must be added and what must be removed.
 fn wrong_rows(difference: &DeltaBatch) -> i64 {
     let weights = (0..difference.num_rows()).map(|row| difference.weight(row));
-    let (missing, surplus) = weights.fold((0, 0), |(missing, surplus), weight| {
-        if weight > 0 { (missing + weight, surplus) } else { (missing, surplus - weight) }
-    });
+    let (missing, surplus) =
+        weights.fold(
+            (0, 0),
+            |(missing, surplus), weight| {
+                if weight > 0 { (missing + weight, surplus) } else { (missing, surplus - weight) }
+            },
+        );
     missing.max(surplus)
 }
 
@@ -112,7 +116,8 @@ async fn recomputation(
     }
     let from = if names.is_empty() { String::new() } else { format!(" FROM {}", names.join(", ")) };
     let scope = environment.scope(transaction, &*parse_query(&format!("SELECT 1{from}"))?).await?;
-    let plan = Recomputed { scope: &scope, catalog }.plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
+    let plan = Recomputed { scope: &scope, catalog }
+        .plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
     Ok(Planned { plan, context: scope.context })
 }
 
@@ -137,7 +142,9 @@ impl RelationLookup for Recomputed<'_> {
         let (sql, columns) = match relation {
             Some(Relation::View(view)) => (&view.sql, &view.columns),
             Some(Relation::MaterializedView(view)) => (&view.sql, &view.columns),
-            _ => return Ok(self.scope.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider)))),
+            _ => {
+                return Ok(self.scope.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))));
+            }
         };
         let plan = self.plan(sql, columns.iter().map(|column| column.name.as_str()))?;
         Ok(Some(Found::Query(Box::new(plan))))

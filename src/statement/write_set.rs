@@ -122,8 +122,7 @@ impl TableWrites {
     fn new(table: Arc<Table>) -> Result<Self> {
         let keys = match table.key() {
             Some(key) => {
-                let fields =
-                    key.iter().map(|column| SortField::new(table.columns[*column].sql_type.arrow())).collect();
+                let fields = key.iter().map(|column| SortField::new(table.columns[*column].sql_type.arrow())).collect();
                 Some(OwnKeys { converter: RowConverter::new(fields)?, rows: HashMap::new() })
             }
             None => None,

@@ -180,9 +180,8 @@ impl CopyDecoder {
             names.push(field.text.to_owned());
             Ok(())
         })?;
-        let wrong = |message: String| {
-            Err(rows.at_line(Error::new(SqlState::BAD_COPY_FORMAT, message), line, Some(text)))
-        };
+        let wrong =
+            |message: String| Err(rows.at_line(Error::new(SqlState::BAD_COPY_FORMAT, message), line, Some(text)));
         if names.len() != rows.columns.len() {
             return wrong(format!(
                 "wrong number of fields in header line: got {}, expected {}",
@@ -205,9 +204,8 @@ impl CopyDecoder {
 
 impl Rows {
     fn new(columns: Vec<Column>, options: &CopyOptions, table: &str, zone: Tz) -> Self {
-        let schema = arrow_schema(
-            columns.iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)),
-        );
+        let schema =
+            arrow_schema(columns.iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)));
         let csv = options.format == CopyFormat::Csv;
         let columns = columns
             .into_iter()

@@ -42,12 +42,7 @@ impl FieldSplitter {
     }
 
     /// Gives each field of the record, in order, to `each`. `quoted`: the record has a quote somewhere.
-    pub fn split(
-        &mut self,
-        record: &str,
-        quoted: bool,
-        each: &mut impl FnMut(Field<'_>) -> Result<()>,
-    ) -> Result<()> {
+    pub fn split(&mut self, record: &str, quoted: bool, each: &mut impl FnMut(Field<'_>) -> Result<()>) -> Result<()> {
         match self.format {
             CopyFormat::Csv if quoted => self.split_quoted(record, each),
             CopyFormat::Text if memchr(b'\\', record.as_bytes()).is_some() => self.split_escaped(record, each),
@@ -73,9 +68,7 @@ impl FieldSplitter {
 
     fn carriage_return(&self) -> Error {
         let (message, hint) = match self.format {
-            CopyFormat::Text => {
-                ("literal carriage return found in data", "Use \"\\r\" to represent carriage return.")
-            }
+            CopyFormat::Text => ("literal carriage return found in data", "Use \"\\r\" to represent carriage return."),
             CopyFormat::Csv => {
                 ("unquoted carriage return found in data", "Use quoted CSV field to represent carriage return.")
             }
@@ -254,10 +247,7 @@ fn take_number<'a>(digits: &'a [u8], radix: u32, length_max: usize, out: &mut Ve
 /// Bytes as text. Errors: 22021, naming the first byte that is wrong.
 pub fn utf8(bytes: &[u8]) -> Result<&str> {
     let wrong = |byte: u8| {
-        Error::new(
-            SqlState::INVALID_ENCODING,
-            format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"),
-        )
+        Error::new(SqlState::INVALID_ENCODING, format!("invalid byte sequence for encoding \"UTF8\": 0x{byte:02x}"))
     };
     match std::str::from_utf8(bytes) {
         Ok(_) if memchr(0, bytes).is_some() => Err(wrong(0)),

@@ -55,8 +55,7 @@ impl RecordScanner {
         };
         let line_break = found?;
         let end = if line_break > start && bytes[line_break - 1] == b'\r' { line_break - 1 } else { line_break };
-        let record =
-            Record { end, next: line_break + 1, embedded_lines: self.embedded_lines, quoted: self.quoted };
+        let record = Record { end, next: line_break + 1, embedded_lines: self.embedded_lines, quoted: self.quoted };
         self.reset();
         Some(record)
     }

@@ -43,9 +43,8 @@ impl FleetOptions {
         }
         let table = match options.get("table") {
             None => FleetTable::Readings,
-            Some(name) => FleetTable::from_name(name).ok_or_else(|| {
-                wrong("table", name).with_hint("The tables are 'readings' and 'diagnostics'.")
-            })?,
+            Some(name) => FleetTable::from_name(name)
+                .ok_or_else(|| wrong("table", name).with_hint("The tables are 'readings' and 'diagnostics'."))?,
         };
         let trucks = number(options, "trucks", 1..=1_000_000)?.unwrap_or(100);
         let rate = number(options, "rate", 0..=100_000_000)?.unwrap_or(trucks);
@@ -64,16 +63,15 @@ impl FleetOptions {
     }
 }
 
-fn number(
-    options: &BTreeMap<String, String>,
-    name: &str,
-    range: std::ops::RangeInclusive<u64>,
-) -> Result<Option<u64>> {
+fn number(options: &BTreeMap<String, String>, name: &str, range: std::ops::RangeInclusive<u64>) -> Result<Option<u64>> {
     let Some(text) = options.get(name) else { return Ok(None) };
     match u64::from_str(text.trim()) {
         Ok(value) if range.contains(&value) => Ok(Some(value)),
-        _ => Err(wrong(name, text)
-            .with_detail(format!("A whole number from {} to {} is expected.", range.start(), range.end()))),
+        _ => Err(wrong(name, text).with_detail(format!(
+            "A whole number from {} to {} is expected.",
+            range.start(),
+            range.end()
+        ))),
     }
 }
 

@@ -90,7 +90,7 @@ fn every_type() {
         column("j", SqlType::Timestamp),
         column("k", SqlType::Interval),
     ];
-    let nulls = vec!["NULL"; 11].join("|");
+    let nulls = ["NULL"; 11].join("|");
     check(
         columns,
         &CopyOptions::csv(),
