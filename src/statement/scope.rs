@@ -27,7 +27,7 @@ use crate::plan::{Found, RelationLookup, plan_query_with_parameters};
 use crate::query::rewrite::{RewriteNames, rewrite};
 use crate::query::{ContextInput, QueryContext, QueryResult};
 use crate::sql::{parse_expression, parse_query};
-use crate::system::{SystemTables, never_filled};
+use crate::system::{SystemStats, SystemTables, ViewErrorFact, never_filled};
 use crate::table::SnapshotTable;
 use crate::types::{RelationId, SqlType};
 
@@ -101,6 +101,28 @@ impl Environment<'_> {
         self.scope_over(transaction, query, None, Vec::new()).await
     }
 
+    /// Rows and errors of every live view, which only its content tells.
+    async fn tell_of_views(
+        &self,
+        transaction: &mut Transaction,
+        catalog: &Catalog,
+        stats: &mut SystemStats,
+    ) -> Result<()> {
+        for view in catalog.materialized_views() {
+            // A view that failed, or that this transaction creates, has no content to tell of.
+            let Ok(snapshot) = transaction.view_snapshot(self.handles, view.id).await else { continue };
+            stats.views.entry(view.id).or_default().rows = snapshot.rows()?;
+            stats.view_errors.extend(snapshot.errors().into_iter().map(|error| ViewErrorFact {
+                view: view.name.clone(),
+                operator: error.operator,
+                sqlstate: error.state.to_string(),
+                message: error.message,
+                rows: error.weight,
+            }));
+        }
+        Ok(())
+    }
+
     async fn plan_over(
         &self,
         transaction: &mut Transaction,
@@ -121,7 +143,14 @@ impl Environment<'_> {
         relations: Vec<(String, RecordBatch)>,
     ) -> Result<Scope> {
         let names = relation_names(query);
-        transaction.fix_snapshot(self.handles, &|catalog| named_relations(catalog, &names))?;
+        let tells_of_views = VIEW_TABLES.iter().any(|table| names.contains(*table));
+        transaction.fix_snapshot(self.handles, &|catalog| {
+            let mut named = named_relations(catalog, &names);
+            if tells_of_views {
+                named.extend(catalog.materialized_views().map(|view| view.id));
+            }
+            named
+        })?;
         let catalog = transaction.catalog(self.handles);
         let mut public: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
         let mut views = HashMap::new();
@@ -148,7 +177,11 @@ impl Environment<'_> {
             views.remove(&name);
             public.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
         }
-        let system = SystemTables::new(self.session.facts(self.handles, catalog.clone()));
+        let mut facts = self.session.facts(self.handles, catalog.clone());
+        if tells_of_views {
+            self.tell_of_views(transaction, &catalog, &mut facts.stats).await?;
+        }
+        let system = SystemTables::new(facts);
         let mut schemas = system.schemas();
         schemas.insert("public".to_owned(), public);
         let mut input = ContextInput::new(schemas, system.functions(), transaction.started_us);
@@ -157,6 +190,9 @@ impl Environment<'_> {
         Ok(Scope { context: self.handles.query.context(input)?, views, catalog })
     }
 }
+
+/// Tables of schema `tidemark` for which views are read at the statement's commit.
+const VIEW_TABLES: [&str; 2] = ["views", "view_errors"];
 
 /// The relations that one statement may name.
 pub struct Scope {

@@ -65,7 +65,6 @@ metrics! {
     TABLE_FILES = "tidemark_table_files", Gauge by "table", "Parquet files of a table.";
     TABLE_TOMBSTONES = "tidemark_table_tombstones", Gauge by "table", "Deleted rows that Parquet files still hold.";
     VIEW_LAG = "tidemark_view_lag_commits", Gauge by "view", "Commits that a view has not applied yet.";
-    VIEW_ROWS = "tidemark_view_rows", Gauge by "view", "Rows of a view.";
     VIEW_STATE_BYTES = "tidemark_view_state_bytes", Gauge by "view", "Memory of a view's state.";
     VIEW_ERRORS = "tidemark_view_errors", Gauge by "view", "Rows that a view leaves out because of an error.";
     VIEW_ROWS_READ = "tidemark_view_rows_read_total", Counter by "view", "State rows that a view's operators touched.";
@@ -111,7 +110,6 @@ impl Metrics {
             }
             if let Some(view) = self.system.views.get(id) {
                 push(&VIEW_LAG, self.system.durable_commit.0.saturating_sub(view.applied_commit.0));
-                push(&VIEW_ROWS, view.rows);
                 push(&VIEW_STATE_BYTES, view.state_bytes);
                 push(&VIEW_ERRORS, view.errors);
                 push(&VIEW_ROWS_READ, view.rows_read);

@@ -11,7 +11,7 @@ fn numbers_stand_under_their_metric() {
     metrics.system.durable_commit = CommitNumber(15);
     for (id, name) in [(RelationId(7), "latest \"x\""), (RelationId(8), "b")] {
         metrics.names.insert(id, name.to_owned());
-        let view = ViewStats { applied_commit: CommitNumber(13), rows: u64::from(id.0), ..ViewStats::default() };
+        let view = ViewStats { applied_commit: CommitNumber(13), state_bytes: u64::from(id.0), ..ViewStats::default() };
         metrics.system.views.insert(id, view);
     }
     let text = metrics.to_text();
@@ -19,9 +19,9 @@ fn numbers_stand_under_their_metric() {
         "# HELP tidemark_commits_total Durable commits; each is one group of writers.\n\
          # TYPE tidemark_commits_total counter\n\
          tidemark_commits_total 12\n",
-        "# TYPE tidemark_view_rows gauge\n\
-         tidemark_view_rows{view=\"latest \\\"x\\\"\"} 7\n\
-         tidemark_view_rows{view=\"b\"} 8\n",
+        "# TYPE tidemark_view_state_bytes gauge\n\
+         tidemark_view_state_bytes{view=\"latest \\\"x\\\"\"} 7\n\
+         tidemark_view_state_bytes{view=\"b\"} 8\n",
         "tidemark_view_lag_commits{view=\"b\"} 2\n",
     ] {
         assert!(text.contains(part), "{part}\nis not in\n{text}");
