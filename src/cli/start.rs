@@ -19,6 +19,9 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
     };
     println!("{}", server.recovered());
     print_addresses(&server);
+    if !server.admits_clients() {
+        println!("warning: nobody can log in yet: start once with TIDEMARK_PASSWORD set, or with --trust-loopback");
+    }
     println!("ready");
     signals.next().await;
     signals.shut_down(server).await

@@ -137,6 +137,11 @@ impl Server {
         &self.recovered
     }
 
+    /// False where neither a password was ever set nor local clients are trusted.
+    pub fn admits_clients(&self) -> bool {
+        self.sessions.admits_clients()
+    }
+
     pub fn addr_sql(&self) -> SocketAddr {
         self.addr_sql
     }

@@ -28,6 +28,11 @@ impl Sessions {
         Sessions { handles, verifier, trust_loopback, process_ids: AtomicI32::new(1) }
     }
 
+    /// Can anybody log in at all?
+    pub fn admits_clients(&self) -> bool {
+        self.trust_loopback || self.verifier.is_some()
+    }
+
     /// A session without a client, for SQL that the program itself brings.
     pub fn internal(&self) -> Session {
         self.session(Variables::default())
