@@ -6,11 +6,10 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::functions_table::all_default_table_functions;
 use datafusion::logical_expr::{Expr, TableSource};
 use sqlparser::ast;
 
-use super::scope::{Environment, rename};
+use super::scope::{Environment, rename, table_function};
 use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_query};
@@ -82,10 +81,6 @@ impl RelationLookup for Definitions {
     }
 
     fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
-        let Some(function) = all_default_table_functions().into_iter().find(|function| function.name() == name) else {
-            return Ok(None);
-        };
-        let arguments = datafusion::catalog::TableFunctionArgs::new(&arguments, self.state());
-        Ok(Some(provider_as_source(function.create_table_provider_with_args(arguments)?)))
+        table_function(self.state(), name, &arguments)
     }
 }

@@ -8,10 +8,11 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use datafusion::catalog::{MemTable, TableProvider};
+use datafusion::catalog::{MemTable, TableFunctionArgs, TableProvider};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionState;
 use datafusion::functions_table::all_default_table_functions;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
 use sqlparser::ast;
@@ -235,15 +236,17 @@ impl RelationLookup for Scope {
     }
 
     fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
-        let Some(function) = all_default_table_functions().into_iter().find(|function| function.name() == name) else {
-            return Ok(None);
-        };
-        let provider = function.create_table_provider_with_args(datafusion::catalog::TableFunctionArgs::new(
-            &arguments,
-            self.context.state(),
-        ))?;
-        Ok(Some(provider_as_source(provider)))
+        table_function(self.context.state(), name, &arguments)
     }
+}
+
+/// `generate_series` and DataFusion's other functions that stand in FROM.
+pub fn table_function(state: &SessionState, name: &str, arguments: &[Expr]) -> Result<Option<Arc<dyn TableSource>>> {
+    let Some(function) = all_default_table_functions().into_iter().find(|function| function.name() == name) else {
+        return Ok(None);
+    };
+    let arguments = TableFunctionArgs::new(arguments, state);
+    Ok(Some(provider_as_source(function.create_table_provider_with_args(arguments)?)))
 }
 
 /// A plain view's query under the names that the view gives its columns.
