@@ -76,6 +76,7 @@ sql_states! {
     DISK_FULL = "53100", "The disk or the object store is full.";
     OUT_OF_MEMORY = "53200", "The statement needs more memory than it may use.";
     TOO_MANY_CONNECTIONS = "53300", "Too many connections.";
+    CONFIGURATION_LIMIT_EXCEEDED = "53400", "A configured limit was reached; the detail names it.";
     PROGRAM_LIMIT_EXCEEDED = "54000", "The statement exceeds a limit; the detail names it.";
     OBJECT_NOT_IN_STATE = "55000", "The object is not in a state for this.";
     OBJECT_IN_USE = "55006", "The object, or the data directory, is in use.";

@@ -111,11 +111,13 @@ pub struct DataflowSettings {
     pub commits_per_step_max: usize,
     /// A step covers at most about this many input rows.
     pub rows_per_step_max: usize,
+    /// Changes that wait for one reader of a subscription; a reader that falls further behind is cut.
+    pub subscription_bytes_max: usize,
 }
 
 impl Default for DataflowSettings {
     fn default() -> Self {
-        DataflowSettings { commits_per_step_max: 0, rows_per_step_max: 1 << 20 }
+        DataflowSettings { commits_per_step_max: 0, rows_per_step_max: 1 << 20, subscription_bytes_max: 64 << 20 }
     }
 }
 

@@ -4,6 +4,7 @@
 //! commits -> worker (steps) -> build::Operator tree: source, filter, project, join, aggregate
 //!                                  state/  columns in chunks        errors  rows that cannot be computed
 //!                           -> content -> view (a snapshot at one commit)
+//!                           -> subscription (the changes of each step)
 //! ```
 //!
 //! The mathematics is DBSP's: collections are Z-sets; linear operators work on the delta alone, a join pairs each side's
@@ -15,10 +16,12 @@ mod errors;
 mod expression;
 mod operators;
 pub mod state;
+mod subscription;
 mod view;
 mod worker;
 
 pub use errors::ViewError;
+pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
 pub use worker::{Backfill, Dataflows, ViewStats, Worker};
 

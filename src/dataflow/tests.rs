@@ -1,5 +1,6 @@
 //! Views against the oracle: whatever the history and the cuts into steps, a view is its query over the live rows.
 
+mod subscriptions;
 pub mod views;
 
 use datafusion::logical_expr::{Expr, col, lit};

@@ -64,7 +64,7 @@ impl ViewSnapshot {
     }
 
     /// Distinct parts of the content with their weights.
-    pub(super) fn deltas(&self, batch_rows: usize) -> impl Iterator<Item = Result<DeltaBatch>> + Send + use<> {
+    pub fn deltas(&self, batch_rows: usize) -> impl Iterator<Item = Result<DeltaBatch>> + Send + use<> {
         let (content, schema) = (self.content.clone(), self.schema.clone());
         let mut place = Some(Place::default());
         std::iter::from_fn(move || {

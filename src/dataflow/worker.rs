@@ -28,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::build::{Dataflow, StepInput};
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
+use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
 use crate::commit::Commit;
@@ -66,6 +67,7 @@ enum Item {
     Create(Box<Create>),
     Drop(RelationId),
     Read(Vec<RelationId>, oneshot::Sender<Result<HashMap<RelationId, ViewSnapshot>>>),
+    Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
     PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
     Stop,
 }
@@ -82,10 +84,17 @@ struct Create {
 pub struct Dataflows {
     queue: mpsc::UnboundedSender<Item>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
+    /// Subscriptions to tables; those to views are the worker's.
+    table_taps: Arc<Mutex<Taps>>,
 }
 
 impl Dataflows {
     pub fn push_commit(&self, commit: Arc<Commit>) {
+        let mut taps = self.table_taps.lock();
+        for table in &commit.tables {
+            taps.send(table.table, commit.number, std::slice::from_ref(&*table.delta));
+        }
+        drop(taps);
         self.push(Item::Commit(commit));
     }
 
@@ -102,8 +111,22 @@ impl Dataflows {
         receiver
     }
 
-    pub fn push_drop(&self, view: RelationId) {
-        self.push(Item::Drop(view));
+    pub fn push_drop(&self, relation: RelationId) {
+        self.table_taps.lock().end_dropped(relation);
+        self.push(Item::Drop(relation));
+    }
+
+    /// A barrier: answers with the view as it is at exactly this place, and with its changes from here on.
+    pub fn push_subscribe(&self, view: Subject) -> oneshot::Receiver<Result<(ViewSnapshot, Subscription)>> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Item::Subscribe(view, answer));
+        receiver
+    }
+
+    /// A table's changes from here on. Between two calls of [`Dataflows::push_commit`], so that the caller knows which
+    /// commit is the last that the table has.
+    pub fn subscribe_table(&self, table: Subject) -> Subscription {
+        self.table_taps.lock().subscribe(table)
     }
 
     /// A barrier: answers with these views as they are at exactly this place.
@@ -142,6 +165,7 @@ pub struct Worker {
     queue: mpsc::UnboundedReceiver<Item>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, View>,
+    taps: Taps,
     /// The last commit taken from the queue.
     commit: CommitNumber,
 }
@@ -159,8 +183,10 @@ impl Worker {
     pub fn new(settings: DataflowSettings, commit: CommitNumber) -> (Dataflows, Worker) {
         let (sender, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(Mutex::new(BTreeMap::new()));
-        let handle = Dataflows { queue: sender, stats: stats.clone() };
-        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), commit })
+        let table_taps = Arc::new(Mutex::new(Taps::new(settings.subscription_bytes_max)));
+        let handle = Dataflows { queue: sender, stats: stats.clone(), table_taps };
+        let taps = Taps::new(settings.subscription_bytes_max);
+        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), taps, commit })
     }
 
     /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
@@ -173,11 +199,15 @@ impl Worker {
                 Item::Stop => return,
                 Item::Drop(view) => {
                     self.views.remove(&view);
+                    self.taps.end_dropped(view);
                     self.stats.lock().remove(&view);
                 }
                 Item::Read(views, answer) => {
                     // The reader may have gone away; then its snapshot is dropped here.
                     let _ = answer.send(self.read(&views));
+                }
+                Item::Subscribe(subject, answer) => {
+                    let _ = answer.send(self.subscribe(subject));
                 }
                 Item::PlantWrongRow(view, answer) => {
                     let _ = answer.send(self.view_mut(view).and_then(|view| view.dataflow.plant_wrong_row()));
@@ -225,12 +255,17 @@ impl Worker {
             if let Some(error) = view.sources.iter().find_map(|source| failed.get(source)) {
                 view.failed.get_or_insert(error.clone());
             }
-            let emit = consumed.contains(id);
+            let subscribed = self.taps.wants(*id);
+            let emit = subscribed || consumed.contains(id);
             let output = view.step(&input, emit);
+            if subscribed {
+                self.taps.send(*id, self.commit, &output);
+            }
             if emit {
                 input.insert(*id, output);
             }
             if let Some(error) = &view.failed {
+                self.taps.end(*id, error);
                 failed.insert(*id, error.clone());
             }
         }
@@ -288,6 +323,12 @@ impl Worker {
             Ok((*id, view.snapshot(self.commit)?))
         };
         views.iter().map(read).collect()
+    }
+
+    fn subscribe(&mut self, subject: Subject) -> Result<(ViewSnapshot, Subscription)> {
+        let view = self.views.get(&subject.relation).ok_or_else(|| no_such_view(subject.relation))?;
+        let snapshot = view.snapshot(self.commit)?;
+        Ok((snapshot, self.taps.subscribe(subject)))
     }
 
     fn view_mut(&mut self, id: RelationId) -> Result<&mut View> {

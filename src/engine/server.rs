@@ -164,6 +164,9 @@ impl Server {
         let mut session = self.sessions.internal();
         for statement in session.parse(sql)? {
             match session.execute(&statement, Vec::new()).await? {
+                Response::Rows { is_live: true, .. } => {
+                    return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE needs a client"));
+                }
                 Response::Rows { mut rows, .. } => while rows.try_next().await?.is_some() {},
                 Response::Done { .. } | Response::Empty => {}
                 Response::CopyIn { .. } | Response::CopyOut { .. } => {

@@ -21,4 +21,4 @@ mod store;
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
 pub use output::present;
-pub use rows::RowStream;
+pub use rows::{Deadline, RowStream};

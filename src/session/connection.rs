@@ -13,7 +13,7 @@ use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
 use crate::statement::{Environment, Handles, SessionView, Transaction, Variables};
-use crate::statement::{Notice, Response};
+use crate::statement::{Notice, OutputColumn, Response};
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;
 
@@ -190,6 +190,11 @@ impl Connection for Session {
         if self.is_failed() && !ends_transaction(&prepared.statement.statement) {
             return Err(failed_transaction());
         }
+        if let Statement::Fetch(fetch) = &prepared.statement.statement {
+            // An unknown cursor is FETCH's own error, when it runs.
+            let columns = self.cursor_columns(&fetch.cursor).filter(|_| !fetch.moves);
+            return Ok(Description { parameters: Vec::new(), columns: columns.map(|columns| columns.to_vec()) });
+        }
         let catalog = match &*self.state.lock() {
             State::Open(open) => open.transaction.catalog(&self.handles),
             _ => self.handles.catalog(),
@@ -223,6 +228,13 @@ impl Connection for Session {
                 Err(_) => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")),
             },
             None => self.run(parsed, &declared, &parameters).await,
+        }
+    }
+
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[OutputColumn]>> {
+        match &*self.state.lock() {
+            State::Open(open) => open.transaction.cursors.get(name).ok().map(|cursor| cursor.columns.clone()),
+            _ => None,
         }
     }
 

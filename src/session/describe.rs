@@ -11,11 +11,11 @@ use super::surface::Description;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_query_with_parameters;
-use crate::sql::{Statement, column_type, relation_name};
+use crate::sql::{CursorQuery, DeclareCursor, Statement, column_type, relation_name};
 use crate::statement::OutputColumn;
 use crate::statement::definitions::Definitions;
 use crate::statement::scope::change_target;
-use crate::statement::{Environment, output_columns, returning_query, source_query};
+use crate::statement::{Environment, output_columns, returning_query, source_query, subscription_columns};
 use crate::types::SqlType;
 
 /// What a statement takes and gives. Types that the client declared stand; a cast gives its type; the rest is inferred,
@@ -82,6 +82,14 @@ pub fn describe(
             let (_, parameters) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
             let columns = returning(environment, &catalog, &table.name, alias(from), delete.returning.as_deref())?;
             Ok(Description { parameters, columns })
+        }
+        Statement::DeclareCursor(DeclareCursor { query: CursorQuery::Query(query), .. }) => {
+            let (_, parameters) = plan(environment, &catalog, query, parameters(query)?, None)?;
+            Ok(Description { parameters, columns: None })
+        }
+        Statement::Subscribe(subscribe) => {
+            let columns = subscription_columns(&catalog, subscribe)?.to_vec();
+            Ok(Description { parameters: Vec::new(), columns: Some(columns) })
         }
         Statement::Explain(_) | Statement::ExplainView(_) => Ok(texts(&["QUERY PLAN"])),
         Statement::Show(what) => Ok(match what.as_str() {

@@ -36,6 +36,12 @@ pub async fn carry_out(
         Statement::Verify(view) => statements::verify::verify(environment, transaction, view).await,
         Statement::Explain(what) => explain::explain(environment, transaction, what, parameters).await,
         Statement::ExplainView(view) => explain::explain_view(environment, transaction, view),
+        Statement::Subscribe(what) => statements::subscribe(environment, transaction, what).await,
+        Statement::DeclareCursor(declare) => {
+            statements::declare_cursor(environment, transaction, declare, parameters).await
+        }
+        Statement::Fetch(fetch) => statements::fetch(environment, transaction, fetch).await,
+        Statement::CloseCursor(name) => statements::close_cursor(transaction, name.as_deref()),
         Statement::Copy(_)
         | Statement::Begin(_)
         | Statement::Commit

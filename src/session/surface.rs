@@ -50,6 +50,9 @@ pub trait Connection: Send {
     /// had not made durable must not happen.
     async fn execute(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<Response>;
 
+    /// Columns of an open cursor of this name: a protocol may ask for them as for a portal's of its own.
+    fn cursor_columns(&self, name: &str) -> Option<Arc<[OutputColumn]>>;
+
     /// A statement failed, wherever: it did not parse, its parameters did not read, its rows or its COPY broke off
     /// after [`Connection::execute`] had answered, or it was cancelled. An open transaction becomes
     /// [`TransactionStatus::Failed`]; without one, and when called again, nothing happens.

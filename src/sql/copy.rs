@@ -6,17 +6,21 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::create::{identifier, relation_name};
-use super::parse::{Input, optional};
+use super::parse::{Input, is_word, optional};
 use super::statement::{CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, Statement};
+use super::subscribe::subscribe;
 use crate::error::{Error, Result};
 
 pub(super) fn parse_copy(input: Input<'_>) -> Result<Statement> {
     let mut parser = input.parser();
     parser.next_token();
     let target = if parser.consume_token(&Token::LParen) {
-        let query = input.check(parser.parse_query())?;
+        let target = match is_word(&parser.peek_token().token, "SUBSCRIBE") {
+            true => CopyTarget::Subscribe(subscribe(&input, &mut parser)?),
+            false => CopyTarget::Query(input.check(parser.parse_query())?),
+        };
         input.check(parser.expect_token(&Token::RParen))?;
-        CopyTarget::Query(query)
+        target
     } else {
         let name = relation_name(&input.check(parser.parse_object_name(false))?)?;
         let columns = if parser.consume_token(&Token::LParen) {

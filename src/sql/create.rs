@@ -119,7 +119,14 @@ fn view(create: ast::CreateView) -> Result<Statement> {
     if create.temporary {
         return Err(Error::not_built("a temporary view").with_hint("Create an ordinary view."));
     }
-    if !matches!(create.options, CreateTableOptions::None) || create.to.is_some() || create.comment.is_some() {
+    if let Some(option) = with_options(&create.options)?.keys().next() {
+        let hint = match option.as_str() {
+            "subscribe_retention" => "Changes are not kept; SUBSCRIBE begins with a snapshot.",
+            _ => "Leave it out.",
+        };
+        return Err(Error::not_built(format!("view option \"{option}\"")).with_hint(hint));
+    }
+    if create.to.is_some() || create.comment.is_some() {
         return Err(Error::not_built("options of a view"));
     }
     let name = relation_name(&create.name)?;

@@ -4,14 +4,16 @@
 
 mod copy;
 mod create;
+mod cursor;
 mod parse;
 mod position;
 mod statement;
+mod subscribe;
 
 pub use create::{column_type, relation_name};
 pub use parse::{ParsedStatement, parse_expression, parse_query, parse_statements};
 pub use position::{char_position, offset_of_location};
 pub use statement::{
     CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, CreateMaterializedView, CreateSource, CreateTable,
-    CreateView, DropKind, Explain, Statement, TransactionMode,
+    CreateView, CursorQuery, DeclareCursor, DropKind, Explain, Fetch, Statement, Subscribe, TransactionMode,
 };

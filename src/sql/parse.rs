@@ -10,8 +10,10 @@ use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use super::copy::parse_copy;
 use super::create::{self, relation_name};
+use super::cursor::{parse_close, parse_declare, parse_fetch};
 use super::position::{char_position, offset_of_location};
 use super::statement::{DropKind, Explain, Statement, TransactionMode};
+use super::subscribe::parse_subscribe;
 use crate::error::{Error, Result, SqlState};
 
 /// Deepest nesting of expressions and subqueries, so that hostile text cannot exhaust the stack.
@@ -152,11 +154,14 @@ impl Input<'_> {
             "DISCARD" => self.exactly(&["DISCARD", "ALL"], Statement::Discard),
             "ABORT" => Ok(Statement::Rollback),
             "BEGIN" | "START" => self.begin_statement(),
-            "SUBSCRIBE" | "DECLARE" | "FETCH" | "CLOSE" | "MOVE" | "ALTER" | "TRUNCATE" | "MERGE" | "GRANT"
-            | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX"
-            | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => {
-                Err(not_built(&first))
-            }
+            "SUBSCRIBE" => parse_subscribe(&self),
+            "DECLARE" => parse_declare(&self),
+            "FETCH" => parse_fetch(&self, false),
+            "MOVE" => parse_fetch(&self, true),
+            "CLOSE" => parse_close(&self),
+            "ALTER" | "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK"
+            | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO"
+            | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => Err(not_built(&first)),
             "TABLE" => self.table_statement(),
             _ => self.sqlparser_statement(),
         }
@@ -462,7 +467,6 @@ fn not_built(words: &str) -> Error {
         "REFRESH" => "A materialized view is always up to date; there is nothing to refresh.",
         "PREPARE" | "EXECUTE" => "Use your client's prepared statements (the extended query protocol).",
         "SAVEPOINT" | "RELEASE" => "Use separate transactions.",
-        "SUBSCRIBE" | "DECLARE" | "FETCH" => "Poll the view with SELECT.",
         "VACUUM" | "ANALYZE" | "REINDEX" | "CLUSTER" => "Nothing needs it: storage looks after itself.",
         _ => "See the README for the statements that work.",
     };
@@ -480,7 +484,16 @@ pub(super) fn optional(parser: &mut Parser<'_>, keyword: Keyword) {
     let _present = parser.parse_keyword(keyword);
 }
 
-fn is_word(token: &Token, text: &str) -> bool {
+/// Skips this word, if it comes next.
+pub(super) fn take_word(parser: &mut Parser<'_>, text: &str) -> bool {
+    let comes = is_word(&parser.peek_token().token, text);
+    if comes {
+        parser.next_token();
+    }
+    comes
+}
+
+pub(super) fn is_word(token: &Token, text: &str) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text))
 }
 

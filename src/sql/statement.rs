@@ -1,10 +1,12 @@
 //! What a client may say, after parsing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sqlparser::ast;
 
 use crate::catalog::{Column, TableKind};
+use crate::types::CommitNumber;
 
 /// One statement. What sqlparser knows well keeps its tree; the rest is ours.
 #[derive(Debug, Clone)]
@@ -41,6 +43,46 @@ pub enum Statement {
     Verify(String),
     Explain(Explain),
     ExplainView(String),
+    Subscribe(Subscribe),
+    DeclareCursor(DeclareCursor),
+    /// FETCH and MOVE.
+    Fetch(Fetch),
+    /// `None`: all of them.
+    CloseCursor(Option<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    pub name: String,
+    /// The rows that are there come first, as inserts.
+    pub snapshot: bool,
+    /// A row without content says that a commit is complete.
+    pub progress: bool,
+    /// Changes of later commits than this.
+    pub as_of: Option<CommitNumber>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DeclareCursor {
+    pub name: String,
+    pub query: CursorQuery,
+}
+
+#[derive(Debug, Clone)]
+pub enum CursorQuery {
+    Query(Box<ast::Query>),
+    Subscribe(Subscribe),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetch {
+    pub cursor: String,
+    /// `None`: all that there are.
+    pub rows_max: Option<u64>,
+    /// How long a subscription is waited for where nothing is there; `None`: for ever.
+    pub timeout: Option<Duration>,
+    /// MOVE: the rows are passed over.
+    pub moves: bool,
 }
 
 /// What BEGIN and SET TRANSACTION may say. Every isolation level is served by snapshot isolation or stronger.
@@ -115,6 +157,7 @@ pub struct CopyStatement {
 pub enum CopyTarget {
     Table { name: String, columns: Vec<String> },
     Query(Box<ast::Query>),
+    Subscribe(Subscribe),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,9 +10,11 @@ use sqlparser::ast;
 
 use super::response::{CopyChunk, Response};
 use super::scope::{Environment, cast, change_target, column, default_expression, skeleton};
+use super::subscribe::Feed;
 use super::transaction::Transaction;
 use crate::catalog::{Column, Table};
 use crate::error::{Error, Result, SqlState};
+use crate::query::{Deadline, QueryResult};
 use crate::sinks::CopyEncoder;
 use crate::sql::{CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, parse_query};
 use crate::types::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
@@ -71,16 +73,22 @@ pub async fn copy_to(
     copy: &CopyStatement,
 ) -> Result<Response> {
     debug_assert_eq!(copy.direction, CopyDirection::ToStdout);
-    let query = match &copy.target {
-        CopyTarget::Query(query) => (**query).clone(),
+    let options = options(&copy.options)?;
+    let is_live = matches!(copy.target, CopyTarget::Subscribe(_));
+    let result = match &copy.target {
+        CopyTarget::Subscribe(subscribe) => {
+            let feed = Feed::open(environment, transaction, subscribe).await?;
+            let deadline = Deadline::after(environment.session.variables().statement_timeout());
+            QueryResult { schema: feed.schema.clone(), rows: feed.rows(deadline) }
+        }
+        CopyTarget::Query(query) => environment.run(transaction, query, &[]).await?,
         CopyTarget::Table { name, columns } => {
             let columns: Vec<String> = columns.iter().map(|column| quoted(column)).collect();
             let columns = if columns.is_empty() { "*".to_owned() } else { columns.join(", ") };
-            *parse_query(&format!("SELECT {columns} FROM {}", quoted(name)))?
+            let query = parse_query(&format!("SELECT {columns} FROM {}", quoted(name)))?;
+            environment.run(transaction, &query, &[]).await?
         }
     };
-    let options = options(&copy.options)?;
-    let result = environment.run(transaction, &query, &[]).await?;
     let format = options.format;
     let names = result.schema.fields().iter().map(|field| field.name().clone()).collect();
     let encoder = CopyEncoder::new(names, options, environment.session.variables().encode_settings())?;
@@ -91,7 +99,7 @@ pub async fn copy_to(
     });
     let header = header.map(|bytes| Ok(CopyChunk { bytes, rows: 0 }));
     let chunks = futures::stream::iter(header).chain(rows).boxed();
-    Ok(Response::CopyOut { chunks, columns: result.schema.fields().len(), format })
+    Ok(Response::CopyOut { chunks, columns: result.schema.fields().len(), format, is_live })
 }
 
 fn positions(table: &Table, names: &[String]) -> Result<Vec<usize>> {

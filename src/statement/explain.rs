@@ -90,5 +90,6 @@ fn lines<'a>(text: impl Iterator<Item = &'a str>) -> Result<Response> {
         schema,
         rows: stream::iter([Ok(rows)]).boxed(),
         tag: "EXPLAIN".to_owned(),
+        is_live: false,
     })
 }

@@ -27,14 +27,15 @@ pub struct OutputColumn {
 /// What a statement answers.
 pub enum Response {
     /// A result set. The tag is `SELECT n`, or what `tag` says with the number of rows behind it (`INSERT 0` gives
-    /// `INSERT 0 3`).
-    Rows { columns: Arc<[OutputColumn]>, schema: SchemaRef, rows: RowStream, tag: String },
+    /// `INSERT 0 3`). A live result may never end, and may stand still for long: its rows are worth sending one by one,
+    /// and a client that went away must be noticed without any.
+    Rows { columns: Arc<[OutputColumn]>, schema: SchemaRef, rows: RowStream, tag: String, is_live: bool },
     /// A command tag alone: `CREATE TABLE`, `INSERT 0 3`.
     Done { tag: String },
     /// COPY FROM STDIN: the client sends data until it says done or fail.
     CopyIn { sink: Box<dyn CopyInSink>, columns: usize, format: CopyFormat },
     /// COPY TO STDOUT: chunks that each hold whole lines. The tag is `COPY n`, n known at the end from the row counts.
-    CopyOut { chunks: BoxStream<'static, Result<CopyChunk>>, columns: usize, format: CopyFormat },
+    CopyOut { chunks: BoxStream<'static, Result<CopyChunk>>, columns: usize, format: CopyFormat, is_live: bool },
     /// An empty query string.
     Empty,
 }

@@ -39,6 +39,7 @@ pub async fn returning(
         schema,
         rows: stream::iter([Ok(result)]).boxed(),
         tag: tag.to_owned(),
+        is_live: false,
     })
 }
 

@@ -21,7 +21,7 @@ pub async fn select(
 ) -> Result<Response> {
     refuse_locks(query)?;
     let QueryResult { schema, rows } = environment.run(transaction, query, parameters).await?;
-    Ok(Response::Rows { columns: output_columns(&schema)?, schema, rows, tag: "SELECT".to_owned() })
+    Ok(Response::Rows { columns: output_columns(&schema)?, schema, rows, tag: "SELECT".to_owned(), is_live: false })
 }
 
 /// Names and types of a result's columns, as the client is told them.
@@ -39,7 +39,7 @@ pub fn output_columns(schema: &Schema) -> Result<Arc<[OutputColumn]>> {
         .collect()
 }
 
-fn refuse_locks(query: &ast::Query) -> Result<()> {
+pub(super) fn refuse_locks(query: &ast::Query) -> Result<()> {
     if query.locks.is_empty() {
         return Ok(());
     }

@@ -59,5 +59,6 @@ fn texts<'a>(columns: impl Iterator<Item = (&'a str, Vec<String>)>) -> Result<Re
         schema,
         rows: stream::iter([Ok(rows)]).boxed(),
         tag: "SHOW".to_owned(),
+        is_live: false,
     })
 }

@@ -14,6 +14,7 @@ use arrow::array::ArrayRef;
 use arrow::compute::concat_batches;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
+use super::cursor::Cursors;
 use super::handles::Handles;
 use super::write_set::{WriteSet, row_ids};
 use crate::catalog::{Catalog, CatalogChange, Relation, Table};
@@ -23,7 +24,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::table::TableSnapshot;
 use crate::types::{CommitNumber, RelationId};
 
-type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
+pub(super) type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
 
 /// One transaction, explicit or of a single statement.
 pub struct Transaction {
@@ -33,6 +34,7 @@ pub struct Transaction {
     /// Wall time, microseconds: what `now()` gives.
     pub started_us: i64,
     pub writes: WriteSet,
+    pub cursors: Cursors,
     base: Option<Base>,
     locks: BTreeMap<RelationId, OwnedMutexGuard<()>>,
     definitions: Option<OwnedMutexGuard<()>>,
@@ -63,6 +65,7 @@ impl Transaction {
             read_only,
             started_us: handles.clock.now_us(),
             writes: WriteSet::default(),
+            cursors: Cursors::default(),
             base: None,
             locks: BTreeMap::new(),
             definitions: None,
@@ -283,7 +286,7 @@ fn conflict(detail: impl Into<String>) -> Error {
         .with_hint("Retry the transaction.")
 }
 
-fn stopping() -> Error {
+pub(super) fn stopping() -> Error {
     Error::new(SqlState::ADMIN_SHUTDOWN, "the server is shutting down")
 }
 

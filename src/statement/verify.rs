@@ -90,6 +90,7 @@ fn answer(name: &str, snapshot: &ViewSnapshot, status: &str, differing: Option<i
         schema,
         rows: stream::iter([Ok(rows)]).boxed(),
         tag: "VERIFY".to_owned(),
+        is_live: false,
     })
 }
 

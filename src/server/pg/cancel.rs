@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 
-use super::gate::hangup;
+use super::gate::{closed, hangup};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Rng, SystemRng};
 
@@ -76,7 +76,7 @@ impl Registration {
     pub fn interrupt(&self, stream: Arc<TcpStream>, shutdown: watch::Receiver<bool>) -> Interrupt {
         let (sender, cancelled) = oneshot::channel();
         *self.slot.0.lock() = Some(sender);
-        Interrupt { cancelled, shutdown, stream, slot: self.slot.clone() }
+        Interrupt { cancelled, shutdown, stream, slot: self.slot.clone(), closely: false }
     }
 }
 
@@ -92,6 +92,8 @@ pub(super) struct Interrupt {
     shutdown: watch::Receiver<bool>,
     stream: Arc<TcpStream>,
     slot: Arc<Slot>,
+    /// The statement may stand still for as long as its client likes.
+    closely: bool,
 }
 
 impl Drop for Interrupt {
@@ -101,6 +103,11 @@ impl Drop for Interrupt {
 }
 
 impl Interrupt {
+    /// Whether to notice that the client closed behind bytes that wait to be read.
+    pub fn watch_closely(&mut self, closely: bool) {
+        self.closely = closely;
+    }
+
     /// Runs `work` until it ends or is interrupted; then it is dropped where it stands.
     pub async fn run<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
@@ -108,9 +115,13 @@ impl Interrupt {
             Ok(()) = &mut self.cancelled, if !self.cancelled.is_terminated() => Err(canceled()),
             () = stopping(&mut self.shutdown) => Err(shutting_down()),
             result = work => result,
-            () = hangup(&self.stream) => Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost")),
+            () = gone(&self.stream, self.closely) => Err(Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost")),
         }
     }
+}
+
+async fn gone(stream: &TcpStream, closely: bool) {
+    if closely { closed(stream).await } else { hangup(stream).await }
 }
 
 fn canceled() -> Error {

@@ -215,10 +215,11 @@ impl Client {
     /// Sends a response up to its command tag, which is returned; `None` after an empty statement.
     async fn respond(&mut self, response: Response, interrupt: &mut Interrupt) -> Result<Option<String>, Failure> {
         Ok(match response {
-            Response::Rows { columns, rows, tag, .. } => {
+            Response::Rows { columns, rows, tag, is_live, .. } => {
+                self.begin_live(is_live, interrupt);
                 self.out.row_description(&columns, &[])?;
                 let settings = self.session.settings();
-                let mut cursor = RowCursor::new(rows, columns, Vec::new(), tag);
+                let mut cursor = RowCursor::new(rows, columns, Vec::new(), tag, is_live);
                 let sent = interrupt.run(cursor.send(usize::MAX, &settings, &mut self.out)).await?;
                 Some(cursor.tag(sent.rows))
             }
@@ -235,10 +236,19 @@ impl Client {
             Response::Done { tag } => Ok(Some(tag)),
             Response::Empty => Ok(None),
             Response::CopyIn { sink, columns, .. } => self.copy_in(sink, columns, interrupt).await.map(Some),
-            Response::CopyOut { chunks, columns, format } => {
+            Response::CopyOut { chunks, columns, format, is_live } => {
+                self.begin_live(is_live, interrupt);
                 self.copy_out(chunks, columns, format, interrupt).await.map(Some)
             }
             Response::Rows { .. } => Err(Error::internal("a result set where none was described").into()),
+        }
+    }
+
+    /// A live result has no end for notices to wait for.
+    pub(super) fn begin_live(&mut self, is_live: bool, interrupt: &mut Interrupt) {
+        interrupt.watch_closely(is_live);
+        if is_live {
+            self.send_notices();
         }
     }
 

@@ -1,9 +1,12 @@
 //! COPY's sub-protocol, in both directions, the same under simple and extended queries.
 
+use std::task::Poll;
+
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
+use super::backend::Outbox;
 use super::cancel::Interrupt;
 use super::connection::{Client, Failure};
 use super::frontend::Message;
@@ -63,7 +66,7 @@ impl Client {
         let rows = interrupt
             .run(async {
                 let mut rows = 0;
-                while let Some(chunk) = chunks.next().await.transpose()? {
+                while let Some(chunk) = next(&mut chunks, out).await.transpose()? {
                     rows += chunk.rows;
                     for line in lines(&chunk, format) {
                         out.copy_data(line)?;
@@ -77,6 +80,17 @@ impl Client {
             .await?;
         self.out.copy_done();
         Ok(format!("COPY {rows}"))
+    }
+}
+
+/// The next chunk. What was made before does not wait for a slow one.
+async fn next(chunks: &mut BoxStream<'static, Result<CopyChunk>>, out: &mut Outbox) -> Option<Result<CopyChunk>> {
+    if let Poll::Ready(next) = futures::poll!(chunks.next()) {
+        return next;
+    }
+    match out.flush().await {
+        Ok(()) => chunks.next().await,
+        Err(error) => Some(Err(error)),
     }
 }
 

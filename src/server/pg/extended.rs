@@ -131,9 +131,13 @@ impl Client {
                 self.describe_columns(prepared.columns.as_deref(), &[])
             }
             Target::Portal(name) => {
-                let portal = self.portals.get(name).ok_or_else(|| no_portal(name))?;
-                let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
-                self.describe_columns(prepared.columns.as_deref(), &formats)
+                if let Some(portal) = self.portals.get(name) {
+                    let (prepared, formats) = (portal.prepared.clone(), portal.formats.clone());
+                    return self.describe_columns(prepared.columns.as_deref(), &formats);
+                }
+                // A cursor is a portal that DECLARE opened.
+                let columns = self.session.cursor_columns(name).ok_or_else(|| no_portal(name))?;
+                self.describe_columns(Some(&columns), &[])
             }
         }
     }
@@ -156,9 +160,9 @@ impl Client {
                 Some(statement) => {
                     let response = interrupt.run(self.session.execute(statement, parameters)).await?;
                     match response {
-                        Response::Rows { columns, rows, tag, .. } => {
+                        Response::Rows { columns, rows, tag, is_live, .. } => {
                             check_columns(portal.prepared.columns.as_deref(), &columns)?;
-                            PortalState::Open(RowCursor::new(rows, columns, portal.formats.clone(), tag))
+                            PortalState::Open(RowCursor::new(rows, columns, portal.formats.clone(), tag, is_live))
                         }
                         other => {
                             let tag = self.respond_without_rows(other, &mut interrupt).await?;
@@ -178,6 +182,7 @@ impl Client {
         portal.state = match portal.state {
             PortalState::Open(mut cursor) => {
                 let settings = self.session.settings();
+                self.begin_live(cursor.is_live(), &mut interrupt);
                 let sent = interrupt.run(cursor.send(rows_max, &settings, &mut self.out)).await?;
                 if sent.finished {
                     self.complete(Some(cursor.tag(sent.rows)));

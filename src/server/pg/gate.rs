@@ -7,8 +7,10 @@
 //! Does not know: what a frame's body means.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::error::{Error, Result, SqlState};
@@ -172,6 +174,21 @@ pub(super) async fn hangup(stream: &TcpStream) {
     match stream.peek(&mut byte).await {
         Ok(0) | Err(_) => {}
         Ok(_) => std::future::pending().await,
+    }
+}
+
+/// How often a client whose bytes wait to be read is asked whether it is still there.
+const CLOSED_POLL: Duration = Duration::from_millis(250);
+
+/// Ends when the client hangs up, bytes of it that wait to be read or not: most say goodbye before they close.
+pub(super) async fn closed(stream: &TcpStream) {
+    let mut byte = [0];
+    while !matches!(stream.peek(&mut byte).await, Ok(0) | Err(_)) {
+        // Readable all the time, so that nothing but looking tells.
+        match stream.ready(Interest::READABLE).await {
+            Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(CLOSED_POLL).await,
+            _ => return,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub(super) struct RowCursor {
     columns: Arc<[OutputColumn]>,
     formats: Vec<Format>,
     tag: String,
+    is_live: bool,
     /// A batch that is partly sent, and its next row.
     current: Option<(WireBatch, usize)>,
 }
@@ -28,8 +29,18 @@ pub(super) struct Sent {
 }
 
 impl RowCursor {
-    pub fn new(rows: RowStream, columns: Arc<[OutputColumn]>, formats: Vec<Format>, tag: String) -> Self {
-        RowCursor { rows, columns, formats, tag, current: None }
+    pub fn new(
+        rows: RowStream,
+        columns: Arc<[OutputColumn]>,
+        formats: Vec<Format>,
+        tag: String,
+        is_live: bool,
+    ) -> Self {
+        RowCursor { rows, columns, formats, tag, is_live, current: None }
+    }
+
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The command tag, with the number of rows where the command has one.
@@ -55,14 +66,14 @@ impl RowCursor {
             if sent >= rows_max {
                 return Ok(Sent { rows: sent, finished: false });
             }
-            self.current = match self.next(sent > 0, settings, out).await? {
+            self.current = match self.next(self.is_live || sent > 0, settings, out).await? {
                 Some(batch) => Some((batch, 0)),
                 None => return Ok(Sent { rows: sent, finished: true }),
             };
         }
     }
 
-    /// The next batch. Rows that wait in the buffer do not wait for a slow query.
+    /// The next batch. Rows that wait in the buffer do not wait for a slow query, nor the description of a live one.
     async fn next(
         &mut self,
         rows_wait: bool,

@@ -1,6 +1,7 @@
 use super::*;
 use crate::catalog::TableKind;
-use crate::types::SqlType;
+use crate::sql::{CopyTarget, CursorQuery, Fetch, Subscribe};
+use crate::types::{CommitNumber, SqlType};
 
 fn one(sql: &str) -> Statement {
     let mut statements = parse_statements(sql).unwrap();
@@ -82,5 +83,79 @@ fn errors_name_the_place() {
     fails("SELECT 1;\nSELECT 'x", SqlState::SYNTAX_ERROR, "unterminated quoted string", Some(18));
     fails("CREATE TABLE t (a foo)", SqlState::UNDEFINED_OBJECT, "type \"foo\" does not exist", None);
     fails("CREATE TABLE t (a jsonb)", SqlState::FEATURE_NOT_SUPPORTED, "type jsonb is not supported yet", None);
-    fails("SUBSCRIBE v", SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE is not supported yet", None);
+    fails("TRUNCATE v", SqlState::FEATURE_NOT_SUPPORTED, "TRUNCATE is not supported yet", None);
+}
+
+#[test]
+fn subscriptions() {
+    let plain = Subscribe { name: "v".to_owned(), snapshot: true, progress: false, as_of: None };
+    for sql in ["SUBSCRIBE v", "subscribe to public.V", "SUBSCRIBE (SELECT * FROM v)", "SUBSCRIBE TO (select * from V)"]
+    {
+        assert!(matches!(one(sql), Statement::Subscribe(subscribe) if subscribe == plain), "{sql}");
+    }
+    let all = Subscribe { snapshot: false, progress: true, as_of: Some(CommitNumber(7)), ..plain };
+    for sql in [
+        "SUBSCRIBE v WITH (SNAPSHOT = false, PROGRESS) AS OF COMMIT 7",
+        "SUBSCRIBE TO v AS OF COMMIT 7 WITH (progress true, snapshot = off)",
+    ] {
+        assert!(matches!(one(sql), Statement::Subscribe(subscribe) if subscribe == all), "{sql}");
+    }
+    let Statement::Copy(copy) = one("COPY (SUBSCRIBE v WITH (SNAPSHOT = false)) TO STDOUT (FORMAT csv)") else {
+        panic!()
+    };
+    assert!(matches!(copy.target, CopyTarget::Subscribe(subscribe) if !subscribe.snapshot));
+    for sql in ["SUBSCRIBE (SELECT a FROM v)", "SUBSCRIBE (SELECT * FROM v, w)", "SUBSCRIBE (SELECT * FROM v LIMIT 1)"]
+    {
+        fails(sql, SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE to a query is not supported yet", None);
+    }
+    fails(
+        "SUBSCRIBE v UP TO COMMIT 3",
+        SqlState::FEATURE_NOT_SUPPORTED,
+        "UP TO of a subscription is not supported yet",
+        None,
+    );
+    fails("SUBSCRIBE v WITH (SNAPSHOT = 3)", SqlState::SYNTAX_ERROR, "syntax error at or near \"3\"", Some(29));
+    fails("SUBSCRIBE v WITH (x)", SqlState::SYNTAX_ERROR, "subscription option \"x\" not recognized", None);
+    fails("SUBSCRIBE v AS OF COMMIT x", SqlState::SYNTAX_ERROR, "syntax error at or near \"x\"", Some(26));
+}
+
+#[test]
+fn cursors() {
+    let Statement::DeclareCursor(declare) = one("DECLARE \"C\" NO SCROLL CURSOR WITHOUT HOLD FOR SELECT 1") else {
+        panic!()
+    };
+    assert_eq!(declare.name, "C");
+    assert!(matches!(declare.query, CursorQuery::Query(_)));
+    let Statement::DeclareCursor(declare) = one("declare c cursor for subscribe v") else { panic!() };
+    assert!(matches!(declare.query, CursorQuery::Subscribe(_)));
+    for (sql, rows_max, timeout_ms) in [
+        ("FETCH c", Some(1), None),
+        ("FETCH NEXT FROM c", Some(1), None),
+        ("FETCH FORWARD c", Some(1), None),
+        ("FETCH 5 IN c", Some(5), None),
+        ("FETCH ALL c WITH (timeout = '100 ms')", None, Some(100)),
+        ("FETCH FORWARD ALL FROM \"c\" WITH (timeout '1.5s')", None, Some(1500)),
+        ("FETCH FORWARD 3 c WITH (TIMEOUT = 0)", Some(3), Some(0)),
+    ] {
+        let Statement::Fetch(fetch) = one(sql) else { panic!("{sql}") };
+        let timeout = timeout_ms.map(std::time::Duration::from_millis);
+        assert_eq!(fetch, Fetch { cursor: "c".to_owned(), rows_max, timeout, moves: false }, "{sql}");
+    }
+    assert!(matches!(one("FETCH next"), Statement::Fetch(fetch) if fetch.cursor == "next"));
+    assert!(matches!(one("MOVE 2 c"), Statement::Fetch(fetch) if fetch.moves && fetch.rows_max == Some(2)));
+    assert!(matches!(one("CLOSE c"), Statement::CloseCursor(Some(name)) if name == "c"));
+    assert!(matches!(one("CLOSE ALL"), Statement::CloseCursor(None)));
+    let (not_built, state) = (SqlState::FEATURE_NOT_SUPPORTED, SqlState::OBJECT_NOT_IN_STATE);
+    fails("DECLARE c SCROLL CURSOR FOR SELECT 1", not_built, "a SCROLL cursor is not supported yet", None);
+    fails("DECLARE c CURSOR WITH HOLD FOR SELECT 1", not_built, "a cursor WITH HOLD is not supported yet", None);
+    fails("FETCH ABSOLUTE 3 c", not_built, "FETCH ABSOLUTE is not supported yet", None);
+    fails("FETCH BACKWARD c", state, "cursor can only scan forward", None);
+    fails("FETCH -1 c", state, "cursor can only scan forward", None);
+    fails(
+        "FETCH c WITH (timeout = '-1s')",
+        SqlState::INVALID_PARAMETER,
+        "\"-1s\" is not a length of time to wait",
+        None,
+    );
+    fails("DECLARE c CURSOR SELECT 1", SqlState::SYNTAX_ERROR, "syntax error at or near \"SELECT\"", Some(18));
 }

@@ -129,7 +129,13 @@ impl FakeConnection {
                 batch
             })
             .boxed();
-        Response::Rows { columns: vec![column(name, SqlType::Int8)].into(), schema, rows, tag: "SELECT".into() }
+        Response::Rows {
+            columns: vec![column(name, SqlType::Int8)].into(),
+            schema,
+            rows,
+            tag: "SELECT".into(),
+            is_live: false,
+        }
     }
 }
 
@@ -146,7 +152,13 @@ fn echo(types: &str, parameters: Vec<ScalarValue>) -> Response {
     let schema = Arc::new(Schema::new(fields));
     let options = RecordBatchOptions::new().with_row_count(Some(1));
     let batch = RecordBatch::try_new_with_options(schema.clone(), arrays, &options).unwrap();
-    Response::Rows { columns: columns.into(), schema, rows: stream::iter([Ok(batch)]).boxed(), tag: "SELECT".into() }
+    Response::Rows {
+        columns: columns.into(),
+        schema,
+        rows: stream::iter([Ok(batch)]).boxed(),
+        tag: "SELECT".into(),
+        is_live: false,
+    }
 }
 
 #[async_trait]
@@ -256,10 +268,19 @@ impl Connection for FakeConnection {
                 let chunks = [("a\t1\nb\t2\n", 2), ("c\t3\n", 1)];
                 let chunks =
                     chunks.map(|(text, rows)| Ok(CopyChunk { bytes: Bytes::from_static(text.as_bytes()), rows }));
-                Ok(Response::CopyOut { chunks: stream::iter(chunks).boxed(), columns: 2, format: CopyFormat::Text })
+                Ok(Response::CopyOut {
+                    chunks: stream::iter(chunks).boxed(),
+                    columns: 2,
+                    format: CopyFormat::Text,
+                    is_live: false,
+                })
             }
             (other, _) => Err(Error::new(SqlState::SYNTAX_ERROR, format!("what is {other}?"))),
         }
+    }
+
+    fn cursor_columns(&self, _name: &str) -> Option<Arc<[OutputColumn]>> {
+        None
     }
 
     fn statement_failed(&mut self) {
