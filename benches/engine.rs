@@ -25,7 +25,7 @@ use tidemark::commit::{Commit, TableDelta};
 use tidemark::dataflow::{Backfill, Worker};
 use tidemark::delta::DeltaBatch;
 use tidemark::error::Result;
-use tidemark::io::{Clock, SystemClock};
+use tidemark::io::{Clock, ScopedThreads, SystemClock};
 use tidemark::plan::{Found, RelationLookup, RelationSource, plan_view};
 use tidemark::settings::DataflowSettings;
 use tidemark::sql::{CreateTable, Statement, parse_query, parse_statements};
@@ -80,6 +80,7 @@ async fn run(tables: &Tables, sql: &str, commits: Vec<Arc<Commit>>) -> Result<(f
     let registry = tidemark::functions::session_state(Default::default(), Default::default()).build();
     let (view, plan) = tables.view(&registry, sql)?;
     let (dataflows, worker) = Worker::new(DataflowSettings::default(), CommitNumber(0));
+    let worker = worker.with_threads(Arc::new(ScopedThreads::new(2)));
     let worker = tokio::spawn(worker.run());
     let mut backfill = HashMap::new();
     for id in plan.sources() {

@@ -113,11 +113,18 @@ pub struct DataflowSettings {
     pub rows_per_step_max: usize,
     /// Changes that wait for one reader of a subscription; a reader that falls further behind is cut.
     pub subscription_bytes_max: usize,
+    /// Threads that one step may use; 0: as many as the machine has cores.
+    pub threads: usize,
 }
 
 impl Default for DataflowSettings {
     fn default() -> Self {
-        DataflowSettings { commits_per_step_max: 0, rows_per_step_max: 1 << 20, subscription_bytes_max: 64 << 20 }
+        DataflowSettings {
+            commits_per_step_max: 0,
+            rows_per_step_max: 1 << 20,
+            subscription_bytes_max: 64 << 20,
+            threads: 0,
+        }
     }
 }
 

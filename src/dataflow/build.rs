@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::new_null_array;
+use arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{HashMap, HashSet};
 use datafusion::logical_expr::{Expr, Operator as BinaryOperator};
 
-use super::content::{Bag, Content, Stage};
+use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch};
-use super::operators::{Aggregate, Counters, Filter, Join, Project};
+use super::operators::{Aggregate, AggregateInputs, Counters, Filter, Join, Project};
+use super::state::LogState;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
+use crate::io::Parallel;
 use crate::plan::{Node, ViewPlan};
 use crate::types::RelationId;
 
@@ -34,57 +37,69 @@ pub enum Operator {
 #[derive(Debug)]
 pub struct Dataflow {
     root: Operator,
-    /// Filters and projections that are applied when the view is read, in order from the aggregate up.
-    above: Option<Arc<Vec<Stage>>>,
-    bag: Option<Bag>,
+    kept: Kept,
     /// Of the root's output.
     schema: SchemaRef,
+}
+
+/// What a view shows, besides the state of its operators.
+#[derive(Debug)]
+enum Kept {
+    /// The aggregate's groups, through filters and projections that are applied when the view is read, from it up.
+    Groups(Arc<Vec<Stage>>),
+    /// Rows that only ever come.
+    Log(LogState),
+    Bag(Bag),
 }
 
 /// What operators are built under.
 struct Builder<'a> {
     settings: Arc<ConfigOptions>,
     append_only: &'a HashSet<RelationId>,
+    parallel: Arc<dyn Parallel>,
 }
 
 impl Dataflow {
     /// `settings`: the session's that the view was created under. `append_only`: relations of the plan whose deltas never
-    /// have a negative weight.
+    /// have a negative weight. `parallel`: the threads that steps may use.
     ///
     /// Errors: 0A000 for expressions and types that the engine does not do, by name.
     pub fn build(
         plan: &ViewPlan,
         settings: &BTreeMap<String, String>,
         append_only: &HashSet<RelationId>,
+        parallel: Arc<dyn Parallel>,
     ) -> Result<Self> {
-        let builder = Builder { settings: Arc::new(config(settings)), append_only };
+        let builder = Builder { settings: Arc::new(config(settings)), append_only, parallel };
         let root = builder.operator(&plan.root)?;
         let schema = arrow_schema(plan.root.schema());
-        let above = builder.stages_above_aggregate(&plan.root)?.map(Arc::new);
-        let bag = if above.is_some() { None } else { Some(Bag::new(schema.clone())?) };
-        Ok(Dataflow { root, above, bag, schema })
+        let kept = match builder.stages_above_aggregate(&plan.root)? {
+            Some(stages) => Kept::Groups(Arc::new(stages)),
+            None if builder.is_append_only(&plan.root) => Kept::Log(LogState::new(schema.clone())),
+            None => Kept::Bag(Bag::new(schema.clone())?),
+        };
+        Ok(Dataflow { root, kept, schema })
     }
 
     /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
     pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        match &mut self.bag {
-            Some(bag) => {
-                let output = self.root.step(input, true, errors)?;
-                bag.apply(&output)?;
-                Ok(if emit { output } else { Vec::new() })
-            }
-            None => self.root.step(input, emit, errors),
+        let output = self.root.step(input, emit || !matches!(self.kept, Kept::Groups(_)), errors)?;
+        match &mut self.kept {
+            Kept::Groups(_) => return Ok(output),
+            Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
+            Kept::Bag(bag) => bag.apply(&output)?,
         }
+        Ok(if emit { output } else { Vec::new() })
     }
 
     pub fn content(&self) -> Result<Content> {
-        match (&self.bag, &self.above) {
-            (Some(bag), _) => Ok(Content::Bag(bag.clone())),
-            (None, Some(above)) => match self.root.top_aggregate() {
+        match &self.kept {
+            Kept::Log(log) => Ok(Content::Log(log.clone())),
+            Kept::Bag(bag) => Ok(Content::Bag(bag.clone())),
+            Kept::Groups(above) => match self.root.top_aggregate() {
                 Some(aggregate) => Ok(Content::Groups { scan: aggregate.scan(), above: above.clone() }),
                 None => Err(Error::internal("a view without content")),
             },
-            (None, None) => Err(Error::internal("a view without content")),
         }
     }
 
@@ -93,35 +108,40 @@ impl Dataflow {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.root.memory_bytes() + self.bag.as_ref().map_or(0, Bag::memory_bytes)
+        let kept = match &self.kept {
+            Kept::Groups(_) => 0,
+            Kept::Log(log) => log.memory_bytes(),
+            Kept::Bag(bag) => bag.memory_bytes(),
+        };
+        self.root.memory_bytes() + kept
     }
 
     /// Rows, before filters that are applied when the view is read.
     pub fn rows(&self) -> Result<u64> {
-        match (&self.bag, self.root.top_aggregate()) {
-            (Some(bag), _) => Ok(bag.rows()),
-            (None, Some(aggregate)) => Ok(aggregate.rows()? as u64),
-            (None, None) => Ok(0),
+        match &self.kept {
+            Kept::Log(log) => Ok(log.rows()),
+            Kept::Bag(bag) => Ok(bag.rows()),
+            Kept::Groups(_) => self.root.top_aggregate().map_or(Ok(0), |aggregate| Ok(aggregate.rows()? as u64)),
         }
     }
 
     /// For VERIFY's own test: one row too many, or one group too few.
     pub fn plant_wrong_row(&mut self) -> Result<()> {
-        if let Some(bag) = &mut self.bag {
-            let rows = bag.read(0)?.filter(|rows| !rows.is_empty());
-            let wrong = match rows {
-                Some(rows) => DeltaBatch::inserts(rows.rows().slice(0, 1)),
-                None => DeltaBatch::inserts(batch(
-                    &self.schema,
-                    self.schema.fields().iter().map(|f| arrow::array::new_null_array(f.data_type(), 1)).collect(),
-                    1,
-                )?),
-            };
-            return bag.apply(&[wrong]);
+        if let (Kept::Groups(_), Some(aggregate)) = (&self.kept, self.root.top_aggregate_mut()) {
+            return aggregate.lose_a_group();
         }
-        match self.root.top_aggregate_mut() {
-            Some(aggregate) => aggregate.lose_a_group(),
-            None => Err(Error::internal("a view without content")),
+        let rows = self.content()?.read(&mut Place::default(), 1)?.filter(|rows| !rows.is_empty());
+        let wrong = match rows {
+            Some(rows) => DeltaBatch::inserts(rows.rows().slice(0, 1)),
+            None => {
+                let null = |field: &FieldRef| new_null_array(field.data_type(), 1);
+                DeltaBatch::inserts(batch(&self.schema, self.schema.fields().iter().map(null).collect(), 1)?)
+            }
+        };
+        match &mut self.kept {
+            Kept::Log(log) => log.push(&wrong),
+            Kept::Bag(bag) => bag.apply(&[wrong]),
+            Kept::Groups(_) => Err(Error::internal("a view without content")),
         }
     }
 }
@@ -212,12 +232,13 @@ impl Builder<'_> {
             Node::Source { relation, columns, schema, .. } => {
                 Operator::Source { relation: *relation, columns: columns.clone(), schema: arrow_schema(schema) }
             }
-            Node::Filter { input, .. } => {
-                Operator::Filter(Box::new(self.operator(input)?), Filter::new(self.predicate(node)?))
-            }
+            Node::Filter { input, .. } => Operator::Filter(
+                Box::new(self.operator(input)?),
+                Filter::new(self.predicate(node)?, self.parallel.clone()),
+            ),
             Node::Project { input, schema, .. } => Operator::Project(
                 Box::new(self.operator(input)?),
-                Project::new(self.projection(node)?, arrow_schema(schema)),
+                Project::new(self.projection(node)?, arrow_schema(schema), self.parallel.clone()),
             ),
             Node::Join { left, right, .. } => Operator::Join(
                 Box::new(self.operator(left)?),
@@ -269,11 +290,26 @@ impl Builder<'_> {
         let Node::Aggregate { input, group, aggregates, schema, .. } = node else {
             return Err(Error::internal("not an aggregate"));
         };
-        let args = aggregates.iter().flat_map(|call| call.args.iter().cloned());
-        let inputs: Vec<Expr> = group.iter().cloned().chain(args).collect();
-        let inputs = self.compile(node, input, &inputs)?;
-        let append_only = self.is_append_only(input);
-        Aggregate::new(node.id(), inputs, group.len(), aggregates, arrow_schema(schema), append_only)
+        let mut expressions = group.clone();
+        let mut calls = Vec::with_capacity(aggregates.len());
+        for call in aggregates {
+            let place = |arg: &Expr| {
+                let args = &expressions[group.len()..];
+                let found = args.iter().position(|known| known == arg).map(|found| group.len() + found);
+                found.unwrap_or_else(|| {
+                    expressions.push(arg.clone());
+                    expressions.len() - 1
+                })
+            };
+            calls.push((call, call.args.iter().map(place).collect()));
+        }
+        let inputs = AggregateInputs {
+            expressions: self.compile(node, input, &expressions)?,
+            group_count: group.len(),
+            calls,
+            append_only: self.is_append_only(input),
+        };
+        Aggregate::new(node.id(), inputs, arrow_schema(schema), self.parallel.clone())
     }
 
     /// Whether the node's output never has a negative weight.

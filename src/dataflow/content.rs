@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ... Aggregate -> Filter/Project*   that cannot fail: the aggregate's own state, read through them when asked
+//! rows that only ever come:          a log, the batches as they are
 //! anything else:                     a bag, every distinct row with its weight
 //! ```
 
@@ -15,7 +16,7 @@ use arrow::row::{RowConverter, SortField};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, batch};
 use super::operators::{AggregateScan, filter_rows, project_rows};
-use super::state::{OrderedState, OrderedUpdates};
+use super::state::{LogState, OrderedState, OrderedUpdates};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 
@@ -77,6 +78,7 @@ pub enum Stage {
 #[derive(Debug, Clone)]
 pub enum Content {
     Bag(Bag),
+    Log(LogState),
     Groups { scan: AggregateScan, above: Arc<Vec<Stage>> },
 }
 
@@ -94,6 +96,16 @@ impl Content {
             Content::Bag(bag) => {
                 place.part += 1;
                 bag.read(place.part - 1)
+            }
+            Content::Log(log) => {
+                let Some(delta) = log.batch(place.part) else { return Ok(None) };
+                let rows = rows_max.min(delta.num_rows() - place.row);
+                let read = delta.slice(place.row, rows);
+                *place = match place.row + rows < delta.num_rows() {
+                    true => Place { row: place.row + rows, ..*place },
+                    false => Place { part: place.part + 1, row: 0 },
+                };
+                Ok(Some(read))
             }
             Content::Groups { scan, above } => {
                 while place.part < scan.chunk_count() {

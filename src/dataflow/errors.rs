@@ -43,6 +43,10 @@ impl ErrorDelta {
         Ok(())
     }
 
+    pub fn append(&mut self, other: ErrorDelta) {
+        self.updates.append(other.updates);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.updates.is_empty()
     }

@@ -52,6 +52,12 @@ impl Expressions {
         self.expressions.iter().map(|(_, data_type)| data_type.clone()).collect()
     }
 
+    /// These of the expressions, in this order.
+    pub fn select(&self, places: &[usize]) -> Expressions {
+        let expressions = places.iter().map(|place| self.expressions[*place].clone()).collect();
+        Expressions { operator: self.operator, expressions }
+    }
+
     /// One array per expression, cast to `types` where the plan promised another.
     pub fn cast_to(mut self, types: &[DataType]) -> Self {
         for ((_, target), promised) in self.expressions.iter_mut().zip(types) {

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use self::views::*;
 use crate::delta::DeltaBatch;
 use crate::plan::AggregateFunction::{Avg, Count, CountAll, First, Last, Max, Min, Sum};
-use crate::plan::{Node, ViewPlan};
+use crate::plan::{Node, ViewPlan, aggregate_eagerly};
 use crate::testing::oracle::{self, Call, Row, Value};
 use crate::types::RelationId;
 
@@ -134,7 +134,28 @@ fn cases() -> Vec<Case> {
                 oracle::group(&joined, &[6], &[Call::CountAll, Call::Max(4), Call::Sum(0)])
             },
         },
+        Case {
+            name: "group over a join, aggregated below it",
+            plan: plan(numbered(eager(true))),
+            oracle: |readings, devices| oracle::group(&oracle::join(readings, devices, &[(0, 0)]), &[6, 1], &ALL_CALLS),
+        },
+        Case {
+            name: "group over a join, aggregated below it on the right",
+            plan: plan(numbered(eager(false))),
+            oracle: |readings, devices| oracle::group(&oracle::join(readings, devices, &[(0, 0)]), &[6, 1], &ALL_CALLS),
+        },
     ]
+}
+
+/// Every call that can be split in two around a join, grouped by both sides.
+fn eager(on_left: bool) -> Node {
+    let (left, right) = if on_left { (readings(), devices()) } else { (devices(), readings()) };
+    let keys = if on_left { (col("device"), col("id")) } else { (col("id"), col("device")) };
+    let joined = join(left, right, vec![keys], None);
+    let split = aggregate_eagerly(all_calls(joined, vec![col("name"), col("site")])).unwrap();
+    let Node::Aggregate { input, .. } = &split else { panic!("not an aggregate") };
+    assert!(input.inputs().iter().any(|input| matches!(input, Node::Aggregate { .. })), "it was not split");
+    split
 }
 
 fn float() -> impl Strategy<Value = Value> {

@@ -34,6 +34,7 @@ use crate::catalog::MaterializedView;
 use crate::commit::Commit;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result, SqlState};
+use crate::io::{Inline, Parallel};
 use crate::plan::{Node, ViewPlan};
 use crate::settings::DataflowSettings;
 use crate::types::{CommitNumber, RelationId};
@@ -162,6 +163,7 @@ impl Dataflows {
 /// The other end of the queue; owns all views.
 pub struct Worker {
     settings: DataflowSettings,
+    parallel: Arc<dyn Parallel>,
     queue: mpsc::UnboundedReceiver<Item>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, View>,
@@ -186,7 +188,13 @@ impl Worker {
         let table_taps = Arc::new(Mutex::new(Taps::new(settings.subscription_bytes_max)));
         let handle = Dataflows { queue: sender, stats: stats.clone(), table_taps };
         let taps = Taps::new(settings.subscription_bytes_max);
-        (handle, Worker { settings, queue, stats, views: BTreeMap::new(), taps, commit })
+        (handle, Worker { settings, parallel: Arc::new(Inline), queue, stats, views: BTreeMap::new(), taps, commit })
+    }
+
+    /// Steps may use these threads; without, they use the worker's own alone.
+    pub fn with_threads(mut self, parallel: Arc<dyn Parallel>) -> Worker {
+        self.parallel = parallel;
+        self
     }
 
     /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
@@ -296,7 +304,7 @@ impl Worker {
         backfill: HashMap<RelationId, Backfill>,
     ) -> Result<View> {
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
-        let mut made = View::build(view, plan, &append_only)?;
+        let mut made = View::build(view, plan, &append_only, self.parallel.clone())?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
             if let Some(upstream) = self.views.get(&source) {
@@ -310,8 +318,19 @@ impl Worker {
         let mut backfill: Vec<(RelationId, Backfill)> = backfill.into_iter().collect();
         backfill.sort_by_key(|(relation, _)| *relation);
         for (relation, mut base) in backfill {
-            while let Some(rows) = base.rows.next().await {
-                made.dataflow_step(&StepInput::from_iter([(relation, vec![DeltaBatch::inserts(rows?)])]))?;
+            loop {
+                let (mut deltas, mut rows) = (Vec::new(), 0);
+                while rows < self.settings.rows_per_step_max
+                    && let Some(batch) = base.rows.next().await
+                {
+                    let batch = batch?;
+                    rows += batch.num_rows();
+                    deltas.push(DeltaBatch::inserts(batch));
+                }
+                if deltas.is_empty() {
+                    break;
+                }
+                made.dataflow_step(&StepInput::from_iter([(relation, deltas)]))?;
             }
         }
         Ok(made)
@@ -364,9 +383,14 @@ fn take_commit(commit: &Commit, input: &mut StepInput) -> usize {
 }
 
 impl View {
-    fn build(view: &MaterializedView, plan: &ViewPlan, append_only: &HashSet<RelationId>) -> Result<Self> {
+    fn build(
+        view: &MaterializedView,
+        plan: &ViewPlan,
+        append_only: &HashSet<RelationId>,
+        parallel: Arc<dyn Parallel>,
+    ) -> Result<Self> {
         Ok(View {
-            dataflow: Dataflow::build(plan, &view.settings, append_only)?,
+            dataflow: Dataflow::build(plan, &view.settings, append_only, parallel)?,
             schema: view.schema(),
             sources: source_relations(&plan.root).into_iter().collect(),
             errors: ErrorSet::default(),

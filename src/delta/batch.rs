@@ -15,6 +15,22 @@ pub enum Weights {
     Each(Int64Array),
 }
 
+impl Weights {
+    pub fn slice(&self, offset: usize, length: usize) -> Weights {
+        match self {
+            Weights::AllOne => Weights::AllOne,
+            Weights::Each(weights) => Weights::Each(weights.slice(offset, length)),
+        }
+    }
+
+    pub fn take(&self, indices: &UInt32Array) -> Result<Weights> {
+        Ok(match self {
+            Weights::AllOne => Weights::AllOne,
+            Weights::Each(weights) => Weights::Each(as_weights(&take(weights, indices, None)?)?),
+        })
+    }
+}
+
 /// Rows with weights. Belongs to one commit, or to one step of the dataflow.
 #[derive(Debug, Clone)]
 pub struct DeltaBatch {
@@ -101,11 +117,7 @@ impl DeltaBatch {
     }
 
     pub fn slice(&self, offset: usize, length: usize) -> DeltaBatch {
-        let weights = match &self.weights {
-            Weights::AllOne => Weights::AllOne,
-            Weights::Each(weights) => Weights::Each(weights.slice(offset, length)),
-        };
-        DeltaBatch { rows: self.rows.slice(offset, length), weights }
+        DeltaBatch { rows: self.rows.slice(offset, length), weights: self.weights.slice(offset, length) }
     }
 
     /// Rows where `keep` is true (null counts as false).
@@ -119,12 +131,7 @@ impl DeltaBatch {
     }
 
     pub fn take(&self, indices: &UInt32Array) -> Result<DeltaBatch> {
-        let rows = take_record_batch(&self.rows, indices)?;
-        let weights = match &self.weights {
-            Weights::AllOne => Weights::AllOne,
-            Weights::Each(weights) => Weights::Each(as_weights(&take(weights, indices, None)?)?),
-        };
-        Ok(DeltaBatch { rows, weights })
+        Ok(DeltaBatch { rows: take_record_batch(&self.rows, indices)?, weights: self.weights.take(indices)? })
     }
 
     /// All rows in one batch; `schema` where there are none.

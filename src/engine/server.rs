@@ -20,7 +20,7 @@ use crate::commit::{CommitCounters, Sequencer};
 use crate::dataflow::Worker;
 use crate::error::{Error, Result, SqlState};
 use crate::functions;
-use crate::io::{Clock, Disk, OsDisk, SystemClock, SystemRng, open_store};
+use crate::io::{Clock, Disk, OsDisk, ScopedThreads, SystemClock, SystemRng, open_store};
 use crate::query::QueryEngine;
 use crate::server;
 use crate::session::{Connection, Response, Sessions};
@@ -71,6 +71,7 @@ impl Server {
         let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), store)?;
         let registry = functions::session_state(Default::default(), Default::default()).build();
         let (dataflows, worker) = Worker::new(settings.dataflow.clone(), recovered.head);
+        let worker = worker.with_threads(Arc::new(ScopedThreads::new(settings.dataflow.threads)));
         let (source_sender, source_changes) = mpsc::unbounded_channel();
         let publisher = Arc::new(Publisher {
             tables: tables.clone(),

@@ -159,6 +159,44 @@ impl ExactSum {
         self.drop_empty_rest();
     }
 
+    /// Adds `other`, `weight` times; a negative weight removes it.
+    pub fn merge_weighted(&mut self, other: &ExactSum, weight: i64) {
+        if weight == 1 {
+            return self.merge(other);
+        }
+        // By doubling, so that no product can be too wide for a window.
+        let mut power = if weight < 0 { other.negated() } else { other.clone() };
+        let mut rest = weight.unsigned_abs();
+        while rest > 0 {
+            if rest & 1 == 1 {
+                self.merge(&power);
+            }
+            rest >>= 1;
+            power.merge(&power.clone());
+        }
+    }
+
+    fn negated(&self) -> ExactSum {
+        let mut negated = ExactSum { window: 0, base: self.base, rest: None };
+        if let Some(rest) = &self.rest {
+            let mut rest = rest.clone();
+            rest.nan = -rest.nan;
+            rest.positive_infinity = -rest.positive_infinity;
+            rest.negative_infinity = -rest.negative_infinity;
+            negate(&mut rest.limbs);
+            negated.rest = Some(rest);
+        }
+        match self.window.checked_neg() {
+            Some(window) => negated.window = window,
+            // -(-2^127) has one bit too many for the window at this base.
+            None => {
+                negated.add_scaled(i128::MAX, self.base.into());
+                negated.add_scaled(1, self.base.into());
+            }
+        }
+        negated
+    }
+
     fn drop_empty_rest(&mut self) {
         if self.rest.as_deref() == Some(&Rest::ZERO) {
             self.rest = None;
@@ -345,8 +383,9 @@ fn divide(limbs: &mut [u64], divisor: u64) -> bool {
     let mut remainder: u128 = 0;
     for limb in limbs.iter_mut().rev() {
         let current = (remainder << 64) | u128::from(*limb);
-        *limb = (current / u128::from(divisor)) as u64;
-        remainder = current % u128::from(divisor);
+        let quotient = current / u128::from(divisor);
+        *limb = quotient as u64;
+        remainder = current - quotient * u128::from(divisor);
     }
     remainder != 0
 }

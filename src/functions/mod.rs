@@ -35,7 +35,7 @@ pub use arithmetic::Arithmetic;
 pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
-pub use time::NOW_FUNCTIONS;
+pub use time::{NOW_FUNCTIONS, is_total_bucket};
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {

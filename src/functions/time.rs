@@ -12,6 +12,7 @@ use arrow::datatypes::{
 };
 use chrono::{DateTime, Datelike, NaiveDate};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err, plan_err};
+use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
@@ -55,6 +56,32 @@ impl TimeBucket {
             (_, Width::Microseconds(_)) => BUCKET_ORIGIN_US,
         }
     }
+}
+
+impl TimeBucket {
+    /// A column of times in buckets of one width, counted from the default origin: what views over streams are made of,
+    /// so that the width is looked at once and not for each row.
+    fn buckets_of_one_width(&self, args: &[ColumnarValue]) -> Result<Option<TimestampMicrosecondArray>> {
+        let [ColumnarValue::Scalar(ScalarValue::IntervalMonthDayNano(Some(width))), ColumnarValue::Array(times)] = args
+        else {
+            return Ok(None);
+        };
+        let Some(times) = times.as_primitive_opt::<TimestampMicrosecondType>() else { return Ok(None) };
+        let width = Width::new(*width)?;
+        let origin = self.default_origin(width);
+        Ok(Some(times.clone().with_timezone_opt(None::<Arc<str>>).try_unary(|time| width.bucket(time, origin))?))
+    }
+}
+
+/// Whether the call puts a column into buckets of a fixed width, counted from the default origin: every timestamp that
+/// PostgreSQL has lies in one, so that it cannot raise.
+pub fn is_total_bucket(call: &ScalarFunction) -> bool {
+    let is_bucket = [TimeBucket::time_bucket().name(), TimeBucket::date_bin().name()].contains(&call.name());
+    let fixed = |width: &ScalarValue| match width {
+        ScalarValue::IntervalMonthDayNano(Some(width)) => matches!(Width::new(*width), Ok(Width::Microseconds(_))),
+        _ => false,
+    };
+    is_bucket && matches!(&call.args[..], [Expr::Literal(width, _), Expr::Column(_)] if fixed(width))
 }
 
 impl ScalarUDFImpl for TimeBucket {
@@ -105,6 +132,9 @@ impl ScalarUDFImpl for TimeBucket {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        if let Some(buckets) = self.buckets_of_one_width(&args.args)? {
+            return Ok(ColumnarValue::Array(cast(&buckets, args.return_field.data_type())?));
+        }
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { args.number_rows };
         let width = Argument::new(args.args.first(), rows, &width_type())?;

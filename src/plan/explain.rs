@@ -126,6 +126,10 @@ impl AggregateFunction {
             AggregateFunction::Max => "max",
             AggregateFunction::First => "first",
             AggregateFunction::Last => "last",
+            AggregateFunction::PartialSum => "partial_sum",
+            AggregateFunction::MergeCount => "merge_count",
+            AggregateFunction::MergeSum => "merge_sum",
+            AggregateFunction::MergeAvg => "merge_avg",
         }
     }
 }

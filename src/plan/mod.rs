@@ -8,6 +8,7 @@
 //!
 //! Holds no handles: what a name stands for is asked of a [`RelationLookup`].
 
+mod eager;
 mod errors;
 mod explain;
 mod filters;
@@ -19,6 +20,7 @@ mod stored;
 mod view;
 mod view_plan;
 
+pub use eager::aggregate_eagerly;
 pub use errors::plan_error;
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};

@@ -251,6 +251,10 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("max", AggregateFunction::Max),
     ("first", AggregateFunction::First),
     ("last", AggregateFunction::Last),
+    ("partial_sum", AggregateFunction::PartialSum),
+    ("merge_count", AggregateFunction::MergeCount),
+    ("merge_sum", AggregateFunction::MergeSum),
+    ("merge_avg", AggregateFunction::MergeAvg),
 ];
 
 fn store_call(call: &AggregateCall) -> Result<StoredCall> {

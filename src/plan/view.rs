@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The rules are few, because each may change what a view must keep: constants, join keys out of WHERE, filters below
-//! joins where they cannot err, columns that nobody reads. None of them knows the time.
+//! joins where they cannot err, columns that nobody reads, aggregates below joins. None of them knows the time.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use sqlparser::ast::Query;
 
+use super::eager::aggregate_eagerly;
 use super::errors::plan_error;
 use super::filters::push_filters;
 use super::lower::lower;
@@ -58,7 +59,7 @@ pub fn plan_view(
     )?;
     let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
     let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], pushed)?;
-    let mut root = lower(&pruned, &columns)?;
+    let mut root = aggregate_eagerly(lower(&pruned, &columns)?)?;
     number(&mut root, &mut 0);
     Ok(ViewPlan { root, columns })
 }

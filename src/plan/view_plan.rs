@@ -10,6 +10,7 @@ use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::Expr;
 
 use crate::catalog::ViewColumn;
+use crate::error::Result;
 use crate::types::RelationId;
 
 /// A view's query. `columns` are the output columns of `root`, in its order.
@@ -67,6 +68,14 @@ pub enum AggregateFunction {
     Max,
     First,
     Last,
+    /// A sum that is not rounded yet, as bytes: what an aggregate below a join hands to the one above.
+    PartialSum,
+    /// Sum of counts.
+    MergeCount,
+    /// Sum of partial sums.
+    MergeSum,
+    /// Average from partial sums and the counts of their values.
+    MergeAvg,
 }
 
 impl Node {
@@ -96,5 +105,18 @@ impl Node {
             Node::Filter { input, .. } | Node::Project { input, .. } | Node::Aggregate { input, .. } => vec![input],
             Node::Join { left, right, .. } => vec![left, right],
         }
+    }
+
+    /// The same operator over other inputs.
+    pub fn map_inputs(mut self, map: &mut dyn FnMut(Node) -> Result<Node>) -> Result<Node> {
+        let inputs = match &mut self {
+            Node::Source { .. } => vec![],
+            Node::Filter { input, .. } | Node::Project { input, .. } | Node::Aggregate { input, .. } => vec![input],
+            Node::Join { left, right, .. } => vec![left, right],
+        };
+        for input in inputs {
+            **input = map((**input).clone())?;
+        }
+        Ok(self)
     }
 }

@@ -1,13 +1,15 @@
 //! What is kept for which plan, and what is refused.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::logical_expr::{col, lit};
 
-use super::Dataflow;
+use super::{Dataflow, Kept};
 use crate::dataflow::tests::views::*;
 use crate::error::SqlState;
+use crate::io::Inline;
 use crate::plan::AggregateFunction::{CountAll, Sum};
 use crate::plan::Node;
 
@@ -17,8 +19,8 @@ fn counts() -> Node {
 }
 
 fn check_keeps_a_bag(root: Node, expected: bool) {
-    let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default()).unwrap();
-    assert_eq!(dataflow.bag.is_some(), expected);
+    let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default(), Arc::new(Inline)).unwrap();
+    assert_eq!(matches!(dataflow.kept, Kept::Bag(_)), expected);
 }
 
 #[test]
@@ -35,6 +37,6 @@ fn types_that_cannot_be_grouped_by_are_refused() {
     let schema = std::sync::Arc::new(Schema::new(vec![Field::new("many", list, true)]));
     let root = aggregate(source(READINGS, &schema), vec![col("many")], vec![(CountAll, vec![])]);
     let plan = crate::plan::ViewPlan { root, columns: vec![] };
-    let error = Dataflow::build(&plan, &BTreeMap::new(), &Default::default()).unwrap_err();
+    let error = Dataflow::build(&plan, &BTreeMap::new(), &Default::default(), Arc::new(Inline)).unwrap_err();
     assert_eq!(error.state(), SqlState::FEATURE_NOT_SUPPORTED);
 }

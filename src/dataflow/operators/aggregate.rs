@@ -1,14 +1,15 @@
 //! `GROUP BY`: one row of state per group, which is also the row that the view shows.
 //!
 //! ```text
-//! delta -> keys packed, hashed -> scratch chunk: one row per group of the step     (vectorised, per input row)
-//!       -> merged into the state's chunks, one after the other                     (once per group and step)
-//!       -> old row -1, new row +1, nothing where they are equal                    (only if someone consumes it)
+//! delta -> keys packed, hashed; arguments evaluated; rows put in the order of the state's chunks   (per batch)
+//!       -> each chunk: its rows find their groups, accumulators add them column by column          (per chunk)
+//!       -> old row -1, new row +1, nothing where they are equal                                    (if someone consumes it)
 //! ```
 //!
-//! The scratch chunk has the layout of the state, so that a step's changes merge column by column. Without GROUP BY there
-//! is one group over nothing, which never goes away.
+//! Batches, and then chunks, share nothing, so that each is work for one thread; a chunk and the rows that change it fit
+//! a core's cache. Without GROUP BY there is one group over nothing, which never goes away.
 
+mod accumulator;
 mod call;
 mod extreme;
 mod groups;
@@ -19,17 +20,17 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{and, take};
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 
-use self::call::Call;
 use self::extreme::Multiset;
 use self::groups::{Groups, Output};
-use super::Counters;
+use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{Chunk, KeyedState};
-use crate::delta::DeltaBatch;
+use crate::dataflow::state::{ChunkWriter, KeyedState, Keys};
+use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result, SqlState};
+use crate::io::{Parallel, parallel};
 use crate::plan::{AggregateCall, OperatorId};
 
 pub use self::groups::AggregateScan;
@@ -42,28 +43,61 @@ pub struct Aggregate {
     state: KeyedState,
     /// One per min, max, first and last over an input with deletes.
     multisets: Vec<Multiset>,
+    parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
 
+/// What an aggregate is of.
+pub struct AggregateInputs<'a> {
+    /// The group's expressions, then the calls' arguments, each once.
+    pub expressions: Expressions,
+    /// How many of them are the group's.
+    pub group_count: usize,
+    /// The calls, with the places of their arguments among the expressions.
+    pub calls: Vec<(&'a AggregateCall, Vec<usize>)>,
+    /// No row has a negative weight, so that min, max, first and last need only their present value.
+    pub append_only: bool,
+}
+
+/// A batch of a step's input, its rows in the order of the state's chunks.
+struct Part {
+    keys: Keys,
+    args: Vec<ArrayRef>,
+    weights: Weights,
+    /// Where each chunk's rows begin, and the end of the last.
+    starts: Vec<usize>,
+}
+
+/// What a step did to one chunk.
+#[derive(Default)]
+struct ChunkChange {
+    output: Vec<DeltaBatch>,
+    errors: ErrorDelta,
+    rows_read: u64,
+}
+
 impl Aggregate {
-    /// `inputs`: `group_count` group expressions, then the arguments of `calls` in their order. `append_only`: the input
-    /// never has a negative weight, so that min, max, first and last need only their present value.
-    ///
     /// Errors: 0A000 for types that cannot be grouped by or aggregated.
     pub fn new(
         operator: OperatorId,
-        inputs: Expressions,
-        group_count: usize,
-        calls: &[AggregateCall],
+        inputs: AggregateInputs<'_>,
         schema: SchemaRef,
-        append_only: bool,
+        parallel: Arc<dyn Parallel>,
     ) -> Result<Self> {
-        let mut types = inputs.types();
-        let groups = Groups::new(operator, &mut types, group_count, calls, schema)?;
-        let inputs = inputs.cast_to(&types);
-        let multisets = if append_only { Vec::new() } else { groups.multisets() };
-        let state = groups.empty_state();
-        Ok(Aggregate { groups: Arc::new(groups), inputs, state, multisets, counters: Counters::default() })
+        let AggregateInputs { expressions, group_count, calls, append_only } = inputs;
+        let types = expressions.types();
+        let key_types = types.get(..group_count).ok_or_else(|| Error::internal("an aggregate without its keys"))?;
+        let (groups, arguments) = Groups::new(operator, key_types, &calls, &types, schema)?;
+        let keys = key_types.iter().cloned().enumerate();
+        let (places, types): (Vec<usize>, Vec<DataType>) = keys.chain(arguments).unzip();
+        Ok(Aggregate {
+            inputs: expressions.select(&places).cast_to(&types),
+            state: groups.empty_state(),
+            multisets: if append_only { Vec::new() } else { groups.multisets() },
+            groups: Arc::new(groups),
+            parallel,
+            counters: Counters::default(),
+        })
     }
 
     /// The present groups, sharing the state's chunks.
@@ -85,8 +119,7 @@ impl Aggregate {
         for index in 0..self.state.chunk_count() {
             let chunk = self.state.chunk_mut(index)?;
             if !chunk.is_empty() {
-                let (hash, key) = (chunk.hash(0), chunk.key(0).to_vec());
-                chunk.remove(hash, &key);
+                chunk.remove(0);
                 return Ok(());
             }
         }
@@ -95,108 +128,120 @@ impl Aggregate {
 
     /// `emit` is false where nothing consumes the output: it is then empty, while errors are still told.
     pub fn step(&mut self, input: Vec<DeltaBatch>, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let mut scratch = self.state.scratch();
-        for delta in input {
-            let (delta, values) = self.inputs.evaluate(delta, errors)?;
-            self.gather(&mut scratch, &delta, &values)?;
+        let rows = input.iter().map(DeltaBatch::num_rows).sum();
+        let parts = each_batch(&*self.parallel, input, errors, |delta, errors| self.part(delta, errors))?;
+        for multiset in &mut self.multisets {
+            parts.iter().try_for_each(|part| multiset.gather(&part.keys, &part.args, &part.weights))?;
+            multiset.apply();
         }
-        if self.groups.is_global() && self.state.rows()? == 0 {
-            scratch.find_or_insert(self.groups.global_hash()?, &[]);
-        }
-        self.multisets.iter_mut().for_each(Multiset::apply);
+        let first_group = self.groups.is_global() && self.state.rows()? == 0;
+        let has_rows = |chunk: usize| parts.iter().any(|part| part.starts[chunk] < part.starts[chunk + 1]);
+        let writers = self.state.writers().enumerate();
+        let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
+        let (groups, multisets) = (&*self.groups, &self.multisets);
+        let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
+            merge_chunk(groups, multisets, (chunk, writer), &parts, emit)
+        });
         let mut output = Vec::new();
-        for (index, rows) in rows_by_chunk(&scratch, &self.state) {
-            self.merge_chunk(index, &scratch, &rows, emit, errors, &mut output)?;
+        for change in changes {
+            let change = change?;
+            output.extend(change.output);
+            errors.append(change.errors);
+            self.counters.rows_read += change.rows_read;
         }
         self.state.rebalance()?;
         self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
     }
 
-    /// Adds one batch to the step's groups.
-    fn gather(&mut self, scratch: &mut Chunk, delta: &DeltaBatch, values: &[ArrayRef]) -> Result<()> {
-        let groups = &self.groups;
-        let (keys, args) = values.split_at(groups.group_count());
-        let places = groups.places(scratch, keys, delta.num_rows())?;
-        groups.accumulate(scratch.columns_mut(), &places, args, delta.weights())?;
-        for multiset in &mut self.multisets {
-            multiset.gather(scratch, &places, args, delta)?;
+    fn part(&self, delta: DeltaBatch, errors: &mut ErrorDelta) -> Result<Part> {
+        let (delta, mut args) = self.inputs.evaluate(delta, errors)?;
+        let rows = delta.num_rows();
+        let key_columns: Vec<ArrayRef> = args.drain(..self.groups.group_count()).collect();
+        let keys = self.groups.pack(&key_columns, rows)?;
+        if self.state.chunk_count() == 1 {
+            return Ok(Part { keys, args, weights: delta.weights().clone(), starts: vec![0, rows] });
         }
-        Ok(())
-    }
-
-    /// Merges the scratch rows that belong to one chunk of the state, and tells what changed.
-    fn merge_chunk(
-        &mut self,
-        index: usize,
-        scratch: &Chunk,
-        rows: &[u32],
-        emit: bool,
-        errors: &mut ErrorDelta,
-        output: &mut Vec<DeltaBatch>,
-    ) -> Result<()> {
-        let groups = self.groups.clone();
-        let chunk = self.state.chunk_mut(index)?;
-        let rows_before = chunk.len() as u32;
-        let find = |row: &u32| chunk.find_or_insert(scratch.hash(*row as usize), scratch.key(*row as usize)) as u32;
-        let places: Vec<u32> = rows.iter().map(find).collect();
-        let existing: Vec<u32> = places.iter().copied().filter(|place| *place < rows_before).collect();
-        self.counters.rows_read += existing.len() as u64;
-
-        let before = groups.output(chunk, &existing, emit)?;
-        groups.merge(chunk.columns_mut(), &places, scratch.columns(), rows)?;
-        for multiset in &self.multisets {
-            self.counters.rows_read += multiset.refresh(chunk, &places)?;
-        }
-        let weights = groups.weights(chunk)?;
-        let alive: Vec<u32> =
-            places.iter().copied().filter(|place| weights[*place as usize] != 0 || groups.is_global()).collect();
-        let after = groups.output(chunk, &alive, emit)?;
-        before.tell_errors(&groups, chunk, -1, errors)?;
-        after.tell_errors(&groups, chunk, 1, errors)?;
-        if emit {
-            emit_changes(&groups, &before, &after, output)?;
-        }
-        if alive.len() < places.len() {
-            remove_empty(chunk, scratch, rows)?;
-        }
-        Ok(())
+        let (starts, order) = rows_by_chunk(&keys, &self.state);
+        let keys = keys.take(&order);
+        let order = UInt32Array::from(order);
+        let args = args.iter().map(|arg| Ok(take(arg, &order, None)?)).collect::<Result<_>>()?;
+        let weights = delta.weights().take(&order)?;
+        Ok(Part { keys, args, weights, starts })
     }
 }
 
-/// Groups whose weight came to zero.
-fn remove_empty(chunk: &mut Chunk, scratch: &Chunk, rows: &[u32]) -> Result<()> {
-    for row in rows {
-        let (hash, key) = (scratch.hash(*row as usize), scratch.key(*row as usize));
-        if let Some(place) = chunk.find(hash, key)
-            && chunk.columns()[0].as_int64()?[place] == 0
-        {
-            chunk.remove(hash, key);
-        }
-    }
-    Ok(())
-}
-
-/// The scratch rows of each chunk of the state, by counting sort.
-fn rows_by_chunk(scratch: &Chunk, state: &KeyedState) -> Vec<(usize, Vec<u32>)> {
-    let mut starts = vec![0_u32; state.chunk_count() + 1];
-    let chunks: Vec<u32> = (0..scratch.len()).map(|row| state.chunk_of(scratch.hash(row)) as u32).collect();
-    chunks.iter().for_each(|chunk| starts[*chunk as usize + 1] += 1);
-    for index in 1..starts.len() {
-        starts[index] += starts[index - 1];
+/// Where the rows of each chunk begin, and the rows in that order, by counting sort.
+fn rows_by_chunk(keys: &Keys, state: &KeyedState) -> (Vec<usize>, Vec<u32>) {
+    let mut starts = vec![0; state.chunk_count() + 1];
+    keys.hashes.iter().for_each(|hash| starts[state.chunk_of(*hash) + 1] += 1);
+    for chunk in 1..starts.len() {
+        starts[chunk] += starts[chunk - 1];
     }
     let mut next = starts.clone();
-    let mut rows = vec![0_u32; scratch.len()];
-    for (row, chunk) in chunks.iter().enumerate() {
-        rows[next[*chunk as usize] as usize] = row as u32;
-        next[*chunk as usize] += 1;
+    let mut order = vec![0_u32; keys.len()];
+    for (row, hash) in keys.hashes.iter().enumerate() {
+        let place = &mut next[state.chunk_of(*hash)];
+        order[*place] = row as u32;
+        *place += 1;
     }
-    starts
-        .windows(2)
-        .enumerate()
-        .filter(|(_, ends)| ends[0] < ends[1])
-        .map(|(index, ends)| (index, rows[ends[0] as usize..ends[1] as usize].to_vec()))
-        .collect()
+    (starts, order)
+}
+
+/// Adds a step's rows to one chunk, and tells what changed.
+fn merge_chunk(
+    groups: &Groups,
+    multisets: &[Multiset],
+    (index, writer): (usize, ChunkWriter<'_>),
+    parts: &[Part],
+    emit: bool,
+) -> Result<ChunkChange> {
+    let chunk = writer.open()?;
+    let rows_before = chunk.len();
+    let mut places = Vec::new();
+    for part in parts {
+        chunk.rows_of(&part.keys, part.starts[index]..part.starts[index + 1], &mut places);
+    }
+    let mut touched = distinct(&places, chunk.len());
+    if groups.is_global() && chunk.is_empty() {
+        touched.push(chunk.find_or_insert(&[]) as u32);
+    }
+    groups.start(chunk, rows_before)?;
+    let existing: Vec<u32> = touched.iter().copied().filter(|place| (*place as usize) < rows_before).collect();
+    let mut change = ChunkChange { rows_read: existing.len() as u64, ..ChunkChange::default() };
+
+    let before = groups.output(chunk, &existing, emit)?;
+    let mut rest = &places[..];
+    for part in parts {
+        let (start, end) = (part.starts[index], part.starts[index + 1]);
+        let (own, after) = rest.split_at(end - start);
+        rest = after;
+        let args: Vec<ArrayRef> = part.args.iter().map(|arg| arg.slice(start, end - start)).collect();
+        groups.accumulate(chunk.columns_mut(), own, &args, &part.weights.slice(start, end - start))?;
+    }
+    for multiset in multisets {
+        change.rows_read += multiset.refresh(chunk, &touched)?;
+    }
+    let weights = groups.weights(chunk)?;
+    let is_alive = |place: &u32| weights[*place as usize] != 0 || groups.is_global();
+    let (alive, mut gone): (Vec<u32>, Vec<u32>) = touched.into_iter().partition(is_alive);
+    let after = groups.output(chunk, &alive, emit)?;
+    before.tell_errors(groups, chunk, -1, &mut change.errors)?;
+    after.tell_errors(groups, chunk, 1, &mut change.errors)?;
+    if emit {
+        emit_changes(groups, &before, &after, &mut change.output)?;
+    }
+    // From the highest on: what moves into a gap is then never one of those that are to go.
+    gone.sort_unstable_by(|left, right| right.cmp(left));
+    gone.into_iter().for_each(|place| chunk.remove(place as usize));
+    Ok(change)
+}
+
+/// The rows that are named, each once, in the order of their first naming.
+fn distinct(rows: &[u32], count: usize) -> Vec<u32> {
+    let mut seen = vec![false; count];
+    let is_new = |row: &&u32| !std::mem::replace(&mut seen[**row as usize], true);
+    rows.iter().filter(is_new).copied().collect()
 }
 
 /// Old rows -1 and new rows +1, but for groups whose row is the same.

@@ -1,34 +1,34 @@
 //! `WHERE`: rows for which the predicate is true. Linear, so it keeps nothing.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray};
 
-use super::Counters;
+use super::{Counters, each_batch};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::Expressions;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
+use crate::io::Parallel;
 
 #[derive(Debug)]
 pub struct Filter {
     predicate: Expressions,
+    parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
 
 impl Filter {
     /// `predicate` is one boolean expression.
-    pub fn new(predicate: Expressions) -> Self {
-        Filter { predicate, counters: Counters::default() }
+    pub fn new(predicate: Expressions, parallel: Arc<dyn Parallel>) -> Self {
+        Filter { predicate, parallel, counters: Counters::default() }
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let mut output = Vec::with_capacity(input.len());
-        for delta in input {
-            let kept = apply(&self.predicate, delta, errors)?;
-            self.counters.rows_emitted += kept.num_rows() as u64;
-            if !kept.is_empty() {
-                output.push(kept);
-            }
-        }
+        let mut output =
+            each_batch(&*self.parallel, input, errors, |delta, errors| apply(&self.predicate, delta, errors))?;
+        output.retain(|delta| !delta.is_empty());
+        self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
     }
 }

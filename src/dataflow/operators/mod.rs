@@ -8,10 +8,44 @@ mod filter;
 mod join;
 mod project;
 
-pub use aggregate::{Aggregate, AggregateScan};
+use super::errors::ErrorDelta;
+use crate::delta::DeltaBatch;
+use crate::error::Result;
+use crate::io::{Inline, Parallel, parallel};
+
+pub use aggregate::{Aggregate, AggregateInputs, AggregateScan};
 pub use filter::{Filter, apply as filter_rows};
 pub use join::Join;
 pub use project::{Project, apply as project_rows};
+
+/// A step of fewer rows is done before another thread has started.
+const PARALLEL_ROWS_MIN: usize = 8192;
+
+/// The threads for a step of this many rows.
+fn threads_for(parallel: &dyn Parallel, rows: usize) -> &dyn Parallel {
+    if rows < PARALLEL_ROWS_MIN { &Inline } else { parallel }
+}
+
+/// What `run` makes of each batch of a step, in their order; their errors likewise.
+fn each_batch<T: Send>(
+    parallel: &dyn Parallel,
+    input: Vec<DeltaBatch>,
+    errors: &mut ErrorDelta,
+    run: impl Fn(DeltaBatch, &mut ErrorDelta) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let rows = input.iter().map(DeltaBatch::num_rows).sum();
+    let made = parallel::map(threads_for(parallel, rows), input, |delta| {
+        let mut errors = ErrorDelta::default();
+        run(delta, &mut errors).map(|made| (made, errors))
+    });
+    let mut output = Vec::with_capacity(made.len());
+    for made in made {
+        let (made, failed) = made?;
+        errors.append(failed);
+        output.push(made);
+    }
+    Ok(output)
+}
 
 /// What an operator did since it was built.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

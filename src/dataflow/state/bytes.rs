@@ -14,6 +14,7 @@ const HEADER_BYTES: usize = 6;
 pub const KIND_CHUNK: u8 = 1;
 pub const KIND_KEYED: u8 = 2;
 pub const KIND_ORDERED: u8 = 3;
+pub const KIND_LOG: u8 = 4;
 
 pub struct Writer {
     bytes: Vec<u8>,

@@ -1,45 +1,40 @@
-//! One chunk of keyed state: keys, columns, and a probe table over stored hashes. Rows are dense; removing one moves the
-//! last into its place.
+//! One chunk of keyed state: keys, columns, and a probe table that finds a key's row. Rows are dense; removing one moves
+//! the last into its place.
 
-use hashbrown::HashTable;
+use std::ops::Range;
 
 use super::bytes::{KIND_CHUNK, Reader, Writer, damaged};
 use super::column::{Column, ColumnType};
-use super::key::hash_key;
+use super::key::{Keys, hash_key};
+use super::probe::Probe;
 use crate::error::Result;
 
 #[derive(Debug, Clone)]
 pub struct Chunk {
-    hashes: Vec<u64>,
     keys: Column,
     columns: Vec<Column>,
-    probe: HashTable<u32>,
+    probe: Probe,
 }
 
 impl Chunk {
     pub fn new(key: ColumnType, columns: &[ColumnType]) -> Self {
         Chunk {
-            hashes: Vec::new(),
             keys: Column::new(key),
             columns: columns.iter().map(|column| Column::new(*column)).collect(),
-            probe: HashTable::new(),
+            probe: Probe::default(),
         }
     }
 
     pub fn len(&self) -> usize {
-        self.hashes.len()
+        self.keys.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.hashes.is_empty()
+        self.len() == 0
     }
 
     pub fn key(&self, row: usize) -> &[u8] {
         self.keys.key(row)
-    }
-
-    pub fn hash(&self, row: usize) -> u64 {
-        self.hashes[row]
     }
 
     pub fn columns(&self) -> &[Column] {
@@ -54,62 +49,88 @@ impl Chunk {
         (self.keys.key(row), &mut self.columns)
     }
 
-    pub fn find(&self, hash: u64, key: &[u8]) -> Option<usize> {
-        self.probe
-            .find(hash, |row| self.hashes[*row as usize] == hash && self.keys.key(*row as usize) == key)
-            .map(|row| *row as usize)
+    pub fn find(&self, key: &[u8]) -> Option<usize> {
+        self.probe.find(hash_key(key), |row| self.keys.key(row as usize) == key).map(|row| row as usize)
     }
 
     /// The key's row; a new one has zeros and empty strings in all columns.
-    pub fn find_or_insert(&mut self, hash: u64, key: &[u8]) -> usize {
-        match self.find(hash, key) {
-            Some(row) => row,
-            None => self.insert(hash, key),
+    pub fn find_or_insert(&mut self, key: &[u8]) -> usize {
+        if let Some(row) = self.find(key) {
+            return row;
         }
-    }
-
-    fn insert(&mut self, hash: u64, key: &[u8]) -> usize {
-        let row = self.hashes.len();
-        self.hashes.push(hash);
+        let row = self.len();
         self.keys.push_key(key);
-        self.columns.iter_mut().for_each(Column::push_default);
-        let hashes = &self.hashes;
-        self.probe.insert_unique(hash, row as u32, |row| hashes[*row as usize]);
+        self.probe.insert(hash_key(key), row as u32);
+        self.fill();
         row
     }
 
-    pub fn remove(&mut self, hash: u64, key: &[u8]) {
-        let Some(row) = self.find(hash, key) else { return };
-        if let Ok(entry) = self.probe.find_entry(hash, |found| *found as usize == row) {
-            entry.remove();
+    /// Appends the row of each of `keys[range]` to `rows`, in their order; keys that are new get rows behind all others,
+    /// with zeros and empty strings in all columns.
+    pub fn rows_of(&mut self, keys: &Keys, range: Range<usize>, rows: &mut Vec<u32>) {
+        rows.reserve(range.len());
+        let hashes = &keys.hashes[range.clone()];
+        match (&mut self.keys, keys.fixed()) {
+            (Column::Fixed { width: 8, rows: count, bytes }, Some((8, new))) => {
+                place::<8>(&mut self.probe, bytes, &new[range.start * 8..range.end * 8], hashes, rows);
+                *count = bytes.len() / 8;
+            }
+            (Column::Fixed { width: 16, rows: count, bytes }, Some((16, new))) => {
+                place::<16>(&mut self.probe, bytes, &new[range.start * 16..range.end * 16], hashes, rows);
+                *count = bytes.len() / 16;
+            }
+            (Column::Fixed { width: 24, rows: count, bytes }, Some((24, new))) => {
+                place::<24>(&mut self.probe, bytes, &new[range.start * 24..range.end * 24], hashes, rows);
+                *count = bytes.len() / 24;
+            }
+            (stored, _) => {
+                for (hash, row) in hashes.iter().zip(range) {
+                    let key = keys.get(row);
+                    let found = self.probe.find(*hash, |row| stored.key(row as usize) == key).unwrap_or_else(|| {
+                        let row = stored.len() as u32;
+                        stored.push_key(key);
+                        self.probe.insert(*hash, row);
+                        row
+                    });
+                    rows.push(found);
+                }
+            }
         }
-        let last = self.hashes.len() - 1;
-        if row != last
-            && let Some(moved) = self.probe.find_mut(self.hashes[last], |found| *found as usize == last)
-        {
-            *moved = row as u32;
+        self.fill();
+    }
+
+    /// Gives every key its row in all columns.
+    fn fill(&mut self) {
+        let rows = self.keys.len();
+        self.columns.iter_mut().for_each(|column| column.grow(rows));
+    }
+
+    pub fn remove(&mut self, row: usize) {
+        let last = self.len() - 1;
+        self.probe.remove(hash_key(self.keys.key(row)), row as u32);
+        if row != last {
+            self.probe.renumber(hash_key(self.keys.key(last)), last as u32, row as u32);
         }
-        self.hashes.swap_remove(row);
         self.keys.swap_remove(row);
         self.columns.iter_mut().for_each(|column| column.swap_remove(row));
     }
 
-    /// Appends row `row` of `from`, whose key is not here yet.
-    pub fn push_from(&mut self, from: &Chunk, row: usize) {
-        let place = self.hashes.len();
-        let hash = from.hashes[row];
-        self.hashes.push(hash);
-        self.keys.push_from(&from.keys, row);
-        for (to, from) in self.columns.iter_mut().zip(&from.columns) {
-            to.push_from(from, row);
+    /// A chunk of these rows, in this order.
+    pub fn take(&self, rows: &[u32]) -> Chunk {
+        Chunk::of(self.keys.take(rows), self.columns.iter().map(|column| column.take(rows)).collect())
+    }
+
+    fn of(keys: Column, columns: Vec<Column>) -> Chunk {
+        let mut probe = Probe::with_capacity(keys.len());
+        for row in 0..keys.len() {
+            probe.insert(hash_key(keys.key(row)), row as u32);
         }
-        let hashes = &self.hashes;
-        self.probe.insert_unique(hash, place as u32, |row| hashes[*row as usize]);
+        Chunk { keys, columns, probe }
     }
 
     pub fn memory_bytes(&self) -> usize {
         let columns: usize = self.columns.iter().map(Column::memory_bytes).sum();
-        self.hashes.capacity() * 8 + self.keys.memory_bytes() + columns + self.probe.allocation_size()
+        self.keys.memory_bytes() + columns + self.probe.memory_bytes()
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -120,7 +141,7 @@ impl Chunk {
         writer.finish()
     }
 
-    /// Hashes are recomputed: the hash function is part of the format's version.
+    /// The probe table is made again: the hash function is part of the format's version.
     pub fn from_bytes(key: ColumnType, columns: &[ColumnType], bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, KIND_CHUNK)?;
         let rows = usize::try_from(reader.number()?).map_err(|_| damaged())?;
@@ -130,11 +151,24 @@ impl Chunk {
         let keys = Column::read(key, rows, &mut reader)?;
         let columns = columns.iter().map(|column| Column::read(*column, rows, &mut reader)).collect::<Result<_>>()?;
         reader.finish()?;
-        let hashes: Vec<u64> = (0..rows).map(|row| hash_key(keys.key(row))).collect();
-        let mut probe = HashTable::with_capacity(rows);
-        for (row, hash) in hashes.iter().enumerate() {
-            probe.insert_unique(*hash, row as u32, |row: &u32| hashes[*row as usize]);
-        }
-        Ok(Chunk { hashes, keys, columns, probe })
+        Ok(Chunk::of(keys, columns))
+    }
+}
+
+/// [`Chunk::rows_of`] for keys of `WIDTH` bytes, which compare as words.
+fn place<const WIDTH: usize>(probe: &mut Probe, stored: &mut Vec<u8>, new: &[u8], hashes: &[u64], rows: &mut Vec<u32>) {
+    let (new, _) = new.as_chunks::<WIDTH>();
+    for (key, hash) in new.iter().zip(hashes) {
+        let (keys, _) = stored.as_chunks::<WIDTH>();
+        let row = match probe.find(*hash, |row| keys[row as usize] == *key) {
+            Some(row) => row,
+            None => {
+                let row = keys.len() as u32;
+                stored.extend_from_slice(key);
+                probe.insert(*hash, row);
+                row
+            }
+        };
+        rows.push(row);
     }
 }

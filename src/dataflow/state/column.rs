@@ -1,6 +1,8 @@
 //! A column of state: fixed-width numbers, or byte strings. What is absent is told by the operator that owns the column
 //! (a count of zero, an empty string); there is no separate validity.
 
+use std::collections::BTreeMap;
+
 use super::bytes::{Reader, Writer, damaged};
 use crate::error::{Error, Result};
 
@@ -13,6 +15,8 @@ pub enum ColumnType {
     /// Packed keys of this many bytes.
     Fixed(usize),
     Bytes,
+    /// Byte strings that nearly all rows have empty.
+    Rare,
 }
 
 #[derive(Debug, Clone)]
@@ -22,6 +26,7 @@ pub enum Column {
     Int128(Vec<i128>),
     Fixed { width: usize, rows: usize, bytes: Vec<u8> },
     Bytes(ByteColumn),
+    Rare(RareColumn),
 }
 
 impl Column {
@@ -32,20 +37,37 @@ impl Column {
             ColumnType::Int128 => Column::Int128(Vec::new()),
             ColumnType::Fixed(width) => Column::Fixed { width, rows: 0, bytes: Vec::new() },
             ColumnType::Bytes => Column::Bytes(ByteColumn::default()),
+            ColumnType::Rare => Column::Rare(RareColumn::default()),
         }
     }
 
-    /// One more row: zero, or the empty string.
-    pub fn push_default(&mut self) {
+    pub fn len(&self) -> usize {
         match self {
-            Column::Int16(values) => values.push(0),
-            Column::Int64(values) => values.push(0),
-            Column::Int128(values) => values.push(0),
+            Column::Int16(values) => values.len(),
+            Column::Int64(values) => values.len(),
+            Column::Int128(values) => values.len(),
+            Column::Fixed { rows, .. } => *rows,
+            Column::Bytes(values) => values.len(),
+            Column::Rare(values) => values.rows,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// New rows are zero, or the empty string. Never fewer rows than there are.
+    pub fn grow(&mut self, len: usize) {
+        match self {
+            Column::Int16(values) => values.resize(len, 0),
+            Column::Int64(values) => values.resize(len, 0),
+            Column::Int128(values) => values.resize(len, 0),
             Column::Fixed { width, rows, bytes } => {
-                *rows += 1;
-                bytes.resize(*rows * *width, 0);
+                *rows = len;
+                bytes.resize(len * *width, 0);
             }
-            Column::Bytes(values) => values.push(&[]),
+            Column::Bytes(values) => (values.len()..len).for_each(|_| values.push(&[])),
+            Column::Rare(values) => values.rows = len,
         }
     }
 
@@ -58,7 +80,7 @@ impl Column {
                 bytes.extend_from_slice(key);
             }
             Column::Bytes(values) => values.push(key),
-            Column::Int16(_) | Column::Int64(_) | Column::Int128(_) => debug_assert!(false, "not a key column"),
+            _ => debug_assert!(false, "not a key column"),
         }
     }
 
@@ -66,7 +88,7 @@ impl Column {
         match self {
             Column::Fixed { width, bytes, .. } => &bytes[row * width..(row + 1) * width],
             Column::Bytes(values) => values.get(row),
-            Column::Int16(_) | Column::Int64(_) | Column::Int128(_) => &[],
+            _ => &[],
         }
     }
 
@@ -82,17 +104,26 @@ impl Column {
                 bytes.truncate(*rows * *width);
             }
             Column::Bytes(values) => values.swap_remove(row),
+            Column::Rare(values) => values.swap_remove(row),
         }
     }
 
-    /// Appends row `row` of `from`, a column of the same type.
-    pub fn push_from(&mut self, from: &Column, row: usize) {
-        match (self, from) {
-            (Column::Int16(to), Column::Int16(from)) => to.push(from[row]),
-            (Column::Int64(to), Column::Int64(from)) => to.push(from[row]),
-            (Column::Int128(to), Column::Int128(from)) => to.push(from[row]),
-            (to @ (Column::Fixed { .. } | Column::Bytes(_)), from) => to.push_key(from.key(row)),
-            _ => debug_assert!(false, "columns of different types"),
+    /// A column of these rows, in this order.
+    pub fn take(&self, rows: &[u32]) -> Column {
+        fn taken<T: Copy>(values: &[T], rows: &[u32]) -> Vec<T> {
+            rows.iter().map(|row| values[*row as usize]).collect()
+        }
+        match self {
+            Column::Int16(values) => Column::Int16(taken(values, rows)),
+            Column::Int64(values) => Column::Int64(taken(values, rows)),
+            Column::Int128(values) => Column::Int128(taken(values, rows)),
+            Column::Fixed { width, .. } => {
+                let mut bytes = Vec::with_capacity(rows.len() * width);
+                rows.iter().for_each(|row| bytes.extend_from_slice(self.key(*row as usize)));
+                Column::Fixed { width: *width, rows: rows.len(), bytes }
+            }
+            Column::Bytes(values) => Column::Bytes(values.take(rows)),
+            Column::Rare(values) => Column::Rare(values.take(rows)),
         }
     }
 
@@ -103,23 +134,28 @@ impl Column {
             Column::Int128(values) => values.capacity() * 16,
             Column::Fixed { bytes, .. } => bytes.capacity(),
             Column::Bytes(values) => values.memory_bytes(),
+            Column::Rare(values) => values.memory_bytes(),
         }
     }
 
-    pub fn int16(&mut self) -> Result<&mut Vec<i16>> {
+    pub fn int16(&mut self) -> Result<&mut [i16]> {
         if let Column::Int16(values) = self { Ok(values) } else { Err(wrong_type()) }
     }
 
-    pub fn int64(&mut self) -> Result<&mut Vec<i64>> {
+    pub fn int64(&mut self) -> Result<&mut [i64]> {
         if let Column::Int64(values) = self { Ok(values) } else { Err(wrong_type()) }
     }
 
-    pub fn int128(&mut self) -> Result<&mut Vec<i128>> {
+    pub fn int128(&mut self) -> Result<&mut [i128]> {
         if let Column::Int128(values) = self { Ok(values) } else { Err(wrong_type()) }
     }
 
     pub fn byte_column(&mut self) -> Result<&mut ByteColumn> {
         if let Column::Bytes(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
+    pub fn rare_column(&mut self) -> Result<&mut RareColumn> {
+        if let Column::Rare(values) = self { Ok(values) } else { Err(wrong_type()) }
     }
 
     pub fn as_int16(&self) -> Result<&[i16]> {
@@ -138,6 +174,10 @@ impl Column {
         if let Column::Bytes(values) = self { Ok(values) } else { Err(wrong_type()) }
     }
 
+    pub fn as_rare(&self) -> Result<&RareColumn> {
+        if let Column::Rare(values) = self { Ok(values) } else { Err(wrong_type()) }
+    }
+
     pub fn write(&self, writer: &mut Writer) {
         match self {
             Column::Int16(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
@@ -145,6 +185,7 @@ impl Column {
             Column::Int128(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
             Column::Fixed { bytes, .. } => writer.bytes(bytes),
             Column::Bytes(values) => values.write(writer),
+            Column::Rare(values) => values.write(writer),
         }
     }
 
@@ -161,6 +202,7 @@ impl Column {
                 Column::Fixed { width, rows, bytes }
             }
             ColumnType::Bytes => Column::Bytes(ByteColumn::read(rows, reader)?),
+            ColumnType::Rare => Column::Rare(RareColumn::read(rows, reader)?),
         };
         Ok(column)
     }
@@ -241,6 +283,12 @@ impl ByteColumn {
         self.heap = heap;
     }
 
+    fn take(&self, rows: &[u32]) -> ByteColumn {
+        let mut taken = ByteColumn { places: Vec::with_capacity(rows.len()), ..ByteColumn::default() };
+        rows.iter().for_each(|row| taken.push(self.get(*row as usize)));
+        taken
+    }
+
     fn memory_bytes(&self) -> usize {
         self.places.capacity() * 16 + self.heap.capacity()
     }
@@ -266,5 +314,70 @@ impl ByteColumn {
             return Err(damaged());
         }
         Ok(ByteColumn { places, live_bytes: heap.len(), heap })
+    }
+}
+
+/// Byte strings by row, only those that are not empty.
+#[derive(Debug, Clone, Default)]
+pub struct RareColumn {
+    rows: usize,
+    present: BTreeMap<u32, Box<[u8]>>,
+}
+
+impl RareColumn {
+    pub fn get(&self, row: usize) -> &[u8] {
+        // Nearly always there is none at all.
+        if self.present.is_empty() {
+            return &[];
+        }
+        self.present.get(&(row as u32)).map_or(&[], |bytes| bytes)
+    }
+
+    pub fn set(&mut self, row: usize, bytes: &[u8]) {
+        if bytes.is_empty() {
+            self.present.remove(&(row as u32));
+        } else {
+            self.present.insert(row as u32, bytes.into());
+        }
+    }
+
+    fn swap_remove(&mut self, row: usize) {
+        self.rows -= 1;
+        self.present.remove(&(row as u32));
+        if let Some(last) = self.present.remove(&(self.rows as u32)) {
+            self.present.insert(row as u32, last);
+        }
+    }
+
+    fn take(&self, rows: &[u32]) -> RareColumn {
+        let mut taken = RareColumn { rows: rows.len(), ..RareColumn::default() };
+        if !self.present.is_empty() {
+            rows.iter().enumerate().for_each(|(to, from)| taken.set(to, self.get(*from as usize)));
+        }
+        taken
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.present.values().map(|bytes| bytes.len() + size_of::<(u32, Box<[u8]>)>()).sum()
+    }
+
+    fn write(&self, writer: &mut Writer) {
+        writer.number(self.present.len() as u64);
+        for (row, bytes) in &self.present {
+            writer.number(u64::from(*row));
+            writer.bytes(bytes);
+        }
+    }
+
+    fn read(rows: usize, reader: &mut Reader<'_>) -> Result<Self> {
+        let mut column = RareColumn { rows, ..RareColumn::default() };
+        for _ in 0..reader.number()? {
+            let row = u32::try_from(reader.number()?).map_err(|_| damaged())?;
+            let bytes = reader.bytes()?;
+            if row as usize >= rows || bytes.is_empty() || column.present.insert(row, bytes.into()).is_some() {
+                return Err(damaged());
+            }
+        }
+        Ok(column)
     }
 }

@@ -83,12 +83,57 @@ enum Places {
 }
 
 impl Keys {
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// Width and bytes of all keys, where they have one width.
+    pub fn fixed(&self) -> Option<(usize, &[u8])> {
+        match self.places {
+            Places::Fixed(width) => Some((width, &self.bytes)),
+            Places::Offsets(_) => None,
+        }
+    }
+
+    /// These keys, in this order.
+    pub fn take(&self, rows: &[u32]) -> Keys {
+        let hashes = rows.iter().map(|row| self.hashes[*row as usize]).collect();
+        match &self.places {
+            Places::Fixed(8) => Keys { bytes: take_words::<8>(&self.bytes, rows), places: Places::Fixed(8), hashes },
+            Places::Fixed(16) => Keys { bytes: take_words::<16>(&self.bytes, rows), places: Places::Fixed(16), hashes },
+            places => {
+                let mut bytes = Vec::with_capacity(self.bytes.len());
+                let mut offsets = vec![0];
+                for row in rows {
+                    bytes.extend_from_slice(self.get(*row as usize));
+                    offsets.push(bytes.len());
+                }
+                let places = match places {
+                    Places::Fixed(width) => Places::Fixed(*width),
+                    Places::Offsets(_) => Places::Offsets(offsets),
+                };
+                Keys { bytes, places, hashes }
+            }
+        }
+    }
+
     pub fn get(&self, row: usize) -> &[u8] {
         match &self.places {
             Places::Fixed(width) => &self.bytes[row * width..(row + 1) * width],
             Places::Offsets(offsets) => &self.bytes[offsets[row]..offsets[row + 1]],
         }
     }
+}
+
+fn take_words<const WIDTH: usize>(bytes: &[u8], rows: &[u32]) -> Vec<u8> {
+    let (words, _) = bytes.as_chunks::<WIDTH>();
+    let mut taken = Vec::with_capacity(rows.len() * WIDTH);
+    rows.iter().for_each(|row| taken.extend_from_slice(&words[*row as usize]));
+    taken
 }
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;

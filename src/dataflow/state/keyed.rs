@@ -1,4 +1,4 @@
-//! Keyed state: chunks chosen by bits of the key's hash. When chunks grow past about a megabyte their number doubles, and
+//! Keyed state: chunks chosen by bits of the key's hash. When chunks grow past about half a megabyte their number doubles, and
 //! each is split in two.
 
 use std::sync::Arc;
@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::bytes::{KIND_KEYED, Reader, Writer, damaged};
 use super::chunk::Chunk;
 use super::column::ColumnType;
+use super::key::hash_key;
 use crate::error::Result;
 
-/// Chunks are split when they are on average larger than this.
-const CHUNK_BYTES: usize = 1 << 20;
-/// The bits of the hash that choose a chunk start here: the probe table takes its place from the lowest bits and its
-/// tag from the highest, which must differ within a chunk.
+/// Chunks are split when they are on average larger than this: one and the rows that change it fit a core's cache.
+const CHUNK_BYTES: usize = 1 << 19;
+/// The bits of the hash that choose a chunk start here: the probe table uses those below, which must differ within a
+/// chunk.
 const PARTITION_SHIFT: u32 = 32;
 const PARTITION_BITS_MAX: u32 = 20;
 
@@ -40,11 +41,6 @@ impl KeyedState {
         KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits: 0, slots: vec![empty] }
     }
 
-    /// A chunk of the same layout that is not part of the state: where a step gathers its changes.
-    pub fn scratch(&self) -> Chunk {
-        Chunk::new(self.layout.key, &self.layout.columns)
-    }
-
     pub fn chunk_count(&self) -> usize {
         self.slots.len()
     }
@@ -61,15 +57,14 @@ impl KeyedState {
         }
     }
 
-    /// The chunk to be written: brought back if it was evicted, copied if a clone of the state holds it.
     pub fn chunk_mut(&mut self, index: usize) -> Result<&mut Chunk> {
-        if let Slot::Evicted(bytes) = &self.slots[index] {
-            self.slots[index] = Slot::Resident(Arc::new(self.layout.read(bytes)?));
-        }
-        match &mut self.slots[index] {
-            Slot::Resident(chunk) => Ok(Arc::make_mut(chunk)),
-            Slot::Evicted(_) => Err(damaged()),
-        }
+        ChunkWriter { layout: &self.layout, slot: &mut self.slots[index] }.open()
+    }
+
+    /// All chunks, to be written independently of one another.
+    pub fn writers(&mut self) -> impl Iterator<Item = ChunkWriter<'_>> {
+        let layout = &*self.layout;
+        self.slots.iter_mut().map(move |slot| ChunkWriter { layout, slot })
     }
 
     pub fn evict(&mut self, index: usize) {
@@ -112,14 +107,10 @@ impl KeyedState {
         let mut upper = Vec::with_capacity(count);
         for index in 0..count {
             let chunk = self.chunk(index)?;
-            let mut halves = [self.scratch(), self.scratch()];
-            for row in 0..chunk.len() {
-                let half = ((chunk.hash(row) >> PARTITION_SHIFT) as usize / count) & 1;
-                halves[half].push_from(&chunk, row);
-            }
-            let [low, high] = halves;
-            lower.push(Slot::Resident(Arc::new(low)));
-            upper.push(Slot::Resident(Arc::new(high)));
+            let is_upper = |row: &u32| (hash_key(chunk.key(*row as usize)) >> PARTITION_SHIFT) as usize & count != 0;
+            let (high, low): (Vec<u32>, Vec<u32>) = (0..chunk.len() as u32).partition(is_upper);
+            lower.push(Slot::Resident(Arc::new(chunk.take(&low))));
+            upper.push(Slot::Resident(Arc::new(chunk.take(&high))));
         }
         lower.append(&mut upper);
         self.slots = lower;
@@ -151,6 +142,25 @@ impl KeyedState {
             .collect::<Result<_>>()?;
         reader.finish()?;
         Ok(KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits, slots })
+    }
+}
+
+/// A chunk that may be written.
+pub struct ChunkWriter<'a> {
+    layout: &'a Layout,
+    slot: &'a mut Slot,
+}
+
+impl<'a> ChunkWriter<'a> {
+    /// Brings the chunk back if it was evicted, and copies it if a clone of the state holds it.
+    pub fn open(self) -> Result<&'a mut Chunk> {
+        if let Slot::Evicted(bytes) = &*self.slot {
+            *self.slot = Slot::Resident(Arc::new(self.layout.read(bytes)?));
+        }
+        match self.slot {
+            Slot::Resident(chunk) => Ok(Arc::make_mut(chunk)),
+            Slot::Evicted(_) => Err(damaged()),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
 //! What operators remember, in columns: the only state there is in the dataflow.
 //!
-//! * [`KeyedState`]: rows found by key. Hash-partitioned into chunks of about a megabyte, each with its probe table and
+//! * [`KeyedState`]: rows found by key. Hash-partitioned into chunks of about half a megabyte, each with its probe table and
 //!   its columns. An aggregate's groups; what a view shows is scanned from it.
 //! * [`OrderedState`]: byte strings in order, each with a weight. Arrangements of joins, multisets behind min, max,
 //!   first and last, and the content of views that do not end in an aggregate.
 //!
-//! Both are copy-on-write: a clone shares all chunks, and a chunk is copied only if it is written while a clone holds
-//! it. Both count their bytes and are written as versioned, checksummed bytes. A chunk can be evicted to those bytes and
+//! * [`LogState`]: rows that only ever come. The content of views over APPEND ONLY tables without an aggregate at the top.
+//!
+//! All are copy-on-write: a clone shares all chunks, and a chunk is copied only if it is written while a clone holds
+//! it. All count their bytes and are written as versioned, checksummed bytes. A chunk can be evicted to those bytes and
 //! comes back when it is touched.
 //!
 //! Does not know: SQL, aggregates, expressions.
@@ -16,10 +18,13 @@ mod chunk;
 mod column;
 mod key;
 mod keyed;
+mod log;
 mod ordered;
+mod probe;
 
 pub use chunk::Chunk;
-pub use column::{ByteColumn, Column, ColumnType};
+pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
-pub use keyed::KeyedState;
+pub use keyed::{ChunkWriter, KeyedState};
+pub use log::LogState;
 pub use ordered::{OrderedState, OrderedUpdates};

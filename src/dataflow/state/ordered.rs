@@ -85,6 +85,17 @@ impl OrderedUpdates {
         self.weights.push(weight);
     }
 
+    pub fn append(&mut self, other: OrderedUpdates) {
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        let start = self.bytes.len();
+        self.bytes.extend(other.bytes);
+        self.ends.extend(other.ends.into_iter().map(|end| start + end));
+        self.weights.extend(other.weights);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

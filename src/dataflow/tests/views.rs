@@ -21,6 +21,7 @@ use crate::dataflow::errors::{ErrorDelta, ErrorSet};
 use crate::dataflow::{Backfill, Dataflows, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
+use crate::io::Inline;
 use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
 use crate::settings::DataflowSettings;
 use crate::testing::oracle::{Row, Value};
@@ -107,6 +108,22 @@ fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType
         (AggregateFunction::CountAll | AggregateFunction::Count, _) => DataType::Int64,
         (_, input) => input.unwrap(),
     }
+}
+
+/// The operators with ids of their own.
+pub fn numbered(root: Node) -> Node {
+    fn number(mut node: Node, next: &mut u32) -> Node {
+        match &mut node {
+            Node::Source { id, .. }
+            | Node::Filter { id, .. }
+            | Node::Project { id, .. }
+            | Node::Join { id, .. }
+            | Node::Aggregate { id, .. } => *id = *next,
+        }
+        *next += 1;
+        node.map_inputs(&mut |input| Ok(number(input, next))).unwrap()
+    }
+    number(root, &mut 0)
 }
 
 pub fn plan(root: Node) -> ViewPlan {
@@ -270,7 +287,7 @@ pub struct Stepper {
 
 impl Stepper {
     pub fn new(root: Node) -> Self {
-        let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default()).unwrap();
+        let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default(), Arc::new(Inline)).unwrap();
         Stepper { dataflow, errors: ErrorSet::default() }
     }
 

@@ -120,3 +120,22 @@ proptest! {
         prop_assert_eq!(left.sum(), Some(0.0));
     }
 }
+
+proptest! {
+    /// Merging n times is adding n times, and what was merged can be taken away again.
+    #[test]
+    fn weights_multiply(
+        values in prop::collection::vec(any::<f64>(), 0..12),
+        others in prop::collection::vec(any::<f64>(), 0..12),
+        weight in -9..9_i64,
+    ) {
+        let (before, other) = (sum_of(&values), sum_of(&others));
+        let mut merged = before.clone();
+        merged.merge_weighted(&other, weight);
+        let mut added = before.clone();
+        (0..weight.abs()).for_each(|_| others.iter().for_each(|value| added.add(*value, weight.signum())));
+        prop_assert_eq!(merged.sum().map(f64::to_bits), added.sum().map(f64::to_bits));
+        merged.merge_weighted(&other, -weight);
+        prop_assert_eq!(merged.sum().map(f64::to_bits), before.sum().map(f64::to_bits));
+    }
+}

@@ -261,3 +261,35 @@ fn damaged_and_future_bytes_are_refused() {
     assert_eq!(refused(&bytes[..5]), SqlState::DATA_CORRUPTED);
     assert_eq!(refused(b""), SqlState::DATA_CORRUPTED);
 }
+
+#[test]
+fn an_aggregate_over_a_join_is_split_around_it() {
+    check(
+        "SELECT t.driver, time_bucket('1 hour', r.time) AS hour, count(*), avg(r.velocity), last(r.velocity, r.time) \
+         FROM readings r JOIN trucks t ON r.truck = t.truck GROUP BY 1, 2",
+        &[
+            "Aggregate: by t.driver, time_bucket(INTERVAL '1 HOURS',r.time) [merge_count(count(*)), merge_avg(partial_sum(r.velocity), count(r.velocity)), last(last(r.velocity,r.time), max(r.time))] [0]",
+            "  Join: r.truck = t.truck [1]",
+            "    Aggregate: by r.truck, time_bucket(INTERVAL '1 HOURS', r.time) [count(*), partial_sum(r.velocity), count(r.velocity), last(r.velocity, r.time), max(r.time)] [2]",
+            "      Source: readings (time, truck, velocity) [3]",
+            "    Source: trucks (truck, driver) [4]",
+        ],
+    );
+}
+
+/// Below the join the division would see rows that the join drops; sums of numerics could be too wide; a moment groups
+/// nothing; a residual is decided row by row.
+#[test]
+fn what_must_see_the_join_first_stays_above_it() {
+    let join = "FROM readings r JOIN trucks t ON r.truck = t.truck";
+    for sql in [
+        format!("SELECT t.driver, sum(r.distance / r.total) {join} GROUP BY 1"),
+        format!("SELECT t.driver, sum(r.price) {join} GROUP BY 1"),
+        format!("SELECT r.time, t.driver, count(*) {join} GROUP BY 1, 2"),
+        format!("SELECT t.driver, sum(r.distance) + sum(t.capacity) {join} GROUP BY 1"),
+        format!("SELECT t.driver, count(*) {join} AND r.distance > t.capacity GROUP BY 1"),
+    ] {
+        let explained = view(&sql).unwrap().explain();
+        assert_eq!(explained.matches("Aggregate:").count(), 1, "{sql}\n{explained}");
+    }
+}

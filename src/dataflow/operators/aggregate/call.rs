@@ -1,34 +1,39 @@
-//! One aggregate call: which state columns it has, and which of the kinds of arithmetic it is.
+//! One aggregate call: what it keeps of its argument, and how that becomes a value.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
 
-use super::extreme::{Extreme, Multiset};
-use super::sums::{ExactSums, FloatSums};
-use crate::dataflow::state::{Column, ColumnType};
-use crate::delta::Weights;
+use super::accumulator::{Accumulator, Layout};
+use super::extreme::Extreme;
+use super::sums::{self, ExactResult, FloatResult};
+use crate::dataflow::state::Column;
 use crate::error::{Error, Result};
+use crate::functions::numeric::WideSum;
 use crate::plan::{AggregateCall, AggregateFunction};
+
+/// The state column that holds the groups' weight.
+pub const WEIGHT_COLUMN: usize = 0;
 
 #[derive(Debug)]
 pub struct Call {
     kind: Kind,
-    /// Among the state's columns.
-    columns: Range<usize>,
-    /// Among the arguments of all calls.
-    args: Range<usize>,
+    /// First column of what the kind finishes.
+    column: usize,
+    /// The column that tells how many rows have a value.
+    counts: usize,
 }
 
 #[derive(Debug)]
 enum Kind {
-    /// Weight of rows, all or those with a value.
-    CountAll,
+    /// A column of numbers as they are: weights, or counts.
     Count,
-    ExactSum(ExactSums),
-    FloatSum(FloatSums),
+    IntegerSum(ExactResult),
+    NumericSum(ExactResult),
+    FloatSum(FloatResult),
+    PartialIntegers,
+    PartialFloats,
     Extreme(Extreme),
 }
 
@@ -36,141 +41,149 @@ enum Kind {
 pub type Finished = (ArrayRef, Vec<(usize, Error)>);
 
 impl Call {
-    /// `types` are the arguments' types, changed to those that the call takes.
-    pub fn new(call: &AggregateCall, types: &mut [DataType], first_arg: usize, first_column: usize) -> Result<Self> {
-        let kind = match (call.function, &mut *types) {
-            (AggregateFunction::CountAll, []) => Kind::CountAll,
-            (AggregateFunction::Count, [_]) => Kind::Count,
-            (function @ (AggregateFunction::Sum | AggregateFunction::Avg), [input]) => {
-                let average = function == AggregateFunction::Avg;
-                match input {
-                    DataType::Float32 | DataType::Float64 => Kind::FloatSum(FloatSums::new(average, input)),
-                    _ => Kind::ExactSum(ExactSums::new(average, input, &call.return_type)?),
-                }
+    /// `inputs` are the arguments: where they stand among the aggregate's inputs, and their types.
+    ///
+    /// Errors: 0A000 for a type that cannot be aggregated.
+    pub fn new(call: &AggregateCall, inputs: &[(usize, DataType)], layout: &mut Layout) -> Result<Self> {
+        use AggregateFunction as F;
+        let average = matches!(call.function, F::Avg | F::MergeAvg);
+        match (call.function, inputs) {
+            (F::CountAll, []) => Ok(Call { kind: Kind::Count, column: WEIGHT_COLUMN, counts: WEIGHT_COLUMN }),
+            (F::Count, [(input, input_type)]) => {
+                let counts = counts(layout, *input, input_type);
+                Ok(Call { kind: Kind::Count, column: counts, counts })
             }
-            (AggregateFunction::Min, [value]) => Kind::Extreme(Extreme::new(false, value, None)?),
-            (AggregateFunction::Max, [value]) => Kind::Extreme(Extreme::new(true, value, None)?),
-            (AggregateFunction::First, [value, time]) => Kind::Extreme(Extreme::new(false, value, Some(time))?),
-            (AggregateFunction::Last, [value, time]) => Kind::Extreme(Extreme::new(true, value, Some(time))?),
-            (function, types) => {
-                return Err(Error::internal(format!("{function:?} with {} arguments", types.len())));
-            }
-        };
-        let width = kind.column_types().len();
-        let args = first_arg..first_arg + types.len();
-        Ok(Call { kind, columns: first_column..first_column + width, args })
-    }
-
-    pub fn column_types(&self) -> &'static [ColumnType] {
-        self.kind.column_types()
-    }
-
-    pub fn multiset(&self) -> Option<Multiset> {
-        match &self.kind {
-            Kind::Extreme(extreme) => Some(Multiset::new(extreme.clone(), self.columns.start, self.args.clone())),
-            _ => None,
-        }
-    }
-
-    /// Whether a group may have no value because of an error.
-    pub fn can_fail(&self) -> bool {
-        matches!(self.kind, Kind::ExactSum(_) | Kind::FloatSum(_))
-    }
-
-    /// Adds input rows to the rows `places` of the state's columns.
-    pub fn accumulate(
-        &self,
-        columns: &mut [Column],
-        places: &[u32],
-        args: &[ArrayRef],
-        weights: &Weights,
-    ) -> Result<()> {
-        let columns = &mut columns[self.columns.clone()];
-        match (&self.kind, &args[self.args.clone()]) {
-            (Kind::Count, [values]) => {
-                let counts = columns[0].int64()?;
-                for_each_valid(values, places, weights, |_, place, weight| counts[place] += weight);
-                Ok(())
-            }
-            (Kind::ExactSum(sums), [values]) => sums.accumulate(columns, places, values, weights),
-            (Kind::FloatSum(sums), [values]) => sums.accumulate(columns, places, values, weights),
-            (Kind::Extreme(extreme), args) => extreme.accumulate(columns, places, args, weights),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn merge(&self, into: &mut [Column], places: &[u32], from: &[Column], from_rows: &[u32]) -> Result<()> {
-        let (into, from) = (&mut into[self.columns.clone()], &from[self.columns.clone()]);
-        match &self.kind {
-            Kind::CountAll => Ok(()),
-            Kind::Count => add_int64(&mut into[0], places, &from[0], from_rows),
-            Kind::ExactSum(sums) => sums.merge(into, places, from, from_rows),
-            Kind::FloatSum(sums) => sums.merge(into, places, from, from_rows),
-            Kind::Extreme(extreme) => extreme.merge(into, places, from, from_rows),
-        }
-    }
-
-    /// `columns` are all of the state's; the first is the groups' weight.
-    pub fn finish(&self, columns: &[Column], places: &[u32]) -> Result<Finished> {
-        let own = &columns[self.columns.clone()];
-        match &self.kind {
-            Kind::CountAll => Ok((counts(&columns[0], places)?, Vec::new())),
-            Kind::Count => Ok((counts(&own[0], places)?, Vec::new())),
-            Kind::ExactSum(sums) => sums.finish(own, places),
-            Kind::FloatSum(sums) => sums.finish(own, places),
-            Kind::Extreme(extreme) => Ok((extreme.finish(own, places)?, Vec::new())),
-        }
-    }
-}
-
-impl Kind {
-    fn column_types(&self) -> &'static [ColumnType] {
-        match self {
-            Kind::CountAll => &[],
-            Kind::Count => &[ColumnType::Int64],
-            Kind::ExactSum(_) => ExactSums::COLUMNS,
-            Kind::FloatSum(_) => FloatSums::COLUMNS,
-            Kind::Extreme(_) => Extreme::COLUMNS,
-        }
-    }
-}
-
-fn counts(column: &Column, places: &[u32]) -> Result<ArrayRef> {
-    let counts = column.as_int64()?;
-    Ok(Arc::new(Int64Array::from_iter_values(places.iter().map(|place| counts[*place as usize]))))
-}
-
-pub fn add_int64(into: &mut Column, places: &[u32], from: &Column, from_rows: &[u32]) -> Result<()> {
-    let (into, from) = (into.int64()?, from.as_int64()?);
-    for (place, row) in places.iter().zip(from_rows) {
-        into[*place as usize] += from[*row as usize];
-    }
-    Ok(())
-}
-
-/// Calls `each(row, place, weight)` for rows that are not NULL. The common case, inserts without NULLs, has no branch.
-#[inline]
-pub fn for_each_valid(values: &dyn Array, places: &[u32], weights: &Weights, mut each: impl FnMut(usize, usize, i64)) {
-    let nulls = values.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-    match (nulls, weights) {
-        (None, Weights::AllOne) => {
-            for (row, place) in places.iter().enumerate() {
-                each(row, *place as usize, 1);
-            }
-        }
-        (None, Weights::Each(weights)) => {
-            for ((row, place), weight) in places.iter().enumerate().zip(weights.values()) {
-                each(row, *place as usize, *weight);
-            }
-        }
-        (Some(nulls), weights) => {
-            for (row, place) in places.iter().enumerate().filter(|(row, _)| nulls.is_valid(*row)) {
-                let weight = match weights {
-                    Weights::AllOne => 1,
-                    Weights::Each(weights) => weights.value(row),
+            (F::Sum | F::Avg | F::PartialSum, [(input, input_type)]) => {
+                let input_type = summable(input_type)?;
+                let arg = layout.argument(*input, input_type.clone());
+                let counts = layout.column(Accumulator::Count, &[arg]);
+                let (accumulator, kind) = match (&input_type, call.function) {
+                    (DataType::Float32 | DataType::Float64, F::PartialSum) => {
+                        (Accumulator::FloatSum, Kind::PartialFloats)
+                    }
+                    (DataType::Float32 | DataType::Float64, _) => {
+                        (Accumulator::FloatSum, Kind::FloatSum(FloatResult::new(average, &call.return_type)))
+                    }
+                    (DataType::Decimal128(..), F::PartialSum) => {
+                        return Err(Error::internal("a partial sum of numerics"));
+                    }
+                    (DataType::Decimal128(..), _) => {
+                        let result = ExactResult::new(average, &input_type, &call.return_type)?;
+                        (Accumulator::NumericSum, Kind::NumericSum(result))
+                    }
+                    (_, F::PartialSum) => (Accumulator::IntegerSum, Kind::PartialIntegers),
+                    _ => {
+                        let result = ExactResult::new(average, &input_type, &call.return_type)?;
+                        (Accumulator::IntegerSum, Kind::IntegerSum(result))
+                    }
                 };
-                each(row, *place as usize, weight);
+                Ok(Call { kind, column: layout.column(accumulator, &[arg]), counts })
             }
+            (F::MergeCount, [(input, DataType::Int64)]) => {
+                let arg = layout.argument(*input, DataType::Int64);
+                let column = layout.column(Accumulator::CountSum, &[arg]);
+                Ok(Call { kind: Kind::Count, column, counts: column })
+            }
+            (F::MergeSum, [(sum, DataType::Binary)]) => {
+                let arg = layout.argument(*sum, DataType::Binary);
+                let counts = layout.column(Accumulator::Count, &[arg]);
+                merged(call, average, arg, counts, layout)
+            }
+            (F::MergeAvg, [(sum, DataType::Binary), (count, DataType::Int64)]) => {
+                let arg = layout.argument(*sum, DataType::Binary);
+                let count = layout.argument(*count, DataType::Int64);
+                let counts = layout.column(Accumulator::CountSum, &[count]);
+                merged(call, average, arg, counts, layout)
+            }
+            (F::Min | F::Max, [(input, input_type)]) => {
+                let extreme = Extreme::new(call.function == F::Max, input_type, None)?;
+                let arg = layout.argument(*input, input_type.clone());
+                let counts = layout.column(Accumulator::Count, &[arg]);
+                let column = layout.column(Accumulator::Extreme(extreme.clone()), &[arg]);
+                Ok(Call { kind: Kind::Extreme(extreme), column, counts })
+            }
+            (F::First | F::Last, [(value, value_type), (time, time_type)]) => {
+                let extreme = Extreme::new(call.function == F::Last, value_type, Some(time_type))?;
+                let args = [layout.argument(*value, value_type.clone()), layout.argument(*time, time_type.clone())];
+                let counts = layout.column(Accumulator::Count, &args[1..]);
+                let column = layout.column(Accumulator::Extreme(extreme.clone()), &args);
+                Ok(Call { kind: Kind::Extreme(extreme), column, counts })
+            }
+            (function, inputs) => Err(Error::internal(format!("{function:?} of {inputs:?}"))),
         }
     }
+
+    /// Values of the groups at `places`; `columns` are all of the state's.
+    pub fn finish(&self, columns: &[Column], places: &[u32]) -> Result<Finished> {
+        let own = &columns[self.column..];
+        let counts = columns[self.counts].as_int64()?;
+        match &self.kind {
+            Kind::Count => {
+                let counts = own[0].as_int64()?;
+                let values = Int64Array::from_iter_values(places.iter().map(|place| counts[*place as usize]));
+                Ok((Arc::new(values), Vec::new()))
+            }
+            Kind::IntegerSum(result) => {
+                let sums = own[0].as_int128()?;
+                result.finish(|place| WideSum { low: sums[place], high: 0 }, counts, places)
+            }
+            Kind::NumericSum(result) => {
+                let (low, high) = (own[0].as_int128()?, own[1].as_int64()?);
+                result.finish(|place| WideSum { low: low[place], high: high[place] }, counts, places)
+            }
+            Kind::FloatSum(result) => result.finish(own, counts, places),
+            Kind::PartialIntegers => Ok((sums::partial_integers(own[0].as_int128()?, counts, places), Vec::new())),
+            Kind::PartialFloats => Ok((sums::partial_floats(own, counts, places)?, Vec::new())),
+            Kind::Extreme(extreme) => Ok((extreme.finish(&own[0], counts, places)?, Vec::new())),
+        }
+    }
+
+    /// The errors that [`Call::finish`] would give, without the values.
+    pub fn failures(&self, columns: &[Column], places: &[u32]) -> Result<Vec<(usize, Error)>> {
+        let own = &columns[self.column..];
+        let counts = columns[self.counts].as_int64()?;
+        match &self.kind {
+            Kind::IntegerSum(result) => {
+                let sums = own[0].as_int128()?;
+                Ok(result.failures(|place| WideSum { low: sums[place], high: 0 }, counts, places))
+            }
+            Kind::NumericSum(result) => {
+                let (low, high) = (own[0].as_int128()?, own[1].as_int64()?);
+                Ok(result.failures(|place| WideSum { low: low[place], high: high[place] }, counts, places))
+            }
+            Kind::FloatSum(result) => result.failures(own, counts, places),
+            Kind::Count | Kind::PartialIntegers | Kind::PartialFloats | Kind::Extreme(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+fn counts(layout: &mut Layout, input: usize, input_type: &DataType) -> usize {
+    let arg = layout.argument(input, input_type.clone());
+    layout.column(Accumulator::Count, &[arg])
+}
+
+/// A sum or average of partial sums, whose kind the result's type tells.
+fn merged(call: &AggregateCall, average: bool, arg: usize, counts: usize, layout: &mut Layout) -> Result<Call> {
+    let (accumulator, kind) = match &call.return_type {
+        DataType::Float32 | DataType::Float64 => {
+            (Accumulator::MergedFloatSum, Kind::FloatSum(FloatResult::new(average, &call.return_type)))
+        }
+        result => {
+            let result = ExactResult::new(average, &DataType::Int64, result)?;
+            (Accumulator::MergedIntegerSum, Kind::IntegerSum(result))
+        }
+    };
+    Ok(Call { kind, column: layout.column(accumulator, &[arg]), counts })
+}
+
+/// One of the types that are summed without conversion.
+fn summable(input: &DataType) -> Result<DataType> {
+    Ok(match input {
+        DataType::Int8 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
+        DataType::UInt32 | DataType::Null => DataType::Int64,
+        DataType::UInt64 => DataType::Decimal128(20, 0),
+        DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => input.clone(),
+        DataType::Float32 | DataType::Float64 => input.clone(),
+        other => return Err(Error::not_built(format!("sum or avg of {other} in a materialized view"))),
+    })
 }

@@ -1,7 +1,7 @@
 //! The groups of an aggregate: the layout of its state's columns, and reading output rows from them.
 //!
 //! ```text
-//! state columns: weight of the group (Int64) | columns of the first call | columns of the second | ...
+//! state columns: weight of the group (Int64) | columns of the first accumulator | columns of the second | ...
 //! ```
 
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::Call;
+use super::accumulator::{Accumulator, Layout, Placed};
+use super::call::{Call, WEIGHT_COLUMN};
 use super::extreme::Multiset;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::batch;
-use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState};
+use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState, Keys};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, OperatorId};
@@ -24,43 +25,44 @@ pub struct Groups {
     operator: OperatorId,
     keys: KeyLayout,
     key_schema: SchemaRef,
+    accumulators: Vec<Placed>,
     calls: Vec<Call>,
     schema: SchemaRef,
 }
 
 impl Groups {
-    /// `types` are the inputs' types; those of arguments are changed to what the calls take.
+    /// `key_types`: the group expressions'. `calls`: with the places of their arguments among the inputs, whose types
+    /// are `input_types`. Also gives the arguments: for each the input, and the type that it is to be cast to.
+    ///
+    /// Errors: 0A000 for types that cannot be grouped by or aggregated.
     pub fn new(
         operator: OperatorId,
-        types: &mut [DataType],
-        group_count: usize,
-        calls: &[AggregateCall],
+        key_types: &[DataType],
+        calls: &[(&AggregateCall, Vec<usize>)],
+        input_types: &[DataType],
         schema: SchemaRef,
-    ) -> Result<Self> {
-        let arg_count: usize = calls.iter().map(|call| call.args.len()).sum();
-        if types.len() != group_count + arg_count || schema.fields().len() != group_count + calls.len() {
+    ) -> Result<(Self, Vec<(usize, DataType)>)> {
+        if schema.fields().len() != key_types.len() + calls.len() {
             return Err(Error::internal("an aggregate's expressions do not fit its schema"));
         }
-        let (key_types, mut arg_types) = types.split_at_mut(group_count);
-        let (mut first_column, mut first_arg) = (1, 0);
-        let mut lowered = Vec::with_capacity(calls.len());
-        for call in calls {
-            let (own_types, rest) = arg_types.split_at_mut(call.args.len());
-            let call = Call::new(call, own_types, first_arg, first_column)?;
-            first_arg += own_types.len();
-            first_column += call.column_types().len();
-            lowered.push(call);
-            arg_types = rest;
-        }
+        let mut layout = Layout::behind(WEIGHT_COLUMN + 1);
+        let lower = |(call, inputs): &(&AggregateCall, Vec<usize>)| {
+            let inputs: Vec<_> = inputs.iter().map(|input| (*input, input_types[*input].clone())).collect();
+            Call::new(call, &inputs, &mut layout)
+        };
+        let calls = calls.iter().map(lower).collect::<Result<_>>()?;
         let key_fields: Vec<Field> =
             key_types.iter().map(|data_type| Field::new("key", data_type.clone(), true)).collect();
-        Ok(Groups {
+        let Layout { arguments, accumulators, .. } = layout;
+        let groups = Groups {
             operator,
             keys: KeyLayout::new(key_types.to_vec())?,
             key_schema: Arc::new(Schema::new(key_fields)),
-            calls: lowered,
+            accumulators,
+            calls,
             schema,
-        })
+        };
+        Ok((groups, arguments))
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -75,27 +77,32 @@ impl Groups {
         self.group_count() == 0
     }
 
-    /// Hash of the one group of an aggregate without GROUP BY.
-    pub fn global_hash(&self) -> Result<u64> {
-        Ok(self.keys.pack(&[], 1)?.hashes.first().copied().unwrap_or_default())
-    }
-
     pub fn empty_state(&self) -> KeyedState {
-        let calls = self.calls.iter().flat_map(Call::column_types).copied();
-        KeyedState::new(self.keys.column_type(), std::iter::once(ColumnType::Int64).chain(calls).collect())
+        let columns = self.accumulators.iter().flat_map(|placed| placed.accumulator.column_types());
+        KeyedState::new(self.keys.column_type(), std::iter::once(ColumnType::Int64).chain(columns).collect())
     }
 
-    /// An ordered multiset for each call that needs one when rows can be deleted.
+    /// An ordered multiset for each extreme, for inputs from which rows can be deleted.
     pub fn multisets(&self) -> Vec<Multiset> {
-        self.calls.iter().filter_map(Call::multiset).collect()
+        let multiset = |placed: &Placed| match &placed.accumulator {
+            Accumulator::Extreme(extreme) => {
+                Some(Multiset::new(extreme.clone(), placed.columns.start, placed.args.clone()))
+            }
+            _ => None,
+        };
+        self.accumulators.iter().filter_map(multiset).collect()
     }
 
-    /// The scratch row of each input row's group, made where it is new.
-    pub fn places(&self, scratch: &mut Chunk, keys: &[ArrayRef], rows: usize) -> Result<Vec<u32>> {
-        let keys = self.keys.pack(keys, rows)?;
-        Ok((0..rows).map(|row| scratch.find_or_insert(keys.hashes[row], keys.get(row)) as u32).collect())
+    pub fn pack(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
+        self.keys.pack(keys, rows)
     }
 
+    /// The rows of a chunk from `from` on are new.
+    pub fn start(&self, chunk: &mut Chunk, from: usize) -> Result<()> {
+        self.accumulators.iter().try_for_each(|placed| placed.start(chunk.columns_mut(), from))
+    }
+
+    /// Adds input rows to the groups at `places`.
     pub fn accumulate(
         &self,
         columns: &mut [Column],
@@ -103,21 +110,12 @@ impl Groups {
         args: &[ArrayRef],
         weights: &Weights,
     ) -> Result<()> {
-        add_weights(columns[0].int64()?, places, weights);
-        self.calls.iter().try_for_each(|call| call.accumulate(columns, places, args, weights))
-    }
-
-    /// Adds rows `from_rows` of `from` to rows `places` of `into`.
-    pub fn merge(&self, into: &mut [Column], places: &[u32], from: &[Column], from_rows: &[u32]) -> Result<()> {
-        let (to, changes) = (into[0].int64()?, from[0].as_int64()?);
-        for (place, row) in places.iter().zip(from_rows) {
-            to[*place as usize] += changes[*row as usize];
-        }
-        self.calls.iter().try_for_each(|call| call.merge(into, places, from, from_rows))
+        add_weights(columns[WEIGHT_COLUMN].int64()?, places, weights);
+        self.accumulators.iter().try_for_each(|placed| placed.accumulate(columns, places, args, weights))
     }
 
     pub fn weights<'a>(&self, chunk: &'a Chunk) -> Result<&'a [i64]> {
-        chunk.columns()[0].as_int64()
+        chunk.columns()[WEIGHT_COLUMN].as_int64()
     }
 
     /// Output rows of the groups at `places`. Without `columns`, only the errors: groups that have no row.
@@ -130,16 +128,14 @@ impl Groups {
             }
         }
         for (index, call) in self.calls.iter().enumerate() {
-            if !columns && !call.can_fail() {
-                continue;
-            }
-            let (values, errors) = call.finish(chunk.columns(), places)?;
-            for (row, error) in errors {
-                output.fail(row, error);
-            }
-            if columns {
+            let errors = if columns {
+                let (values, errors) = call.finish(chunk.columns(), places)?;
                 output.columns.push(as_promised(&values, &self.schema, self.group_count() + index)?);
-            }
+                errors
+            } else {
+                call.failures(chunk.columns(), places)?
+            };
+            errors.into_iter().for_each(|(row, error)| output.fail(row, error));
         }
         Ok(output)
     }

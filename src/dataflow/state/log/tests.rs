@@ -1,0 +1,73 @@
+//! Appended state: order, merging, clones and bytes.
+
+use arrow::array::{AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+
+use super::*;
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
+}
+
+fn delta(values: std::ops::Range<i64>, weight: i64) -> DeltaBatch {
+    let count = (values.end - values.start) as usize;
+    let rows = RecordBatch::try_new(schema(), vec![Arc::new(Int64Array::from_iter_values(values))]).unwrap();
+    if weight == 1 { DeltaBatch::inserts(rows) } else { DeltaBatch::new(rows, vec![weight; count].into()).unwrap() }
+}
+
+fn contents(state: &LogState) -> Vec<(i64, i64)> {
+    let batches = (0..).map_while(|index| state.batch(index));
+    let rows = batches.flat_map(|delta| {
+        let values = delta.rows().column(0).as_primitive::<Int64Type>();
+        (0..delta.num_rows()).map(|row| (values.value(row), delta.weight(row))).collect::<Vec<_>>()
+    });
+    rows.collect()
+}
+
+#[test]
+fn ten_thousand_rows_one_by_one_are_few_batches() {
+    let mut state = LogState::new(schema());
+    for value in 0..10_000 {
+        state.push(&delta(value..value + 1, 1)).unwrap();
+    }
+    assert_eq!(contents(&state), (0..10_000).map(|value| (value, 1)).collect::<Vec<_>>());
+    assert!(state.batches.len() <= 14, "{} batches", state.batches.len());
+    assert_eq!(state.rows(), 10_000);
+}
+
+#[test]
+fn large_batches_are_taken_as_they_are() {
+    let mut state = LogState::new(schema());
+    let large = delta(0..40_000, 1);
+    (0..3).for_each(|_| state.push(&large).unwrap());
+    assert_eq!(state.batches.len(), 3);
+    let (kept, given) = (state.batches[1].rows().column(0).to_data(), large.rows().column(0).to_data());
+    assert!(kept.ptr_eq(&given), "the batch was copied");
+}
+
+#[test]
+fn a_clone_keeps_what_it_had() {
+    let mut state = LogState::new(schema());
+    state.push(&delta(0..10, 1)).unwrap();
+    let snapshot = state.clone();
+    state.push(&delta(10..20, 2)).unwrap();
+    assert_eq!(contents(&snapshot).len(), 10);
+    assert_eq!(contents(&state)[10], (10, 2));
+    assert_eq!((snapshot.rows(), state.rows()), (10, 30));
+}
+
+#[test]
+fn bytes_read_back_and_damage_is_refused() {
+    let mut state = LogState::new(schema());
+    state.push(&delta(0..5, 1)).unwrap();
+    state.push(&delta(5..7, 3)).unwrap();
+    let bytes = state.to_bytes().unwrap();
+    let back = LogState::from_bytes(schema(), &bytes).unwrap();
+    assert_eq!(contents(&back), contents(&state));
+    assert_eq!((back.rows(), back.memory_bytes() > 0), (state.rows(), true));
+    for place in 0..bytes.len() {
+        let mut damaged = bytes.clone();
+        damaged[place] ^= 1;
+        assert!(LogState::from_bytes(schema(), &damaged).is_err());
+    }
+}
