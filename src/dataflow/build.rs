@@ -46,7 +46,11 @@ pub struct Dataflow {
 #[derive(Debug)]
 enum Kept {
     /// The aggregate's groups, through filters and projections that are applied when the view is read, from it up.
-    Groups(Arc<Vec<Stage>>),
+    Groups {
+        above: Arc<Vec<Stage>>,
+        /// For each key of the aggregate, the view's column that shows it, if all are shown.
+        keys: Option<Arc<[usize]>>,
+    },
     /// Rows that only ever come.
     Log(LogState),
     Bag(Bag),
@@ -74,7 +78,7 @@ impl Dataflow {
         let root = builder.operator(&plan.root)?;
         let schema = arrow_schema(plan.root.schema());
         let kept = match builder.stages_above_aggregate(&plan.root)? {
-            Some(stages) => Kept::Groups(Arc::new(stages)),
+            Some(stages) => Kept::Groups { above: Arc::new(stages), keys: shown_keys(&plan.root).map(Arc::from) },
             None if builder.is_append_only(&plan.root) => Kept::Log(LogState::new(schema.clone())),
             None => Kept::Bag(Bag::new(schema.clone())?),
         };
@@ -83,9 +87,9 @@ impl Dataflow {
 
     /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
     pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let output = self.root.step(input, emit || !matches!(self.kept, Kept::Groups(_)), errors)?;
+        let output = self.root.step(input, emit || !matches!(self.kept, Kept::Groups { .. }), errors)?;
         match &mut self.kept {
-            Kept::Groups(_) => return Ok(output),
+            Kept::Groups { .. } => return Ok(output),
             Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
             Kept::Bag(bag) => bag.apply(&output)?,
         }
@@ -96,8 +100,10 @@ impl Dataflow {
         match &self.kept {
             Kept::Log(log) => Ok(Content::Log(log.clone())),
             Kept::Bag(bag) => Ok(Content::Bag(bag.clone())),
-            Kept::Groups(above) => match self.root.top_aggregate() {
-                Some(aggregate) => Ok(Content::Groups { scan: aggregate.scan(), above: above.clone() }),
+            Kept::Groups { above, keys } => match self.root.top_aggregate() {
+                Some(aggregate) => {
+                    Ok(Content::Groups { scan: aggregate.scan(), above: above.clone(), keys: keys.clone() })
+                }
                 None => Err(Error::internal("a view without content")),
             },
         }
@@ -109,7 +115,7 @@ impl Dataflow {
 
     pub fn memory_bytes(&self) -> usize {
         let kept = match &self.kept {
-            Kept::Groups(_) => 0,
+            Kept::Groups { .. } => 0,
             Kept::Log(log) => log.memory_bytes(),
             Kept::Bag(bag) => bag.memory_bytes(),
         };
@@ -121,13 +127,13 @@ impl Dataflow {
         match &self.kept {
             Kept::Log(log) => Ok(log.rows()),
             Kept::Bag(bag) => Ok(bag.rows()),
-            Kept::Groups(_) => self.root.top_aggregate().map_or(Ok(0), |aggregate| Ok(aggregate.rows()? as u64)),
+            Kept::Groups { .. } => self.root.top_aggregate().map_or(Ok(0), |aggregate| Ok(aggregate.rows()? as u64)),
         }
     }
 
     /// For VERIFY's own test: one row too many, or one group too few.
     pub fn plant_wrong_row(&mut self) -> Result<()> {
-        if let (Kept::Groups(_), Some(aggregate)) = (&self.kept, self.root.top_aggregate_mut()) {
+        if let (Kept::Groups { .. }, Some(aggregate)) = (&self.kept, self.root.top_aggregate_mut()) {
             return aggregate.lose_a_group();
         }
         let rows = self.content()?.read(&mut Place::default(), 1)?.filter(|rows| !rows.is_empty());
@@ -141,7 +147,7 @@ impl Dataflow {
         match &mut self.kept {
             Kept::Log(log) => log.push(&wrong),
             Kept::Bag(bag) => bag.apply(&[wrong]),
-            Kept::Groups(_) => Err(Error::internal("a view without content")),
+            Kept::Groups { .. } => Err(Error::internal("a view without content")),
         }
     }
 }
@@ -339,6 +345,22 @@ impl Builder<'_> {
         let Some(mut stages) = self.stages_above_aggregate(input)? else { return Ok(None) };
         stages.push(stage);
         Ok(Some(stages))
+    }
+}
+
+/// For each key of the aggregate at the top the column of `node` that is it; `None` where one is not shown.
+fn shown_keys(node: &Node) -> Option<Vec<usize>> {
+    match node {
+        Node::Aggregate { group, .. } => Some((0..group.len()).collect()),
+        Node::Filter { input, .. } => shown_keys(input),
+        Node::Project { input, exprs, .. } => {
+            let shows = |expr: &Expr, key: usize| match expr {
+                Expr::Column(column) => input.schema().index_of_column(column).is_ok_and(|index| index == key),
+                _ => false,
+            };
+            shown_keys(input)?.into_iter().map(|key| exprs.iter().position(|expr| shows(expr, key))).collect()
+        }
+        _ => None,
     }
 }
 

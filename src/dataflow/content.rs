@@ -6,17 +6,18 @@
 //! anything else:                     a bag, every distinct row with its weight
 //! ```
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
-use arrow::row::{RowConverter, SortField};
+use datafusion::common::ScalarValue;
 
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, batch};
 use super::operators::{AggregateScan, filter_rows, project_rows};
-use super::state::{LogState, OrderedState, OrderedUpdates};
+use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LogState};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 
@@ -24,27 +25,32 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Bag {
     schema: SchemaRef,
-    converter: Arc<RowConverter>,
-    state: OrderedState,
+    layout: Arc<KeyLayout>,
+    /// By the whole row, its weight.
+    state: KeyedState,
     rows: i64,
 }
 
 impl Bag {
     pub fn new(schema: SchemaRef) -> Result<Self> {
-        let fields = schema.fields().iter().map(|field| SortField::new(field.data_type().clone())).collect();
-        Ok(Bag { schema, converter: Arc::new(RowConverter::new(fields)?), state: OrderedState::default(), rows: 0 })
+        let layout = KeyLayout::exact(schema.fields().iter().map(|field| field.data_type().clone()).collect())?;
+        let state = KeyedState::new(layout.column_type(), vec![ColumnType::Int64]);
+        Ok(Bag { schema, layout: Arc::new(layout), state, rows: 0 })
     }
 
     pub fn apply(&mut self, deltas: &[DeltaBatch]) -> Result<()> {
-        let mut updates = OrderedUpdates::default();
         for delta in deltas {
-            let rows = self.converter.convert_columns(delta.rows().columns())?;
-            for row in 0..delta.num_rows() {
-                updates.push(&[rows.row(row).data()], delta.weight(row));
-                self.rows += delta.weight(row);
+            let keys = self.layout.pack(delta.rows().columns(), delta.num_rows())?;
+            let (starts, order) = self.state.rows_by_chunk(&keys);
+            let (keys, weights) = (keys.take(&order), delta.weights_array());
+            for chunk in (0..self.state.chunk_count()).filter(|chunk| starts[*chunk] < starts[chunk + 1]) {
+                let rows = starts[chunk]..starts[chunk + 1];
+                let weights = order[rows.clone()].iter().map(|row| weights.value(*row as usize));
+                add_rows(self.state.chunk_mut(chunk)?, &keys, rows, weights)?;
             }
+            self.rows += weights.values().iter().sum::<i64>();
+            self.state.rebalance()?;
         }
-        self.state.apply(&updates);
         Ok(())
     }
 
@@ -57,14 +63,31 @@ impl Bag {
         self.rows.max(0) as u64
     }
 
-    /// The rows of the n-th part of the bag, with their weights; `None` past the last.
-    pub fn read(&self, part: usize) -> Result<Option<DeltaBatch>> {
-        let Some(entries) = self.state.leaf_entries(part) else { return Ok(None) };
-        let parser = self.converter.parser();
-        let (keys, weights): (Vec<&[u8]>, Vec<i64>) = entries.unzip();
-        let columns = self.converter.convert_rows(keys.iter().map(|key| parser.parse(key)))?;
-        Ok(Some(DeltaBatch::new(batch(&self.schema, columns, keys.len())?, weights.into())?))
+    /// Rows `start..` of the n-th part of the bag, with their weights, at most `rows_max`; `None` past its end.
+    fn read(&self, part: usize, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
+        let chunk = self.state.chunk(part)?;
+        if start >= chunk.len() {
+            return Ok(None);
+        }
+        let rows = start..chunk.len().min(start + rows_max);
+        let columns = self.layout.unpack(rows.clone().map(|row| chunk.key(row)))?;
+        let weights = chunk.columns()[0].as_int64()?[rows.clone()].to_vec();
+        Ok(Some(DeltaBatch::new(batch(&self.schema, columns, rows.len())?, weights.into())?))
     }
+}
+
+/// Adds weights to the rows of one chunk; rows whose weight comes to zero are gone.
+fn add_rows(chunk: &mut Chunk, keys: &Keys, rows: Range<usize>, weights: impl Iterator<Item = i64>) -> Result<()> {
+    let mut places = Vec::new();
+    chunk.rows_of(keys, rows, &mut places);
+    let totals = chunk.columns_mut()[0].int64()?;
+    places.iter().zip(weights).for_each(|(place, weight)| totals[*place as usize] += weight);
+    places.retain(|place| totals[*place as usize] == 0);
+    // From the highest on: what moves into a gap is then never one of those that are to go.
+    places.sort_unstable_by(|left, right| right.cmp(left));
+    places.dedup();
+    places.into_iter().for_each(|place| chunk.remove(place as usize));
+    Ok(())
 }
 
 /// Linear operators above an aggregate whose state is the view's content.
@@ -79,7 +102,12 @@ pub enum Stage {
 pub enum Content {
     Bag(Bag),
     Log(LogState),
-    Groups { scan: AggregateScan, above: Arc<Vec<Stage>> },
+    Groups {
+        scan: AggregateScan,
+        above: Arc<Vec<Stage>>,
+        /// For each key of the groups, the view's column that shows it.
+        keys: Option<Arc<[usize]>>,
+    },
 }
 
 /// Where a scan of a content is.
@@ -94,8 +122,14 @@ impl Content {
     pub fn read(&self, place: &mut Place, rows_max: usize) -> Result<Option<DeltaBatch>> {
         match self {
             Content::Bag(bag) => {
-                place.part += 1;
-                bag.read(place.part - 1)
+                while place.part < bag.state.chunk_count() {
+                    if let Some(rows) = bag.read(place.part, place.row, rows_max)? {
+                        place.row += rows_max;
+                        return Ok(Some(rows));
+                    }
+                    *place = Place { part: place.part + 1, row: 0 };
+                }
+                Ok(None)
             }
             Content::Log(log) => {
                 let Some(delta) = log.batch(place.part) else { return Ok(None) };
@@ -107,7 +141,7 @@ impl Content {
                 };
                 Ok(Some(read))
             }
-            Content::Groups { scan, above } => {
+            Content::Groups { scan, above, .. } => {
                 while place.part < scan.chunk_count() {
                     if let Some(rows) = scan.read(place.part, place.row, rows_max)? {
                         place.row += rows_max;
@@ -118,6 +152,22 @@ impl Content {
                 Ok(None)
             }
         }
+    }
+}
+
+impl Content {
+    /// The rows whose columns have these values, found by key; `None` where that is not possible: the content is not made
+    /// of groups, or the values do not make a whole key of the same types.
+    pub fn find(&self, values: &[(usize, ScalarValue)]) -> Result<Option<DeltaBatch>> {
+        let Content::Groups { scan, above, keys: Some(keys) } = self else { return Ok(None) };
+        let mut key = Vec::with_capacity(keys.len());
+        for (column, data_type) in keys.iter().zip(scan.key_types()) {
+            match values.iter().find(|(of, value)| of == column && value.data_type() == data_type) {
+                Some((_, value)) => key.push(value.to_array()?),
+                None => return Ok(None),
+            }
+        }
+        if key.is_empty() { Ok(None) } else { Ok(Some(through(above, scan.find(&key)?)?)) }
     }
 }
 

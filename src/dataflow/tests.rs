@@ -361,6 +361,32 @@ fn a_read_is_a_barrier_and_a_snapshot_stays_as_it_was() {
     assert_eq!(projected[0].as_ref().unwrap().num_columns(), 1);
 }
 
+/// SELECT by key looks one group up, whatever the size of the view, and finds what a scan finds.
+#[test]
+fn a_row_is_found_by_its_key() {
+    let worker = TestWorker::new(0);
+    let rows: Vec<Row> = (0..1000).map(|n| views::reading(n % 50, n as f64, n % 7)).collect();
+    let counts = aggregate(readings(), vec![col("device"), col("n")], vec![(CountAll, vec![])]);
+    let shown = plan(project(filter(counts, col("a0").gt(lit(2_i64))), vec![col("a0"), col("n"), col("device")]));
+    worker.create(VIEW, &shown, &[(READINGS, batch_of(&readings_schema(), &rows))], false).unwrap();
+    let snapshot = worker.read(VIEW).unwrap();
+    let all = worker.rows(VIEW);
+    let found = |filters: &[Expr]| snapshot.find(filters).unwrap().map(|batch| oracle::render(&rows_of(&batch)));
+    for device in 0..60 {
+        for n in 0..8_i64 {
+            let expected: Vec<Row> = all
+                .iter()
+                .filter(|row| (integer(&row[2]), integer(&row[1])) == (Some(device.into()), Some(n)))
+                .cloned()
+                .collect();
+            let key = [col("device").eq(lit(device)), lit(n).eq(col("n")), col("a0").gt(lit(0_i64))];
+            assert_eq!(found(&key), Some(oracle::render(&expected)));
+        }
+    }
+    assert_eq!(found(&[col("device").eq(lit(1))]), None, "half a key");
+    assert_eq!(found(&[col("device").eq(lit(1_i64)), col("n").eq(lit(1_i64))]), None, "a key of another type");
+}
+
 #[test]
 fn a_wrong_row_can_be_planted() {
     let worker = TestWorker::new(0);

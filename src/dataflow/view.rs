@@ -7,9 +7,10 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::common::{Column, DataFusionError, Result as DataFusionResult, ScalarValue};
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -82,6 +83,19 @@ impl ViewSnapshot {
         })
     }
 
+    /// The rows that all `filters` could hold for, found by their key; `None` where they do not make a whole key.
+    pub(super) fn find(&self, filters: &[Expr]) -> Result<Option<RecordBatch>> {
+        let value = |filter: &Expr| {
+            let (column, value) = equality(filter)?;
+            Some((self.schema.index_of(&column.name).ok()?, value.clone()))
+        };
+        let values: Vec<(usize, ScalarValue)> = filters.iter().filter_map(value).collect();
+        match self.content.find(&values)? {
+            Some(found) => Ok(Some(repeated(&in_schema(&found, &self.schema)?)?)),
+            None => Ok(None),
+        }
+    }
+
     /// Errors: XX000, as for [`ViewSnapshot::digest`], if the content cannot be read.
     pub fn rows(&self) -> Result<u64> {
         let mut rows = 0;
@@ -107,6 +121,17 @@ impl ViewSnapshot {
 
     pub fn has_errors(&self) -> bool {
         !self.errors.is_empty()
+    }
+}
+
+/// `column = value`, in either order.
+fn equality(filter: &Expr) -> Option<(&Column, &ScalarValue)> {
+    let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = filter else { return None };
+    match (&**left, &**right) {
+        (Expr::Column(column), Expr::Literal(value, _)) | (Expr::Literal(value, _), Expr::Column(column)) => {
+            (!value.is_null()).then_some((column, value))
+        }
+        _ => None,
     }
 }
 
@@ -149,13 +174,26 @@ impl TableProvider for ViewTable {
         TableType::Base
     }
 
+    /// Conditions on keys choose rows; DataFusion applies all conditions again.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
+        let pushdown = |filter: &&Expr| match equality(filter) {
+            Some(_) => TableProviderFilterPushDown::Inexact,
+            None => TableProviderFilterPushDown::Unsupported,
+        };
+        Ok(filters.iter().map(pushdown).collect())
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+        let found = self.snapshot.find(filters).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        if let Some(rows) = found {
+            return Ok(MemorySourceConfig::try_new_exec(&[vec![rows]], self.schema(), projection.cloned())?);
+        }
         let schema = match projection {
             Some(columns) => Arc::new(self.schema().project(columns)?),
             None => self.schema(),

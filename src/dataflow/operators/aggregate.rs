@@ -162,30 +162,13 @@ impl Aggregate {
         if self.state.chunk_count() == 1 {
             return Ok(Part { keys, args, weights: delta.weights().clone(), starts: vec![0, rows] });
         }
-        let (starts, order) = rows_by_chunk(&keys, &self.state);
+        let (starts, order) = self.state.rows_by_chunk(&keys);
         let keys = keys.take(&order);
         let order = UInt32Array::from(order);
         let args = args.iter().map(|arg| Ok(take(arg, &order, None)?)).collect::<Result<_>>()?;
         let weights = delta.weights().take(&order)?;
         Ok(Part { keys, args, weights, starts })
     }
-}
-
-/// Where the rows of each chunk begin, and the rows in that order, by counting sort.
-fn rows_by_chunk(keys: &Keys, state: &KeyedState) -> (Vec<usize>, Vec<u32>) {
-    let mut starts = vec![0; state.chunk_count() + 1];
-    keys.hashes.iter().for_each(|hash| starts[state.chunk_of(*hash) + 1] += 1);
-    for chunk in 1..starts.len() {
-        starts[chunk] += starts[chunk - 1];
-    }
-    let mut next = starts.clone();
-    let mut order = vec![0_u32; keys.len()];
-    for (row, hash) in keys.hashes.iter().enumerate() {
-        let place = &mut next[state.chunk_of(*hash)];
-        order[*place] = row as u32;
-        *place += 1;
-    }
-    (starts, order)
 }
 
 /// Adds a step's rows to one chunk, and tells what changed.

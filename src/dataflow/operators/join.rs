@@ -99,16 +99,18 @@ impl Join {
     fn matches(&mut self, delta: &Keyed, delta_is_left: bool, output: &mut Vec<DeltaBatch>) -> Result<()> {
         let other = if delta_is_left { &self.right } else { &self.left };
         let mut pairs = Pairs::default();
-        for row in &delta.order {
-            let key = delta.keys.row(*row as usize);
-            let weight = delta.delta.weight(*row as usize);
+        // Rows of one key stand together, and meet the same entries: each is looked up and read once.
+        let same_key = |left: &u32, right: &u32| delta.keys.row(*left as usize) == delta.keys.row(*right as usize);
+        for rows in delta.order.chunk_by(same_key) {
+            let Some(first) = rows.first() else { continue };
+            let key = delta.keys.row(*first as usize);
             for (entry, entry_weight) in other.state.with_prefix(key.data()) {
                 self.counters.rows_read += 1;
-                pairs.rows.push(*row);
-                pairs.entries.push(&entry[key.data().len()..]);
-                pairs.weights.push(weight * entry_weight);
-                if pairs.rows.len() == BATCH_ROWS {
-                    output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
+                for rows in rows.chunks(BATCH_ROWS) {
+                    pairs.add(rows, &delta.delta, &entry[key.data().len()..], entry_weight);
+                    if pairs.rows.len() >= BATCH_ROWS {
+                        output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
+                    }
                 }
             }
         }
@@ -127,15 +129,27 @@ impl Join {
 #[derive(Default)]
 struct Pairs<'a> {
     rows: Vec<u32>,
+    /// For each of `rows` its place in `entries`.
+    entry_of_row: Vec<u32>,
     /// The other side's rows, without the key before them.
     entries: Vec<&'a [u8]>,
     weights: Vec<i64>,
 }
 
-impl Pairs<'_> {
+impl<'a> Pairs<'a> {
+    /// Each of `rows` with one entry.
+    fn add(&mut self, rows: &[u32], delta: &DeltaBatch, entry: &'a [u8], entry_weight: i64) {
+        self.entry_of_row.resize(self.rows.len() + rows.len(), self.entries.len() as u32);
+        self.entries.push(entry);
+        self.rows.extend_from_slice(rows);
+        self.weights.extend(rows.iter().map(|row| delta.weight(*row as usize) * entry_weight));
+    }
+
     fn flush(&mut self, delta: &Keyed, other: &Side, delta_is_left: bool, schema: &SchemaRef) -> Result<DeltaBatch> {
         let parser = other.row_converter.parser();
         let found = other.row_converter.convert_rows(self.entries.iter().map(|entry| parser.parse(entry)))?;
+        let entry_of_row = UInt32Array::from(std::mem::take(&mut self.entry_of_row));
+        let found = found.iter().map(|column| Ok(take(column, &entry_of_row, None)?)).collect::<Result<Vec<_>>>()?;
         let indices = UInt32Array::from(std::mem::take(&mut self.rows));
         let own = delta.delta.rows().columns().iter();
         let own = own.map(|column| Ok(take(column, &indices, None)?)).collect::<Result<Vec<ArrayRef>>>()?;

@@ -5,7 +5,7 @@
 //! otherwise, per column:       0 for NULL, or 1 and the value; text and bytes: length (4 bytes) and the bytes
 //! ```
 //!
-//! No packed key is a prefix of another of the same layout. -0 is packed as 0, and every NaN as one.
+//! No packed key is a prefix of another of the same layout. Keys to group by have -0 as 0, and every NaN as one.
 
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{
@@ -23,13 +23,24 @@ use crate::functions::floats::canonical_array;
 #[derive(Debug, Clone, PartialEq)]
 pub struct KeyLayout {
     types: Vec<DataType>,
+    /// Floats that are equal in SQL have equal bytes; otherwise every bit is kept.
+    canonical: bool,
     /// Bytes of a key, if that is the same for all.
     fixed_width: Option<usize>,
 }
 
 impl KeyLayout {
-    /// Errors: 0A000 for a type that cannot be grouped by.
+    /// Keys to group by. Errors: 0A000 for a type that cannot be grouped by.
     pub fn new(types: Vec<DataType>) -> Result<Self> {
+        KeyLayout::of(types, true)
+    }
+
+    /// Keys that read back to the last bit, for whole rows. Errors: as for [`KeyLayout::new`].
+    pub fn exact(types: Vec<DataType>) -> Result<Self> {
+        KeyLayout::of(types, false)
+    }
+
+    fn of(types: Vec<DataType>, canonical: bool) -> Result<Self> {
         let mut width = Some(types.len().div_ceil(8));
         for data_type in &types {
             width = match (width, value_width(data_type)?) {
@@ -38,7 +49,7 @@ impl KeyLayout {
             };
         }
         let fixed_width = width.map(|width| width.next_multiple_of(8));
-        Ok(KeyLayout { types, fixed_width })
+        Ok(KeyLayout { types, canonical, fixed_width })
     }
 
     pub fn column_type(&self) -> ColumnType {
@@ -47,10 +58,17 @@ impl KeyLayout {
 
     /// Packs `rows` keys.
     pub fn pack(&self, columns: &[ArrayRef], rows: usize) -> Result<Keys> {
-        let columns: Vec<ArrayRef> = columns.iter().map(canonical_array).collect();
+        let canonical: Vec<ArrayRef>;
+        let columns = match self.canonical {
+            true => {
+                canonical = columns.iter().map(canonical_array).collect();
+                &canonical
+            }
+            false => columns,
+        };
         match self.fixed_width {
-            Some(width) => pack_fixed(&columns, rows, width),
-            None => pack_variable(&columns, rows),
+            Some(width) => pack_fixed(columns, rows, width),
+            None => pack_variable(columns, rows),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::bytes::{KIND_KEYED, Reader, Writer, damaged};
 use super::chunk::Chunk;
 use super::column::ColumnType;
-use super::key::hash_key;
+use super::key::{Keys, hash_key};
 use crate::error::Result;
 
 /// Chunks are split when they are on average larger than this: one and the rows that change it fit a core's cache.
@@ -47,6 +47,23 @@ impl KeyedState {
 
     pub fn chunk_of(&self, hash: u64) -> usize {
         (hash >> PARTITION_SHIFT) as usize & (self.slots.len() - 1)
+    }
+
+    /// Where the rows of each chunk begin, with the end of the last, and the rows in that order, by counting sort.
+    pub fn rows_by_chunk(&self, keys: &Keys) -> (Vec<usize>, Vec<u32>) {
+        let mut starts = vec![0; self.chunk_count() + 1];
+        keys.hashes.iter().for_each(|hash| starts[self.chunk_of(*hash) + 1] += 1);
+        for chunk in 1..starts.len() {
+            starts[chunk] += starts[chunk - 1];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0_u32; keys.len()];
+        for (row, hash) in keys.hashes.iter().enumerate() {
+            let place = &mut next[self.chunk_of(*hash)];
+            order[*place] = row as u32;
+            *place += 1;
+        }
+        (starts, order)
     }
 
     /// Reads an evicted chunk back without keeping it.

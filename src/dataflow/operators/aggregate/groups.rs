@@ -226,6 +226,23 @@ impl AggregateScan {
         self.state.chunk_count()
     }
 
+    /// The row of the group with this key, a row of one value per group expression; empty where there is no such group.
+    pub fn find(&self, key: &[ArrayRef]) -> Result<DeltaBatch> {
+        let keys = self.groups.pack(key, 1)?;
+        let chunk = match keys.hashes.first() {
+            Some(hash) => self.state.chunk(self.state.chunk_of(*hash))?,
+            None => return Err(Error::internal("a key without values")),
+        };
+        let places: Vec<u32> = chunk.find(keys.get(0)).into_iter().map(|place| place as u32).collect();
+        let (columns, rows) = self.groups.output(&chunk, &places, true)?.into_columns()?;
+        Ok(DeltaBatch::inserts(batch(self.groups.schema(), columns, rows)?))
+    }
+
+    /// Types of the group expressions.
+    pub fn key_types(&self) -> Vec<DataType> {
+        self.groups.key_schema.fields().iter().map(|field| field.data_type().clone()).collect()
+    }
+
     /// Rows `start..` of one chunk, at most `rows_max` of them; `None` past its end.
     pub fn read(&self, chunk: usize, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
         let chunk = self.state.chunk(chunk)?;
