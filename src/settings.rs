@@ -16,7 +16,9 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// URL of the object store for cold files; empty: `data_dir/tier`.
     pub object_store: String,
+    /// Address of PostgreSQL's protocol.
     pub listen_sql: SocketAddr,
+    /// Address of health and metrics.
     pub listen_http: SocketAddr,
     /// Local clients need no password.
     pub trust_loopback: bool,
@@ -95,6 +97,7 @@ pub struct QuerySettings {
     pub spill_bytes: u64,
     /// Threads of the ad hoc engine, apart from those of commits and views; 0: the machine's cores.
     pub threads: usize,
+    /// Rows that operators of ad hoc queries hand on at a time.
     pub batch_rows: usize,
 }
 
@@ -115,6 +118,8 @@ pub struct DataflowSettings {
     pub subscription_bytes_max: usize,
     /// Threads that one step may use; 0: as many as the machine has cores.
     pub threads: usize,
+    /// Test switch: other than 0, steps are cut at random under this seed, and otherwise wait for more commits.
+    pub step_cuts_seed: u64,
 }
 
 impl Default for DataflowSettings {
@@ -124,6 +129,7 @@ impl Default for DataflowSettings {
             rows_per_step_max: 1 << 20,
             subscription_bytes_max: 64 << 20,
             threads: 0,
+            step_cuts_seed: 0,
         }
     }
 }
@@ -131,6 +137,7 @@ impl Default for DataflowSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
+    /// Clients at a time; one more is refused.
     pub connections_max: usize,
     /// Largest message of an authenticated client.
     pub message_bytes_max: usize,

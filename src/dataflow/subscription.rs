@@ -237,6 +237,10 @@ impl Taps {
         Taps { bytes_max, taps: BTreeMap::new() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.taps.is_empty()
+    }
+
     /// Changes from here on.
     pub fn subscribe(&mut self, subject: Subject) -> Subscription {
         let relation = subject.relation;

@@ -2,6 +2,7 @@
 
 mod subscriptions;
 pub mod views;
+mod wide;
 
 use datafusion::logical_expr::{Expr, col, lit};
 use proptest::prelude::*;

@@ -202,7 +202,7 @@ impl Worker {
         let mut next = self.queue.recv().await;
         while let Some(item) = next.take() {
             match item {
-                Item::Commit(commit) => next = self.step_from(commit),
+                Item::Commit(commit) => next = self.step_from(commit).await,
                 Item::Create(create) => self.create(*create).await,
                 Item::Stop => return,
                 Item::Drop(view) => {
@@ -228,22 +228,21 @@ impl Worker {
     }
 
     /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
-    fn step_from(&mut self, first: Arc<Commit>) -> Option<Item> {
+    async fn step_from(&mut self, first: Arc<Commit>) -> Option<Item> {
         let mut input = StepInput::default();
         let mut rows = take_commit(&first, &mut input);
         let (mut commits, mut last) = (1, first.number);
         let mut next = None;
-        while self.step_has_room(commits, rows) {
-            match self.queue.try_recv() {
-                Ok(Item::Commit(commit)) => {
+        while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
+            match self.next_for_step().await {
+                Some(Item::Commit(commit)) => {
                     rows += take_commit(&commit, &mut input);
                     (commits, last) = (commits + 1, commit.number);
                 }
-                Ok(other) => {
-                    next = Some(other);
+                other => {
+                    next = other;
                     break;
                 }
-                Err(_) => break,
             }
         }
         self.commit = last;
@@ -254,6 +253,19 @@ impl Worker {
     fn step_has_room(&self, commits: usize, rows: usize) -> bool {
         let commits_max = self.settings.commits_per_step_max;
         (commits_max == 0 || commits < commits_max) && rows < self.settings.rows_per_step_max
+    }
+
+    /// What is in the queue already. Under random cuts the worker waits instead, so that steps do not depend on timing;
+    /// but not while somebody waits for the step's changes.
+    async fn next_for_step(&mut self) -> Option<Item> {
+        let waits = self.settings.step_cuts_seed != 0 && self.taps.is_empty();
+        if waits { self.queue.recv().await } else { self.queue.try_recv().ok() }
+    }
+
+    /// One step in three ends by chance where it might go on; the same seed gives the same cuts.
+    fn is_cut_after(&self, commit: CommitNumber) -> bool {
+        let seed = self.settings.step_cuts_seed;
+        seed != 0 && mixed(seed.wrapping_add(commit.0)).is_multiple_of(3)
     }
 
     fn step(&mut self, mut input: StepInput) {
@@ -366,6 +378,14 @@ fn source_relations(node: &Node) -> BTreeSet<RelationId> {
         Node::Source { relation, .. } => BTreeSet::from([*relation]),
         _ => node.inputs().into_iter().flat_map(source_relations).collect(),
     }
+}
+
+/// SplitMix64's output function (Steele, Lea, Flood 2014).
+fn mixed(seed: u64) -> u64 {
+    let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }
 
 fn no_such_view(id: RelationId) -> Error {

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{
-    DataType, Decimal128Type, Field, Float64Type, Int32Type, Int64Type, Schema, SchemaRef, TimeUnit,
-    TimestampMicrosecondType,
+    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema,
+    SchemaRef, TimeUnit, TimestampMicrosecondType,
 };
 use datafusion::common::{DFSchema, DFSchemaRef, HashMap};
 use datafusion::logical_expr::{Expr, ExprSchemable};
@@ -21,6 +22,7 @@ use crate::dataflow::errors::{ErrorDelta, ErrorSet};
 use crate::dataflow::{Backfill, Dataflows, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
+use crate::functions::{average_type, sum_type};
 use crate::io::Inline;
 use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
 use crate::settings::DataflowSettings;
@@ -50,7 +52,7 @@ pub fn devices_schema() -> SchemaRef {
     schema(&[("id", DataType::Int32), ("name", DataType::Utf8)])
 }
 
-fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
+pub fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     let fields = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
@@ -102,9 +104,8 @@ pub fn aggregate(input: Node, group: Vec<Expr>, calls: Vec<(AggregateFunction, V
 
 fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType {
     match (function, input) {
-        (AggregateFunction::Sum, Some(DataType::Int32)) => DataType::Int64,
-        (AggregateFunction::Sum, Some(DataType::Int64)) => DataType::Decimal128(38, 0),
-        (AggregateFunction::Avg, Some(DataType::Int32 | DataType::Int64)) => DataType::Decimal128(38, 16),
+        (AggregateFunction::Sum, Some(input)) => sum_type(&input).unwrap(),
+        (AggregateFunction::Avg, Some(input)) => average_type(&input).unwrap(),
         (AggregateFunction::CountAll | AggregateFunction::Count, _) => DataType::Int64,
         (_, input) => input.unwrap(),
     }
@@ -163,17 +164,36 @@ pub fn batch_of(schema: &SchemaRef, rows: &[Row]) -> RecordBatch {
 
 fn column_of<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
     let integer = |value: &Value| if let Value::Integer(value) = value { Some(*value) } else { None };
+    let float = |value: &Value| if let Value::Float(value) = value { Some(*value) } else { None };
     match data_type {
+        DataType::Boolean => Arc::new(
+            values
+                .map(|value| if let Value::Boolean(value) = value { Some(*value) } else { None })
+                .collect::<BooleanArray>(),
+        ),
+        DataType::Int16 => {
+            Arc::new(values.map(|value| integer(value).map(|value| value as i16)).collect::<Int16Array>())
+        }
+        DataType::Date32 => {
+            Arc::new(values.map(|value| integer(value).map(|value| value as i32)).collect::<Date32Array>())
+        }
         DataType::Int32 => {
             Arc::new(values.map(|value| integer(value).map(|value| value as i32)).collect::<Int32Array>())
         }
         DataType::Int64 => Arc::new(values.map(integer).collect::<Int64Array>()),
-        DataType::Timestamp(..) => Arc::new(values.map(integer).collect::<TimestampMicrosecondArray>()),
-        DataType::Float64 => Arc::new(
-            values
-                .map(|value| if let Value::Float(value) = value { Some(*value) } else { None })
-                .collect::<Float64Array>(),
-        ),
+        DataType::Timestamp(_, zone) => {
+            let times: TimestampMicrosecondArray = values.map(integer).collect();
+            Arc::new(times.with_timezone_opt(zone.clone()))
+        }
+        DataType::Float32 => {
+            Arc::new(values.map(|value| float(value).map(|value| value as f32)).collect::<Float32Array>())
+        }
+        DataType::Float64 => Arc::new(values.map(float).collect::<Float64Array>()),
+        DataType::Decimal128(precision, scale) => {
+            let unscaled =
+                values.map(|value| if let Value::Numeric { unscaled, .. } = value { Some(*unscaled) } else { None });
+            Arc::new(unscaled.collect::<Decimal128Array>().with_precision_and_scale(*precision, *scale).unwrap())
+        }
         DataType::Utf8 => Arc::new(
             values
                 .map(|value| if let Value::Text(value) = value { Some(value.as_str()) } else { None })
@@ -194,7 +214,10 @@ fn value_of(column: &ArrayRef, row: usize) -> Value {
     }
     match column.data_type() {
         DataType::Boolean => Value::Boolean(column.as_boolean().value(row)),
+        DataType::Int16 => Value::Integer(column.as_primitive::<Int16Type>().value(row).into()),
         DataType::Int32 => Value::Integer(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Date32 => Value::Integer(column.as_primitive::<Date32Type>().value(row).into()),
+        DataType::Float32 => Value::Float(column.as_primitive::<Float32Type>().value(row).into()),
         DataType::Int64 => Value::Integer(column.as_primitive::<Int64Type>().value(row)),
         DataType::Timestamp(..) => Value::Integer(column.as_primitive::<TimestampMicrosecondType>().value(row)),
         DataType::Float64 => Value::Float(column.as_primitive::<Float64Type>().value(row)),
@@ -216,8 +239,11 @@ pub struct TestWorker {
 
 impl TestWorker {
     pub fn new(commits_per_step_max: usize) -> Self {
+        TestWorker::with_settings(DataflowSettings { commits_per_step_max, ..DataflowSettings::default() })
+    }
+
+    pub fn with_settings(settings: DataflowSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let settings = DataflowSettings { commits_per_step_max, ..DataflowSettings::default() };
         let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
         let task = runtime.spawn(worker.run());
         TestWorker { dataflows, runtime, task, commit: 0 }
