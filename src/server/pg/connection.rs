@@ -145,6 +145,10 @@ impl Client {
             Err(Failure::Statement(error)) => {
                 self.report(&error);
                 self.skipping = matches!(kind, b'P' | b'B' | b'D' | b'E' | b'C');
+                if self.skipping {
+                    // As PostgreSQL does: a client that asked for a flush must hear of the error before its Sync.
+                    self.flush().await?;
+                }
             }
             other => other?,
         }

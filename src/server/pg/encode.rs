@@ -8,10 +8,11 @@ mod binary;
 mod list;
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, DurationMicrosecondArray, IntervalMonthDayNanoArray, RecordBatch};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, IntervalMonthDayNano, TimeUnit};
 use arrow::util::display::FormatOptions;
 
 use super::backend::{Outbox, patch_length};
@@ -176,8 +177,19 @@ fn writable(array: &ArrayRef, sql_type: &SqlType, format: Format, settings: &Enc
         {
             cast(array, &DataType::Decimal128(*precision, *scale))
         }
+        DataType::Duration(_) if *sql_type == SqlType::Interval => {
+            let durations = cast(array, &DataType::Duration(TimeUnit::Microsecond))?;
+            Ok(Arc::new(in_days(durations.as_primitive())))
+        }
         _ => cast(array, &sql_type.arrow()),
     }
+}
+
+/// A difference of timestamps counts days, in binary as in text.
+fn in_days(durations: &DurationMicrosecondArray) -> IntervalMonthDayNanoArray {
+    const DAY_US: i64 = 86_400_000_000;
+    let interval = |us: i64| IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1000);
+    durations.iter().map(|us| us.map(interval)).collect()
 }
 
 /// Values that do not fit are an error, never NULL.

@@ -121,6 +121,8 @@ fn intervals() {
     let binary = [&90_000_000_i64.to_be_bytes()[..], &[0; 8]].concat();
     check(Arc::new(DurationSecondArray::from(vec![Some(90), None])), "00:01:30", &binary);
     check(Arc::new(DurationMillisecondArray::from(vec![Some(90_000), None])), "00:01:30", &binary);
+    let binary = [&(-3_600_000_000_i64).to_be_bytes()[..], &(-1_i32).to_be_bytes(), &[0; 4]].concat();
+    check(Arc::new(DurationSecondArray::from(vec![Some(-90_000), None])), "-1 days -01:00:00", &binary);
     check(Arc::new(IntervalYearMonthArray::from(vec![Some(1), None])), "1 mon", &[&[0; 15][..], &[1]].concat());
 }
 
