@@ -3,7 +3,7 @@
 use sqllogictest::SortMode;
 
 /// See [`compare`].
-const ANY: &str = "<any>";
+pub const ANY: &str = "<any>";
 
 /// A statement's answer.
 #[derive(Debug, Clone)]

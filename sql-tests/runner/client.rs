@@ -10,27 +10,72 @@
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, TryStreamExt};
+use sqllogictest::SortMode;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
 use tokio_postgres::{Config, NoTls, SimpleQueryMessage};
 
 use crate::answer::{Answer, Refusal, line_of};
+use crate::wire::{Protocol, Wire};
 
-pub struct Client {
+/// A client library's connection, or one of our own that speaks the protocol that the mode is about.
+pub enum Client {
+    Library(Library),
+    Wire(Mutex<Wire>),
+}
+
+pub struct Library {
     client: tokio_postgres::Client,
     connection: JoinHandle<()>,
 }
 
 impl Client {
-    pub async fn connect(config: &Config) -> Result<Client, Refusal> {
+    /// `None`: by the library, in the simple protocol.
+    pub async fn connect(config: &Config, protocol: Option<Protocol>) -> Result<Client, Refusal> {
+        match protocol {
+            None => Library::connect(config).await.map(Client::Library),
+            Some(protocol) => match (config.get_hosts(), config.get_ports()) {
+                ([Host::Tcp(host)], [port]) => {
+                    Wire::connect((host, *port), protocol).await.map(Mutex::new).map(Client::Wire)
+                }
+                other => Err(Refusal { code: String::new(), text: format!("connection: no address in {other:?}") }),
+            },
+        }
+    }
+
+    pub async fn run(&self, sql: &str) -> Result<Answer, Refusal> {
+        self.run_sorted(sql, None).await
+    }
+
+    /// `sort` says whether the order of the rows means something.
+    pub async fn run_sorted(&self, sql: &str, sort: Option<SortMode>) -> Result<Answer, Refusal> {
+        match self {
+            Client::Library(library) => library.run(sql).await,
+            Client::Wire(wire) => wire.lock().await.run(sql, sort).await,
+        }
+    }
+
+    /// What came over a bare socket since the last call.
+    pub async fn take_seen(&self) -> Vec<String> {
+        match self {
+            Client::Library(_) => Vec::new(),
+            Client::Wire(wire) => wire.lock().await.take_seen(),
+        }
+    }
+}
+
+impl Library {
+    async fn connect(config: &Config) -> Result<Library, Refusal> {
         let (client, connection) = config.connect(NoTls).await.map_err(refusal)?;
         let connection = tokio::spawn(async move {
             // The error that ends the connection reaches the client with the statement that it ends.
             let _ = connection.await;
         });
-        Ok(Client { client, connection })
+        Ok(Library { client, connection })
     }
 
-    pub async fn run(&self, sql: &str) -> Result<Answer, Refusal> {
+    async fn run(&self, sql: &str) -> Result<Answer, Refusal> {
         match CopyKind::of(sql) {
             Some(CopyKind::In) => self.copy_in(sql).await,
             Some(CopyKind::Out) => self.copy_out(sql).await,
@@ -74,10 +119,15 @@ impl Client {
     }
 }
 
-impl Drop for Client {
+impl Drop for Library {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// Whether the lines below the statement are COPY's data.
+pub fn copies_in(sql: &str) -> bool {
+    matches!(CopyKind::of(sql), Some(CopyKind::In))
 }
 
 enum CopyKind {

@@ -15,10 +15,12 @@ pub enum Mode {
     View,
     Restart,
     Tier,
+    Drip,
+    Wire,
 }
 
 impl Mode {
-    pub const ALL: [Mode; 4] = [Mode::Batch, Mode::View, Mode::Restart, Mode::Tier];
+    pub const ALL: [Mode; 6] = [Mode::Batch, Mode::View, Mode::Restart, Mode::Tier, Mode::Drip, Mode::Wire];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -26,7 +28,14 @@ impl Mode {
             Mode::View => "view",
             Mode::Restart => "restart",
             Mode::Tier => "tier",
+            Mode::Drip => "drip",
+            Mode::Wire => "wire",
         }
+    }
+
+    /// Whether SELECTs are made materialized views too.
+    pub fn makes_views(self) -> bool {
+        matches!(self, Mode::View | Mode::Drip)
     }
 }
 
@@ -42,6 +51,8 @@ pub struct Golden {
     pub name: String,
     pub path: PathBuf,
     pub records: Vec<Record<DefaultColumnType>>,
+    /// The whole file.
+    pub text: String,
     /// `# view: required`: a SELECT that is refused as a materialized view is a failure, not a count.
     pub view_required: bool,
     opt_outs: Vec<(Mode, String)>,
@@ -68,12 +79,13 @@ impl Golden {
             }
         }
         let records = sqllogictest::parse_with_name(&text, name).map_err(|error| error.to_string())?;
-        Ok(Golden { name: name.to_owned(), path: path.to_owned(), records, view_required, opt_outs })
+        Ok(Golden { name: name.to_owned(), path: path.to_owned(), records, text, view_required, opt_outs })
     }
 
-    /// Why the file is not run in this mode.
+    /// Why the file is not run in this mode. Who cannot have views beside it cannot in `drip` either.
     pub fn opt_out(&self, mode: Mode) -> Option<&str> {
-        self.opt_outs.iter().find(|(left, _)| *left == mode).map(|(_, reason)| reason.as_str())
+        let leaves = |left: Mode| left == mode || (left == Mode::View && mode.makes_views());
+        self.opt_outs.iter().find(|(left, _)| leaves(*left)).map(|(_, reason)| reason.as_str())
     }
 }
 

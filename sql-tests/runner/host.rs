@@ -22,14 +22,15 @@ pub fn external() -> Option<String> {
 }
 
 impl Host {
-    pub async fn start() -> Result<Host, String> {
+    /// `step_cuts_seed`: 0, or how the steps of views are cut.
+    pub async fn start(step_cuts_seed: u64) -> Result<Host, String> {
         match external() {
             Some(text) => Host::create_database(&text).await,
-            None => Host::start_tidemark().await,
+            None => Host::start_tidemark(step_cuts_seed).await,
         }
     }
 
-    async fn start_tidemark() -> Result<Host, String> {
+    async fn start_tidemark(step_cuts_seed: u64) -> Result<Host, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut settings = Settings {
             data_dir: folder.path().join("data"),
@@ -41,6 +42,7 @@ impl Host {
         // Two trials run at once on two cores; and nothing goes cold unless the mode says so.
         settings.query.threads = 1;
         settings.table.flush_age_ms = 3_600_000;
+        settings.dataflow.step_cuts_seed = step_cuts_seed;
         let server = Some(start_server(&settings).await?);
         Ok(Host::Tidemark { server, settings: Box::new(settings), _folder: folder })
     }

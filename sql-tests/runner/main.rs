@@ -1,14 +1,18 @@
 //! The golden tests: every `sql-tests/**/*.slt` against a real server, in several modes.
 //!
 //! Each file and mode is one trial, with a server of its own in this process, in an empty directory, reached over
-//! loopback by the simple query protocol. The modes ask for the same answers under different circumstances:
+//! loopback. The modes ask for the same answers under different circumstances:
 //!
 //! ```text
 //! batch    the statements as they stand
 //! view     every SELECT also as a materialized view, compared where it stands and again at the end of the file
 //! restart  the server killed without any flush, and started again, between statements
 //! tier     everything flushed to cold files before each statement that reads or changes rows
+//! drip     as view, with INSERTs as single-row commits in another order, some undone and done again, and random steps
+//! wire     a bare socket: simple protocol, extended protocol, text and binary results, compared with each other
 //! ```
+//!
+//! Beside them `docs::` runs the SQL of the documentation, and compares the pages that are printed from the code.
 //!
 //! A file leaves a mode by a line `# skip-mode: restart because ...` in its opening comment; the run fails if more than
 //! a tenth of the files leave one mode. How to write a golden stands in `docs/internals/testing.md`.
@@ -17,6 +21,7 @@
 //! cargo test --test sql                       # everything
 //! cargo test --test sql -- views/             # by path
 //! cargo test --test sql -- restart::          # by mode
+//! TIDEMARK_SQL_TESTS_SEED=7 cargo test --test sql -- drip::   # another order, other cuts
 //! TIDEMARK_REWRITE=1 cargo test --test sql    # put the answers of batch mode into the files
 //! TIDEMARK_SQL_TESTS_SERVER='host=127.0.0.1 user=me' cargo test --test sql   # against PostgreSQL, batch mode
 //! ```
@@ -28,12 +33,17 @@
 )]
 
 mod answer;
+mod binary;
 mod client;
+mod drip;
 mod golden;
 mod host;
+mod pages;
+mod reference;
 mod report;
 mod script;
 mod views;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,7 +72,8 @@ fn main() {
             Err(message) => trials.push(Trial::test(format!("shape::{name}"), move || Err(Failed::from(message)))),
         }
     }
-    if trials.is_empty() {
+    trials.extend(trials_of_docs());
+    if report.is_empty() {
         trials.push(Trial::test("shape::sql-tests", || Err(Failed::from("no .slt file was found"))));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
@@ -95,19 +106,44 @@ fn trials_of(golden: Arc<Golden>, report: &Arc<Report>) -> Vec<Trial> {
     trials
 }
 
-fn run_trial(golden: &Golden, mode: Mode, report: &Report) -> Result<(), String> {
+/// The SQL of the documentation's pages, and the pages that are printed from the code.
+fn trials_of_docs() -> Vec<Trial> {
+    let mut trials = Vec::new();
+    if host::external().is_some() {
+        return trials;
+    }
+    for page in reference::PAGES {
+        let name = format!("docs::reference/{}", page.name);
+        trials.push(Trial::test(name, move || page.run().map_err(Failed::from)));
+    }
+    if rewrites() {
+        return trials;
+    }
+    for (name, path) in pages::find(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")) {
+        trials.push(Trial::test(format!("docs::{name}"), move || within_time(pages::run(&path)).map_err(Failed::from)));
+    }
+    trials
+}
+
+/// On a runtime of its own, which is gone afterwards.
+fn within_time<T>(trial: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
     let outcome = runtime.block_on(async {
-        match tokio::time::timeout(TRIAL_TIMEOUT, script::run(golden, mode, report)).await {
+        match tokio::time::timeout(TRIAL_TIMEOUT, trial).await {
             Ok(outcome) => outcome,
             Err(_) => Err(format!("no answer within {} s", TRIAL_TIMEOUT.as_secs())),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(5));
+    outcome
+}
+
+fn run_trial(golden: &Golden, mode: Mode, report: &Report) -> Result<(), String> {
+    let outcome = within_time(script::run(golden, mode, report));
     report.ended(mode, outcome.is_ok());
     match outcome {
         Ok(Some(rewritten)) => write_back(&golden.path, &rewritten),

@@ -13,6 +13,8 @@ pub struct Report(Mutex<Counts>);
 struct Counts {
     modes: BTreeMap<Mode, ModeCounts>,
     queries_as_views: usize,
+    /// Rows that came one by one, and how many of them were undone and done again.
+    dripped: (usize, usize),
     /// Message of the refusal, and how many queries it met.
     refused_as_views: BTreeMap<String, usize>,
 }
@@ -26,6 +28,11 @@ struct ModeCounts {
 }
 
 impl Report {
+    /// No golden was found.
+    pub fn is_empty(&self) -> bool {
+        self.lock().modes.is_empty()
+    }
+
     pub fn takes_part(&self, mode: Mode) {
         self.lock().modes.entry(mode).or_default().takes_part += 1;
     }
@@ -46,6 +53,11 @@ impl Report {
 
     pub fn query_as_view(&self) {
         self.lock().queries_as_views += 1;
+    }
+
+    pub fn dripped(&self, rows: usize, undone: usize) {
+        let mut counts = self.lock();
+        counts.dripped = (counts.dripped.0 + rows, counts.dripped.1 + undone);
     }
 
     pub fn refused_as_view(&self, message: &str) {
@@ -78,6 +90,10 @@ impl fmt::Display for Report {
             for (file, reason) in &mode.opted_out {
                 writeln!(f, "opted out of {name}: {file}: {reason}")?;
             }
+        }
+        let (rows, undone) = counts.dripped;
+        if rows > 0 {
+            writeln!(f, "dripped: {rows} rows, {undone} of them undone and done again, seed {}", crate::drip::seed())?;
         }
         let refused: usize = counts.refused_as_views.values().sum();
         if counts.queries_as_views + refused > 0 {

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use sqllogictest::{
-    Condition, Connection, DefaultColumnType, ExpectedError, Location, QueryExpect, Record, StatementExpect,
+    Condition, Connection, DefaultColumnType, ExpectedError, Location, QueryExpect, Record, SortMode, StatementExpect,
 };
 
-use crate::answer::{Answer, Refusal, compare};
+use crate::answer::{ANY, Answer, Refusal, compare};
 use crate::client::Client;
+use crate::drip::{self, Drip};
 use crate::golden::{Golden, Mode};
 use crate::host::Host;
 use crate::report::Report;
 use crate::views::Views;
+use crate::wire::{Protocol, compare_protocols};
 
 type GoldenRecord = Record<DefaultColumnType>;
 
@@ -20,13 +22,33 @@ const OWN: &str = "the runner";
 
 /// Returns the file's new text if answers are to be put into it.
 pub async fn run(golden: &Golden, mode: Mode, report: &Report) -> Result<Option<String>, String> {
-    let mut script = Script::start(golden, mode, report).await?;
+    if mode != Mode::Wire {
+        let (records, _) = run_once(golden, mode, None, report).await?;
+        return Ok(crate::rewrites().then(|| unparse(&records)));
+    }
+    let mut seen = Vec::new();
+    for protocol in Protocol::ALL {
+        let once = run_once(golden, mode, Some(protocol), report).await;
+        seen.push((protocol, once.map_err(|message| format!("{message}\nprotocol: {}", protocol.name()))?.1));
+    }
+    compare_protocols(&seen)?;
+    Ok(None)
+}
+
+/// On a server of its own. Gives the records with the answers, and what a bare socket saw.
+async fn run_once(
+    golden: &Golden,
+    mode: Mode,
+    protocol: Option<Protocol>,
+    report: &Report,
+) -> Result<(Vec<GoldenRecord>, Vec<String>), String> {
+    let mut script = Script::start(golden, mode, protocol, report).await?;
     let outcome = script.all().await;
     script.sessions.clear();
     let stopped = script.host.stop().await;
     let records = outcome?;
     stopped?;
-    Ok(crate::rewrites().then(|| unparse(&records)))
+    Ok((records, script.seen))
 }
 
 struct Script<'a> {
@@ -38,6 +60,10 @@ struct Script<'a> {
     /// SET and RESET of each connection, said again after a restart.
     settings: HashMap<Connection, Vec<String>>,
     views: Views,
+    drip: Drip,
+    /// Mode `wire`: how statements are sent, and what came back.
+    protocol: Option<Protocol>,
+    seen: Vec<String>,
 }
 
 struct Session {
@@ -46,15 +72,24 @@ struct Session {
 }
 
 impl<'a> Script<'a> {
-    async fn start(golden: &'a Golden, mode: Mode, report: &'a Report) -> Result<Script<'a>, String> {
+    async fn start(
+        golden: &'a Golden,
+        mode: Mode,
+        protocol: Option<Protocol>,
+        report: &'a Report,
+    ) -> Result<Script<'a>, String> {
+        let step_cuts_seed = if mode == Mode::Drip { drip::seed_of(&golden.name) } else { 0 };
         Ok(Script {
             golden,
             mode,
             report,
-            host: Host::start().await?,
+            host: Host::start(step_cuts_seed).await?,
             sessions: HashMap::new(),
             settings: HashMap::new(),
             views: Views::default(),
+            drip: Drip::new(&golden.name, &golden.text),
+            protocol,
+            seen: Vec::new(),
         })
     }
 
@@ -87,7 +122,7 @@ impl<'a> Script<'a> {
                 other => return Err(format!("{}: not a record of these goldens: {other}", golden.name)),
             }
         }
-        if self.mode == Mode::View {
+        if self.mode.makes_views() {
             self.finish_views().await?;
         }
         Ok(records)
@@ -116,7 +151,14 @@ impl<'a> Script<'a> {
         sql: &str,
         expected: &mut StatementExpect,
     ) -> Result<(), String> {
-        let answer = self.execute(connection, sql).await?;
+        let answer = match drip::Insert::of(sql) {
+            Some(insert) if self.drips(connection, expected) => {
+                self.connect(connection).await?;
+                let Some(session) = self.sessions.get(connection) else { return Err("no session".to_owned()) };
+                self.drip.insert(&session.client, insert, self.report).await
+            }
+            _ => self.execute(connection, sql, None).await?,
+        };
         match (answer, expected) {
             (Ok(_), StatementExpect::Ok) => Ok(()),
             (Ok(answer), StatementExpect::Count(count)) => {
@@ -135,13 +177,28 @@ impl<'a> Script<'a> {
         }
     }
 
+    /// A transaction is one commit, and a refused INSERT is refused as a whole.
+    fn drips(&self, connection: &Connection, expected: &StatementExpect) -> bool {
+        let refused = matches!(expected, StatementExpect::Error(_));
+        self.mode == Mode::Drip && !refused && !self.in_transaction(connection)
+    }
+
     async fn query(
         &mut self,
         connection: &Connection,
         sql: &str,
         expected: &mut QueryExpect<DefaultColumnType>,
     ) -> Result<(), String> {
-        let answer = self.execute(connection, sql).await?;
+        let sort = match expected {
+            QueryExpect::Results { sort_mode, .. } => *sort_mode,
+            QueryExpect::Error(_) => None,
+        };
+        let seen_before = self.seen.len();
+        let answer = self.execute(connection, sql, sort).await?;
+        if matches!(&*expected, QueryExpect::Results { results, .. } if results.iter().any(|line| line.contains(ANY))) {
+            // What differs from run to run differs from protocol to protocol.
+            self.seen.truncate(seen_before);
+        }
         let (types, sort_mode, results) = match expected {
             QueryExpect::Results { types, sort_mode, results, .. } => (types, *sort_mode, results),
             QueryExpect::Error(expected) => {
@@ -165,7 +222,7 @@ impl<'a> Script<'a> {
             return Ok(());
         }
         compare(results, &lines, sort_mode)?;
-        if self.mode == Mode::View && is_select(sql) && !self.in_transaction(connection) {
+        if self.mode.makes_views() && is_select(sql) && !self.in_transaction(connection) {
             // On the golden's own connection: the view is made, and shown, under its settings.
             if let Some(session) = self.sessions.get(connection) {
                 self.views.check(&session.client, sql, results, self.golden.view_required, self.report).await?;
@@ -175,10 +232,15 @@ impl<'a> Script<'a> {
     }
 
     /// The mode's circumstances, then the statement. The outer error is a failure of the circumstances.
-    async fn execute(&mut self, connection: &Connection, sql: &str) -> Result<Result<Answer, Refusal>, String> {
+    async fn execute(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        sort: Option<SortMode>,
+    ) -> Result<Result<Answer, Refusal>, String> {
         match self.mode {
-            Mode::Batch => {}
-            Mode::View => {
+            Mode::Batch | Mode::Wire => {}
+            Mode::View | Mode::Drip => {
                 if first_word(sql) == "DROP" {
                     self.finish_views().await?;
                 }
@@ -193,9 +255,16 @@ impl<'a> Script<'a> {
         }
         self.connect(connection).await?;
         let Some(session) = self.sessions.get_mut(connection) else { return Err("no session".to_owned()) };
-        let answer = session.client.run(sql).await;
+        let answer = session.client.run_sorted(sql, sort).await;
         session.note(sql, answer.is_ok());
-        if answer.is_err() && first_word(sql) == "COPY" && !session.in_transaction {
+        let mut seen = session.client.take_seen().await;
+        if first_word(sql) == "EXPLAIN" {
+            // Times and sizes.
+            seen.clear();
+        }
+        self.seen.extend(seen.into_iter().map(|line| format!("{line}, after {}", sql.lines().next().unwrap_or(sql))));
+        let by_library = matches!(session.client, Client::Library(_));
+        if by_library && answer.is_err() && first_word(sql) == "COPY" && !session.in_transaction {
             // tokio-postgres sends CopyFail and Sync even if the COPY never began, and then sees one ReadyForQuery too many.
             self.sessions.remove(connection);
             return Ok(answer);
@@ -228,7 +297,7 @@ impl<'a> Script<'a> {
         if self.sessions.contains_key(connection) {
             return Ok(());
         }
-        let client = Client::connect(&self.host.config()?).await.map_err(|refusal| refusal.text)?;
+        let client = Client::connect(&self.host.config()?, self.protocol).await.map_err(|refusal| refusal.text)?;
         for setting in self.settings.get(connection).into_iter().flatten() {
             client.run(setting).await.map_err(|refusal| refusal.text)?;
         }

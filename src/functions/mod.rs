@@ -17,6 +17,7 @@ mod from_text;
 pub mod numeric;
 mod operators;
 mod semantics;
+mod sentences;
 mod server;
 mod session;
 mod sql_types;
@@ -32,6 +33,7 @@ use crate::types::SqlType;
 
 pub use aggregate::{AVERAGE_SCALE_MIN, average_type, sum_type};
 pub use arithmetic::Arithmetic;
+pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};

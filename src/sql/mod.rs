@@ -5,12 +5,14 @@
 mod copy;
 mod create;
 mod cursor;
+mod entries;
 mod parse;
 mod position;
 mod statement;
 mod subscribe;
 
 pub use create::{column_type, relation_name};
+pub use entries::{STATEMENTS, StatementEntry};
 pub use parse::{ParsedStatement, parse_expression, parse_query, parse_statements};
 pub use position::{char_position, offset_of_location};
 pub use statement::{

@@ -22,6 +22,34 @@ pub use facts::{
 };
 pub use pg_catalog::never_filled;
 
+/// A system table as the reference page tells it.
+#[derive(Debug, Clone)]
+pub struct TableDescription {
+    pub schema: &'static str,
+    pub name: &'static str,
+    pub sentence: Option<&'static str>,
+    /// Name and PostgreSQL's name of the type.
+    pub columns: Vec<(String, &'static str)>,
+    pub is_never_filled: bool,
+}
+
+/// All system tables, by schema.
+pub fn described_tables() -> Vec<TableDescription> {
+    let described = |table: &'static table::Definition| TableDescription {
+        schema: table.schema,
+        name: table.name,
+        sentence: table.sentence,
+        columns: table.columns.columns.iter().map(|(name, cell_type)| (name.clone(), cell_type.name())).collect(),
+        is_never_filled: table.rows.is_none(),
+    };
+    table::definitions().iter().map(described).collect()
+}
+
+/// Name, least and most arguments of each function that reads the catalog or the session, by name.
+pub fn described_functions() -> Vec<(&'static str, usize, usize)> {
+    functions::described()
+}
+
 /// All system tables and functions over one set of facts.
 pub struct SystemTables {
     facts: Arc<Facts>,

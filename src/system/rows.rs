@@ -34,24 +34,29 @@ pub enum CellType {
 }
 
 impl CellType {
+    const NAMES: [(&'static str, CellType); 14] = [
+        ("bool", CellType::Bool),
+        ("char", CellType::Char),
+        ("name", CellType::Name),
+        ("text", CellType::Text),
+        ("int2", CellType::Int2),
+        ("int4", CellType::Int4),
+        ("int8", CellType::Int8),
+        ("oid", CellType::Oid),
+        ("float4", CellType::Float4),
+        ("float8", CellType::Float8),
+        ("timestamptz", CellType::Timestamptz),
+        ("text[]", CellType::Texts),
+        ("int2[]", CellType::Int2s),
+        ("oid[]", CellType::Oids),
+    ];
+
     fn parse(name: &str) -> Option<CellType> {
-        Some(match name {
-            "bool" => CellType::Bool,
-            "char" => CellType::Char,
-            "name" => CellType::Name,
-            "text" => CellType::Text,
-            "int2" => CellType::Int2,
-            "int4" => CellType::Int4,
-            "int8" => CellType::Int8,
-            "oid" => CellType::Oid,
-            "float4" => CellType::Float4,
-            "float8" => CellType::Float8,
-            "timestamptz" => CellType::Timestamptz,
-            "text[]" => CellType::Texts,
-            "int2[]" => CellType::Int2s,
-            "oid[]" => CellType::Oids,
-            _ => return None,
-        })
+        CellType::NAMES.iter().find(|(known, _)| *known == name).map(|(_, cell_type)| *cell_type)
+    }
+
+    pub fn name(self) -> &'static str {
+        CellType::NAMES.iter().find(|(_, cell_type)| *cell_type == self).map_or("text", |(name, _)| name)
     }
 
     /// The type's oid in pg_type.

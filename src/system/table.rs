@@ -22,6 +22,8 @@ pub type MakeRows = fn(&Facts, &mut Rows);
 pub struct Definition {
     pub schema: &'static str,
     pub name: &'static str,
+    /// Of the reference page; PostgreSQL's own tables are told by its manual.
+    pub sentence: Option<&'static str>,
     pub oid: i64,
     pub columns: Columns,
     /// `None`: never filled.
@@ -34,14 +36,19 @@ const FIRST_OID: i64 = 12000;
 /// All system tables.
 pub fn definitions() -> &'static [Definition] {
     static ALL: LazyLock<Vec<Definition>> = LazyLock::new(|| {
-        let catalog = pg_catalog::TABLES.iter().map(|entry| ("pg_catalog", *entry));
-        let empty = pg_catalog::EMPTY.iter().map(|(name, columns)| ("pg_catalog", (*name, *columns, None)));
-        let standard = information_schema::TABLES.iter().map(|entry| ("information_schema", *entry));
-        let ours = tidemark::TABLES.iter().map(|entry| ("tidemark", *entry));
+        let theirs = |schema, entries: &'static [(&'static str, &'static str, Option<MakeRows>)]| {
+            entries.iter().map(move |(name, columns, rows)| (schema, *name, None, *columns, *rows))
+        };
+        let catalog = theirs("pg_catalog", pg_catalog::TABLES);
+        let empty = pg_catalog::EMPTY.iter().map(|(name, columns)| ("pg_catalog", *name, None, *columns, None));
+        let standard = theirs("information_schema", information_schema::TABLES);
+        let ours = tidemark::TABLES.iter();
+        let ours = ours.map(|(name, sentence, columns, rows)| ("tidemark", *name, Some(*sentence), *columns, *rows));
         let all = catalog.chain(empty).chain(standard).chain(ours).enumerate();
-        all.map(|(position, (schema, (name, columns, rows)))| Definition {
+        all.map(|(position, (schema, name, sentence, columns, rows))| Definition {
             schema,
             name,
+            sentence,
             oid: (schema == "pg_catalog").then(|| fixed_oid(name)).flatten().unwrap_or(FIRST_OID + position as i64),
             columns: Columns::parse(columns),
             rows,

@@ -6,23 +6,40 @@ use super::table::MakeRows;
 use crate::catalog::{Relation, TableKind};
 use crate::types::RelationId;
 
-/// Name, columns, rows.
-pub const TABLES: &[(&str, &str, Option<MakeRows>)] = &[
+/// Name, sentence, columns, rows.
+pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     (
         "tables",
+        "The tables and sources, with their rows in memory and in files.",
         "id:oid name:name kind:text primary_key:text[] rows:int8 rows_hot:int8 rows_cold:int8 bytes_hot:int8 \
          bytes_cold:int8 files:int8 tombstones:int8",
         Some(tables),
     ),
     (
         "views",
+        "The materialized views: what each reads, how far it is, and the size of its state.",
         "id:oid name:name definition:text depends_on:text[] applied_commit:int8 lag_commits:int8 rows:int8 \
          state_bytes:int8 errors:int8 rows_read:int8 rows_emitted:int8",
         Some(views),
     ),
-    ("sources", "id:oid name:name connector:text options:text rows:int8 error:text", Some(sources)),
-    ("view_errors", "view:name operator:int8 sqlstate:text message:text rows:int8", Some(view_errors)),
-    ("settings", "name:name value:text default:text description:text", Some(settings)),
+    (
+        "sources",
+        "The sources, with the rows committed since the start, and what stopped a source that stands still.",
+        "id:oid name:name connector:text options:text rows:int8 error:text",
+        Some(sources),
+    ),
+    (
+        "view_errors",
+        "What materialized views leave out because of an error, by view, operator and error.",
+        "view:name operator:int8 sqlstate:text message:text rows:int8",
+        Some(view_errors),
+    ),
+    (
+        "settings",
+        "The session's variables; SHOW ALL shows the same.",
+        "name:name value:text default:text description:text",
+        Some(settings),
+    ),
 ];
 
 fn tables(facts: &Facts, rows: &mut Rows) {

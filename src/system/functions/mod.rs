@@ -19,6 +19,17 @@ use super::facts::Facts;
 
 /// All of them, over one set of facts.
 pub fn all(facts: &Arc<Facts>) -> Vec<Arc<ScalarUDF>> {
+    entries().map(|entry| Arc::new(ScalarUDF::from(SystemFunction::new(entry, facts.clone())))).collect()
+}
+
+/// Name, least and most arguments, by name.
+pub fn described() -> Vec<(&'static str, usize, usize)> {
+    let mut described: Vec<_> = entries().map(|(name, least, most, ..)| (*name, *least, *most)).collect();
+    described.sort_unstable();
+    described
+}
+
+fn entries() -> impl Iterator<Item = &'static Entry> {
     let entries = [
         definitions::FUNCTIONS,
         names::FUNCTIONS,
@@ -27,6 +38,5 @@ pub fn all(facts: &Arc<Facts>) -> Vec<Arc<ScalarUDF>> {
         sizes::FUNCTIONS,
         text::FUNCTIONS,
     ];
-    let functions = entries.into_iter().flatten();
-    functions.map(|entry: &Entry| Arc::new(ScalarUDF::from(SystemFunction::new(entry, facts.clone())))).collect()
+    entries.into_iter().flatten()
 }

@@ -1,0 +1,54 @@
+//! The reference's words on our own functions; DataFusion's bring theirs along.
+//!
+//! A test (`sql-tests/runner/reference`) fails for a registered function that has no sentence here or there.
+
+/// A function that users may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FunctionSentence {
+    pub name: &'static str,
+    pub syntax: &'static str,
+    pub sentence: &'static str,
+}
+
+macro_rules! sentences {
+    ($($name:literal $syntax:literal: $sentence:literal;)*) => {
+        /// By name within each kind.
+        pub const SENTENCES: &[FunctionSentence] =
+            &[$(FunctionSentence { name: $name, syntax: $syntax, sentence: $sentence }),*];
+    };
+}
+
+sentences! {
+    "current_database" "current_database()": "The database's name, always `tidemark`.";
+    "current_schema" "current_schema()": "The schema that unqualified names are looked up in, `public`.";
+    "date_bin" "date_bin(width, time[, origin])":
+        "Start of the bucket of this width that the time lies in, counted from the origin, by default 1970-01-01.";
+    "now" "now()": "Start of the current transaction as timestamptz; refused in materialized views.";
+    "pg_typeof" "pg_typeof(value)": "The name of the value's type.";
+    "time_bucket" "time_bucket(width, time[, origin])":
+        "Start of the bucket of this width that the time lies in; buckets of days and weeks begin on Mondays.";
+    "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
+    "avg" "avg([DISTINCT] expression)": "Average: of floats the correctly rounded exact one, of other numbers a numeric.";
+    "first" "first(value, time)":
+        "The value at the least time; among rows of that time the least value. Rows without a time do not count.";
+    "last" "last(value, time)":
+        "The value at the greatest time; among rows of that time the greatest value. Rows without a time do not count.";
+    "max" "max(expression)": "Greatest value; NaN is greater than every number.";
+    "min" "min(expression)": "Least value.";
+    "sum" "sum([DISTINCT] expression)":
+        "Sum: of floats the correctly rounded exact one whatever the order of rows, of bigint and numeric a numeric.";
+}
+
+/// Functions that plans contain and nobody writes: checked operators and casts.
+pub const INTERNAL: &[&str] = &[
+    "array_out",
+    "canonical_float",
+    "checked_add",
+    "checked_divide",
+    "checked_modulo",
+    "checked_multiply",
+    "checked_negate",
+    "checked_subtract",
+    "from_text",
+    "single_value",
+];

@@ -1,0 +1,142 @@
+//! The statements, one by one, as the reference page lists them.
+//!
+//! [`Statement::entry`] names each kind's entry, so that a statement cannot be built without one.
+
+use super::statement::{DropKind, Statement};
+
+/// A kind of statement.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StatementEntry {
+    pub name: &'static str,
+    pub syntax: &'static str,
+    pub sentence: &'static str,
+    /// A statement of this kind; a test parses it.
+    pub example: &'static str,
+}
+
+macro_rules! statements {
+    ($($constant:ident = $name:literal, $sentence:literal, $example:literal, $syntax:literal;)*) => {
+        $(const $constant: StatementEntry =
+            StatementEntry { name: $name, syntax: $syntax, sentence: $sentence, example: $example };)*
+        /// All of them, by name.
+        pub const STATEMENTS: &[&StatementEntry] = &[$(&$constant),*];
+    };
+}
+
+statements! {
+    BEGIN = "BEGIN", "Opens a transaction: one snapshot from its first statement on, one commit at its end.",
+        "BEGIN READ ONLY",
+        "BEGIN [WORK | TRANSACTION] [mode [, ...]]\nSTART TRANSACTION [mode [, ...]]\n\
+         mode: READ ONLY | READ WRITE | ISOLATION LEVEL level | [NOT] DEFERRABLE";
+    CLOSE = "CLOSE", "Ends a cursor, or all of them.", "CLOSE changes", "CLOSE name | ALL";
+    COMMIT = "COMMIT", "Commits the transaction; returns when it is on disk.", "COMMIT", "COMMIT | END";
+    COPY = "COPY",
+        "Loads rows from the client, all in one commit, or sends a query's rows to it, as text or CSV.",
+        "COPY readings FROM STDIN WITH (FORMAT csv, HEADER)",
+        "COPY table [(column [, ...])] FROM STDIN [WITH (option [, ...])]\n\
+         COPY table [(column [, ...])] | (query) | (SUBSCRIBE ...) TO STDOUT [WITH (option [, ...])]";
+    CREATE_MATERIALIZED_VIEW = "CREATE MATERIALIZED VIEW",
+        "Makes a view that is kept up to date by every commit; returns when it is live.",
+        "CREATE MATERIALIZED VIEW warm AS SELECT * FROM readings WHERE temperature > 30",
+        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])] AS query";
+    CREATE_SOURCE = "CREATE SOURCE", "Makes an APPEND ONLY table that a connector fills.",
+        "CREATE SOURCE readings (time timestamptz, truck text) WITH (connector = 'fleet')",
+        "CREATE SOURCE [IF NOT EXISTS] name [(column type [, ...])] WITH (connector = 'name' [, option = value ...])";
+    CREATE_TABLE = "CREATE TABLE",
+        "Makes a table: plain, APPEND ONLY, or with a PRIMARY KEY, which may take the newest row of a key by itself.",
+        "CREATE TABLE readings (device text, temperature double precision) APPEND ONLY",
+        "CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [DEFAULT value] [PRIMARY KEY] [, ...]\n\
+         \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (on_conflict = 'update')]";
+    CREATE_VIEW = "CREATE VIEW", "Gives a query a name; it runs whenever it is read.",
+        "CREATE VIEW warm AS SELECT * FROM readings", "CREATE VIEW name [(column [, ...])] AS query";
+    DEALLOCATE = "DEALLOCATE", "Forgets a prepared statement of the extended protocol, or all of them.",
+        "DEALLOCATE ALL", "DEALLOCATE name | ALL";
+    DECLARE = "DECLARE", "Opens a cursor over a query or a subscription, within a transaction.",
+        "DECLARE changes CURSOR FOR SUBSCRIBE warm",
+        "DECLARE name [NO SCROLL] CURSOR [WITHOUT HOLD] FOR query | SUBSCRIBE ...";
+    DELETE = "DELETE", "Deletes rows; the views over them follow in the same commit.",
+        "DELETE FROM readings WHERE device = 'truck_0'",
+        "DELETE FROM table [USING ...] [WHERE condition] [RETURNING expression [, ...]]";
+    DISCARD = "DISCARD", "Resets the session: variables and prepared statements.", "DISCARD ALL", "DISCARD ALL";
+    DROP = "DROP", "Drops tables, sources or views; with CASCADE also the views over them.",
+        "DROP TABLE IF EXISTS readings CASCADE",
+        "DROP TABLE | SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name [, ...] [CASCADE | RESTRICT]";
+    EXPLAIN = "EXPLAIN", "Shows how a query is run; ANALYZE runs it and shows what it took.",
+        "EXPLAIN ANALYZE SELECT 1", "EXPLAIN [ANALYZE] [VERBOSE] query\nEXPLAIN (option [, ...]) query";
+    EXPLAIN_VIEW = "EXPLAIN MATERIALIZED VIEW",
+        "Shows the operators that keep a materialized view up to date, and the size of their state.",
+        "EXPLAIN MATERIALIZED VIEW warm", "EXPLAIN MATERIALIZED VIEW name";
+    FETCH = "FETCH", "Gives a cursor's next rows; MOVE passes over them. Of a subscription it waits for them, up to the timeout.",
+        "FETCH 10 FROM changes",
+        "FETCH | MOVE [NEXT | count | ALL | FORWARD [count | ALL]] [FROM | IN] name [WITH (timeout = 'interval')]";
+    FLUSH = "FLUSH", "Writes rows in memory to Parquet files, of one table or of all.", "FLUSH", "FLUSH [[TABLE] name]";
+    INSERT = "INSERT", "Inserts rows; returns when they are on disk and in every view.",
+        "INSERT INTO readings VALUES ('truck_0', 20.5)",
+        "INSERT INTO table [(column [, ...])] VALUES (value [, ...]) [, ...] | query\n\
+         \x20   [ON CONFLICT [(column [, ...])] DO NOTHING | DO UPDATE SET column = value [, ...] [WHERE condition]]\n\
+         \x20   [RETURNING expression [, ...]]";
+    RESET = "RESET", "Sets a session's variable, or all of them, back to what they were at connect.", "RESET ALL",
+        "RESET name | ALL";
+    ROLLBACK = "ROLLBACK", "Ends the transaction without a trace.", "ROLLBACK", "ROLLBACK | ABORT";
+    SELECT = "SELECT", "Reads tables and views, hot and cold, all at one commit.", "SELECT * FROM readings",
+        "[WITH ...] SELECT ... [FROM ...] [WHERE ...] [GROUP BY ...] [HAVING ...] [ORDER BY ...] [LIMIT ...] [OFFSET ...]\n\
+         VALUES (value [, ...]) [, ...]\nTABLE name";
+    SET = "SET", "Sets a session's variable.", "SET TimeZone = 'Europe/Berlin'",
+        "SET [SESSION] name = | TO value | DEFAULT\nSET TIME ZONE value";
+    SET_TRANSACTION = "SET TRANSACTION", "Sets whether the transaction, or those to come, may write.",
+        "SET TRANSACTION READ ONLY",
+        "SET TRANSACTION mode [, ...]\nSET SESSION CHARACTERISTICS AS TRANSACTION mode [, ...]";
+    SHOW = "SHOW", "Shows a session's variable, all of them, or what exists.", "SHOW TABLES",
+        "SHOW name | ALL | RELATIONS | TABLES | SOURCES | VIEWS | MATERIALIZED VIEWS";
+    SUBSCRIBE = "SUBSCRIBE",
+        "Gives the rows of a table or materialized view, and then every change of them as it is committed.",
+        "SUBSCRIBE warm WITH (SNAPSHOT = false)",
+        "SUBSCRIBE [TO] name [WITH (SNAPSHOT = true | false, PROGRESS = true | false)] [AS OF COMMIT n]";
+    UPDATE = "UPDATE", "Changes rows; the views over them follow in the same commit.",
+        "UPDATE readings SET temperature = 0",
+        "UPDATE table SET column = value [, ...] [FROM ...] [WHERE condition] [RETURNING expression [, ...]]";
+    VERIFY = "VERIFY MATERIALIZED VIEW",
+        "Runs a materialized view's query ad hoc at one commit, and compares row by row, bit by bit.",
+        "VERIFY MATERIALIZED VIEW warm", "VERIFY MATERIALIZED VIEW name";
+}
+
+impl Statement {
+    /// The entry of the statement's kind.
+    pub fn entry(&self) -> &'static StatementEntry {
+        match self {
+            Statement::Query(_) => &SELECT,
+            Statement::Insert(_) => &INSERT,
+            Statement::Update(_) => &UPDATE,
+            Statement::Delete(_) => &DELETE,
+            Statement::CreateTable(_) => &CREATE_TABLE,
+            Statement::CreateSource(_) => &CREATE_SOURCE,
+            Statement::CreateView(_) => &CREATE_VIEW,
+            Statement::CreateMaterializedView(_) => &CREATE_MATERIALIZED_VIEW,
+            Statement::Drop {
+                kind: DropKind::Table | DropKind::Source | DropKind::View | DropKind::MaterializedView,
+                ..
+            } => &DROP,
+            Statement::Copy(_) => &COPY,
+            Statement::Begin(_) => &BEGIN,
+            Statement::Commit => &COMMIT,
+            Statement::Rollback => &ROLLBACK,
+            Statement::SetTransaction(_) => &SET_TRANSACTION,
+            Statement::Set { .. } => &SET,
+            Statement::Reset(_) => &RESET,
+            Statement::Show(_) => &SHOW,
+            Statement::Discard => &DISCARD,
+            Statement::Deallocate(_) => &DEALLOCATE,
+            Statement::Flush(_) => &FLUSH,
+            Statement::Verify(_) => &VERIFY,
+            Statement::Explain(_) => &EXPLAIN,
+            Statement::ExplainView(_) => &EXPLAIN_VIEW,
+            Statement::Subscribe(_) => &SUBSCRIBE,
+            Statement::DeclareCursor(_) => &DECLARE,
+            Statement::Fetch(_) => &FETCH,
+            Statement::CloseCursor(_) => &CLOSE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
