@@ -103,7 +103,9 @@ struct Run {
 }
 
 async fn run(tables: &Tables, sql: &str, name: &str, commits: &[Arc<Commit>]) -> Result<Run> {
-    let (dataflows, worker) = Worker::new(DataflowSettings::default(), CommitNumber(0));
+    // All commits are put into the queue at once.
+    let settings = DataflowSettings { lag_bytes_max: u64::MAX, ..DataflowSettings::default() };
+    let (dataflows, worker) = Worker::new(settings, CommitNumber(0));
     let worker = worker.with_threads(Arc::new(ScopedThreads::new(2)));
     let worker = tokio::spawn(worker.run());
     let schema = create(tables, &dataflows, VIEW, sql).await?;
@@ -154,8 +156,8 @@ async fn create(tables: &Tables, dataflows: &Dataflows, id: RelationId, sql: &st
 
 /// Every row of the view at a barrier behind what was pushed.
 async fn read(dataflows: &Dataflows) -> Result<Vec<RecordBatch>> {
-    let snapshots = dataflows.push_read(&[VIEW]).await.expect("the worker answers")?;
-    snapshots[&VIEW].batches(None, BATCH_ROWS).collect()
+    let (_, mut views) = dataflows.push_read(&[VIEW]).await.expect("the worker answers");
+    views.remove(&VIEW).expect("what was asked for")?.batches(None, BATCH_ROWS).collect()
 }
 
 /// Device 0 moves from site 0 to site 1.

@@ -45,8 +45,8 @@ sql_states! {
     INVALID_TRANSACTION_STATE = "25000", "The statement does not fit the transaction's state.";
     ACTIVE_TRANSACTION = "25001", "The statement cannot run inside a transaction.";
     READ_ONLY_TRANSACTION = "25006", "A write in a read-only transaction.";
-    NO_ACTIVE_TRANSACTION = "25P01", "COMMIT or ROLLBACK without BEGIN.";
-    IN_FAILED_TRANSACTION = "25P02", "The transaction failed; only ROLLBACK is accepted.";
+    NO_ACTIVE_TRANSACTION = "25P01", "COMMIT, ROLLBACK or SAVEPOINT without BEGIN.";
+    IN_FAILED_TRANSACTION = "25P02", "The transaction failed; only ROLLBACK, whole or to a savepoint, is accepted.";
     INVALID_STATEMENT_NAME = "26000", "No prepared statement of this name.";
     INVALID_AUTHORIZATION = "28000", "The user may not connect.";
     INVALID_PASSWORD = "28P01", "The password is wrong.";
@@ -54,6 +54,7 @@ sql_states! {
     INVALID_CURSOR_NAME = "34000", "No portal of this name.";
     INVALID_CATALOG_NAME = "3D000", "No such database.";
     INVALID_SCHEMA_NAME = "3F000", "No such schema.";
+    INVALID_SAVEPOINT = "3B001", "No savepoint of this name.";
     SERIALIZATION_FAILURE = "40001", "A concurrent transaction changed the same rows; retry.";
     SYNTAX_ERROR = "42601", "The statement does not parse.";
     DUPLICATE_COLUMN = "42701", "A column is named twice.";

@@ -120,6 +120,8 @@ pub struct DataflowSettings {
     pub threads: usize,
     /// Test switch: other than 0, steps are cut at random under this seed, and otherwise wait for more commits.
     pub step_cuts_seed: u64,
+    /// Changes that may wait for views. Past it the view that costs the most is suspended, and writers go on.
+    pub lag_bytes_max: u64,
 }
 
 impl Default for DataflowSettings {
@@ -130,6 +132,7 @@ impl Default for DataflowSettings {
             subscription_bytes_max: 64 << 20,
             threads: 0,
             step_cuts_seed: 0,
+            lag_bytes_max: 4 << 30,
         }
     }
 }

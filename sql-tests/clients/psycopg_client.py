@@ -97,6 +97,95 @@ def transactions(folder):
     server.stop()
 
 
+def nested_transactions(folder):
+    """Savepoints as psycopg uses them: an inner transaction fails, and the outer one goes on."""
+    server = Server(folder).start()
+    with psycopg.connect(server.address()) as connection:
+        connection.execute("CREATE TABLE readings (device text PRIMARY KEY, temperature integer)")
+        connection.commit()
+        with connection.transaction():
+            connection.execute("INSERT INTO readings VALUES ('truck_0', 1)")
+            for device in ("truck_1", "truck_0", "truck_2"):
+                try:
+                    with connection.transaction():
+                        connection.execute("INSERT INTO readings VALUES (%s, 2)", (device,))
+                except psycopg.errors.UniqueViolation:
+                    pass
+            try:
+                with connection.transaction(savepoint_name="slow"):
+                    connection.execute("INSERT INTO readings VALUES ('truck_3', 3)")
+                    connection.execute("SET LOCAL statement_timeout = '100ms'")
+                    connection.execute("SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 100000) b")
+                raise Failure("statement_timeout did not end the query")
+            except psycopg.errors.QueryCanceled:
+                pass
+            equal(connection.execute("SHOW statement_timeout").fetchone(), ("0",), "after the inner transaction")
+        rows = connection.execute("SELECT device FROM readings ORDER BY device").fetchall()
+        equal(rows, [("truck_0",), ("truck_1",), ("truck_2",)], "after nested transactions")
+    server.stop()
+
+
+def array_parameters(folder):
+    """`= ANY` over a list, in text and in binary."""
+    server = Server(folder).start()
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE readings (n bigint, device text, price numeric(6,2), x double precision, at timestamptz)")
+        at = datetime.datetime(2026, 1, 1, 12, tzinfo=UTC)
+        rows = [(1, "a", "1.50", 0.5, at), (2, 'b,"c"', "2.00", math.nan, None), (3, None, None, -0.0, None)]
+        connection.cursor().executemany("INSERT INTO readings VALUES (%s, %s, %s, %s, %s)", rows)
+        questions = [
+            ("n = ANY", [1, 3, 300], [1, 3]), ("n = ANY", [], []), ("n <> ALL", [1, 2**40], [2, 3]),
+            ("device = ANY", ['b,"c"', "z"], [2]), ("device <> ALL", ["a"], [2]),
+            ("price = ANY", [decimal.Decimal("1.5"), decimal.Decimal("1.996")], [1]), ("x = ANY", [0.0, math.nan], [2, 3]),
+            ("at = ANY", [at], [1]), ("n = ANY", [1, None], [1]), ("n <> ALL", [1, None], []),
+        ]
+        for placeholder in ("%t", "%b"):
+            for condition, values, expected in questions:
+                sql = f"SELECT n FROM readings WHERE {condition}({placeholder}) ORDER BY n"
+                found = [n for (n,) in connection.execute(sql, (values,)).fetchall()]
+                equal(found, expected, f"{condition} {values} with {placeholder}")
+        try:
+            connection.execute("SELECT n FROM readings WHERE n = ANY(%s)", (["x"],))
+            raise Failure("text was taken for a bigint")
+        except psycopg.errors.InvalidTextRepresentation:
+            pass
+    server.stop()
+
+
+def slow_view(folder):
+    """A statement that waits for a view is ended by statement_timeout with the slow view's name, and need not wait."""
+    server = Server(folder, settings={"TIDEMARK__DATAFLOW__ROWS_PER_STEP_MAX": "200"}).start()
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE readings (k integer, v integer)")
+        connection.execute("CREATE MATERIALIZED VIEW quick AS SELECT count(*) AS n FROM readings")
+        for n in range(100):
+            rows = f"generate_series({n * 200 + 1}, {n * 200 + 200})"
+            connection.execute(f"INSERT INTO readings SELECT 1, i FROM {rows} AS s(i)")
+        equal(connection.execute("SELECT n FROM quick").fetchone(), (20000,), "the view")
+        connection.execute("SET statement_timeout = '300ms'")
+        heavy = (
+            "CREATE MATERIALIZED VIEW heavy AS SELECT count(*) AS n FROM readings a JOIN readings b ON a.k = b.k"
+            " WHERE (a.v * b.v + a.v) % 7 = 3"
+        )
+        for sql, words in (
+            (heavy, '"heavy" is being filled'),
+            ("SELECT n FROM quick", '"quick" had not applied the commit to be read, while materialized view "heavy"'),
+        ):
+            try:
+                connection.execute(sql)
+                raise Failure(f"not ended: {sql}")
+            except psycopg.errors.QueryCanceled as error:
+                expect(words in (error.diag.message_detail or ""), f"{sql}: {error.diag.message_detail}")
+        connection.execute("SET statement_timeout = 0")
+        connection.execute("INSERT INTO readings VALUES (1, 1)")
+        status = "SELECT status FROM tidemark.views WHERE name = 'heavy'"
+        equal(connection.execute(status).fetchone(), ("creating",), "the slow view's status")
+        connection.execute("SET read_mode = 'snapshot'")
+        equal(connection.execute("SELECT n FROM quick").fetchone(), (20000,), "the newest commit that is applied")
+        equal(connection.execute(status).fetchone(), ("creating",), "the slow view's status after the read")
+    server.kill()
+
+
 def prepared_statements(folder):
     """One statement executed often enough that psycopg prepares it, while its table changes."""
     server = Server(folder).start()
@@ -303,6 +392,6 @@ def cancel(folder):
 
 if __name__ == "__main__":
     main(
-        types_there_and_back, transactions, prepared_statements, copy_both_ways, copy_in_a_transaction,
-        copy_cut_in_the_middle, bad_input, view_warnings, cancel,
+        types_there_and_back, transactions, nested_transactions, array_parameters, prepared_statements, copy_both_ways, copy_in_a_transaction,
+        copy_cut_in_the_middle, bad_input, view_warnings, slow_view, cancel,
     )

@@ -13,11 +13,11 @@ use datafusion::logical_expr::Documentation;
 use datafusion::prelude::SessionConfig;
 use tidemark::error::SqlState;
 use tidemark::functions;
-use tidemark::server::http::metrics::{self, MetricKind};
+use tidemark::server::http::metrics;
 use tidemark::settings::Settings;
 use tidemark::sql::{STATEMENTS, parse_statements};
 use tidemark::statement::VARIABLES;
-use tidemark::system;
+use tidemark::system::{self, measures::MeasureKind};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -98,14 +98,14 @@ fn errors() -> Result<String> {
 fn metrics_page() -> Result<String> {
     let about = "`GET /metrics` on the HTTP port answers with them in Prometheus' text format. `GET /health` answers \
                  200 while the server is ready, 503 while it stops.";
-    let mut text = titled("Metrics", "`src/server/http/metrics.rs`", about);
+    let mut text = titled("Metrics", "`src/system/measures.rs` and `src/server/http/metrics.rs`", about);
     text.push_str(&format!("\n{}", heads(&["metric", "kind", "label", "meaning"])));
-    for metric in metrics::ALL {
+    for metric in metrics::all() {
         let kind = match metric.kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
+            MeasureKind::Counter => "counter",
+            MeasureKind::Gauge => "gauge",
         };
-        text.push_str(&row(&[&code(metric.name), kind, &code(metric.label.unwrap_or_default()), metric.sentence]));
+        text.push_str(&row(&[&code(&metric.name), kind, &code(metric.label.unwrap_or_default()), metric.sentence]));
     }
     Ok(text)
 }

@@ -314,10 +314,16 @@ impl Session {
     fn note(&mut self, sql: &str, succeeded: bool) {
         match first_word(sql).as_str() {
             "BEGIN" | "START" if succeeded => self.in_transaction = true,
+            "ROLLBACK" if goes_back_to_savepoint(sql) => {}
             "COMMIT" | "END" | "ROLLBACK" | "ABORT" => self.in_transaction = false,
             _ => {}
         }
     }
+}
+
+/// `ROLLBACK TO name`, which ends no transaction.
+fn goes_back_to_savepoint(sql: &str) -> bool {
+    sql.split_whitespace().any(|word| word.eq_ignore_ascii_case("to"))
 }
 
 fn own() -> Connection {

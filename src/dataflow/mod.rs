@@ -23,7 +23,7 @@ mod worker;
 pub use errors::ViewError;
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
-pub use worker::{Backfill, Dataflows, ViewStats, Worker};
+pub use worker::{Backfill, Dataflows, ViewReads, ViewStats, ViewStatus, Worker};
 
 #[cfg(test)]
 mod tests;

@@ -115,8 +115,13 @@ impl ViewSnapshot {
     }
 
     /// Rows and groups that could not be computed and are left out.
-    pub fn errors(&self) -> Vec<ViewError> {
-        self.errors.list()
+    pub fn errors(&self) -> impl Iterator<Item = ViewError> {
+        self.errors.iter()
+    }
+
+    /// How many of [`ViewSnapshot::errors`] there are, and how many rows and groups they stand for.
+    pub fn error_counts(&self) -> (usize, u64) {
+        (self.errors.len(), self.errors.rows())
     }
 
     pub fn has_errors(&self) -> bool {

@@ -13,9 +13,13 @@
 //! Invariants:
 //!   * a view's id is greater than those of the views that it reads, so the order of ids is an order of dependency
 //!   * a view that failed stays failed, and so do those that read it: they are not stepped again, and reads get the error
+//!   * between two steps all views are at one commit
+//!   * the queue holds little more than `lag_bytes_max` of changes: when a step or a batch of a backfill ends with more, the
+//!     view that costs the most is suspended, until everyone who is left keeps up
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -56,18 +60,35 @@ pub struct ViewStats {
     /// Before filters that are applied when the view is read.
     pub rows: u64,
     pub state_bytes: usize,
-    pub errors: usize,
+    /// Rows and groups left out.
+    pub errors: u64,
     pub rows_read: u64,
     pub rows_emitted: u64,
-    /// Why the view stopped, if it did.
-    pub failed: Option<String>,
+    pub status: ViewStatus,
 }
+
+/// Whether a view follows its tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ViewStatus {
+    /// It is backfilled.
+    Creating,
+    Live,
+    /// It stopped, and why.
+    Failed(String),
+    /// It was stopped, because it did not keep up.
+    Suspended(String),
+}
+
+/// Views as they are at one place in the order; a view that failed has its error.
+pub type ViewReads = HashMap<RelationId, Result<ViewSnapshot>>;
+
+type ReadAnswer = oneshot::Sender<(CommitNumber, ViewReads)>;
 
 enum Item {
     Commit(Arc<Commit>),
     Create(Box<Create>),
     Drop(RelationId),
-    Read(Vec<RelationId>, oneshot::Sender<Result<HashMap<RelationId, ViewSnapshot>>>),
+    Read(Vec<RelationId>, ReadAnswer),
     Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
     PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
     Stop,
@@ -84,6 +105,11 @@ struct Create {
 #[derive(Clone)]
 pub struct Dataflows {
     queue: mpsc::UnboundedSender<Item>,
+    /// Reads that do not stand in the order.
+    applied: mpsc::UnboundedSender<(Vec<RelationId>, ReadAnswer)>,
+    /// The view that the worker is at; 0 for none.
+    busy_with: Arc<AtomicU32>,
+    queued_bytes: Arc<AtomicU64>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     /// Subscriptions to tables; those to views are the worker's.
     table_taps: Arc<Mutex<Taps>>,
@@ -96,6 +122,7 @@ impl Dataflows {
             taps.send(table.table, commit.number, std::slice::from_ref(&*table.delta));
         }
         drop(taps);
+        self.queued_bytes.fetch_add(bytes_of(&commit), Ordering::Relaxed);
         self.push(Item::Commit(commit));
     }
 
@@ -131,10 +158,27 @@ impl Dataflows {
     }
 
     /// A barrier: answers with these views as they are at exactly this place.
-    pub fn push_read(&self, views: &[RelationId]) -> oneshot::Receiver<Result<HashMap<RelationId, ViewSnapshot>>> {
+    pub fn push_read(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, ViewReads)> {
         let (answer, receiver) = oneshot::channel();
         self.push(Item::Read(views.to_vec(), answer));
         receiver
+    }
+
+    /// No barrier: answers with these views at the commit that all of them have applied, as soon as the step or the
+    /// batch of a backfill that is under way ends.
+    pub fn read_applied(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, ViewReads)> {
+        let (answer, receiver) = oneshot::channel();
+        // Once the worker has ended nobody listens, and who waits finds the channel closed.
+        let _ = self.applied.send((views.to_vec(), answer));
+        receiver
+    }
+
+    /// The view that is being stepped or backfilled at the moment: what others wait for.
+    pub fn busy_with(&self) -> Option<RelationId> {
+        match self.busy_with.load(Ordering::Relaxed) {
+            0 => None,
+            view => Some(RelationId(view)),
+        }
     }
 
     /// Test switch: makes a view's content wrong by one row, for VERIFY's own test.
@@ -165,9 +209,16 @@ pub struct Worker {
     settings: DataflowSettings,
     parallel: Arc<dyn Parallel>,
     queue: mpsc::UnboundedReceiver<Item>,
+    applied: mpsc::UnboundedReceiver<(Vec<RelationId>, ReadAnswer)>,
+    busy_with: Arc<AtomicU32>,
+    queued_bytes: Arc<AtomicU64>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, View>,
     taps: Taps,
+    /// Views that could not be made, or were suspended.
+    unmade: BTreeMap<RelationId, Error>,
+    /// What was waiting when a view was suspended, until nobody is behind; else 0.
+    suspended_at_bytes: u64,
     /// The last commit taken from the queue.
     commit: CommitNumber,
 }
@@ -178,6 +229,8 @@ struct View {
     sources: HashSet<RelationId>,
     errors: ErrorSet,
     failed: Option<Error>,
+    /// Rows that its operators touched and gave, those of the last steps counting the most.
+    cost: u64,
 }
 
 impl Worker {
@@ -185,10 +238,34 @@ impl Worker {
     pub fn new(settings: DataflowSettings, commit: CommitNumber) -> (Dataflows, Worker) {
         let (sender, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(Mutex::new(BTreeMap::new()));
+        let (applied_sender, applied) = mpsc::unbounded_channel();
+        let (busy_with, queued_bytes) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
         let table_taps = Arc::new(Mutex::new(Taps::new(settings.subscription_bytes_max)));
-        let handle = Dataflows { queue: sender, stats: stats.clone(), table_taps };
         let taps = Taps::new(settings.subscription_bytes_max);
-        (handle, Worker { settings, parallel: Arc::new(Inline), queue, stats, views: BTreeMap::new(), taps, commit })
+        let handle = Dataflows {
+            queue: sender,
+            applied: applied_sender,
+            busy_with: busy_with.clone(),
+            queued_bytes: queued_bytes.clone(),
+            stats: stats.clone(),
+            table_taps,
+        };
+        let (views, unmade) = (BTreeMap::new(), BTreeMap::new());
+        let worker = Worker {
+            settings,
+            parallel: Arc::new(Inline),
+            queue,
+            applied,
+            busy_with,
+            queued_bytes,
+            stats,
+            views,
+            unmade,
+            suspended_at_bytes: 0,
+            taps,
+            commit,
+        };
+        (handle, worker)
     }
 
     /// Steps may use these threads; without, they use the worker's own alone.
@@ -199,8 +276,9 @@ impl Worker {
 
     /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
     pub async fn run(mut self) {
-        let mut next = self.queue.recv().await;
+        let mut next = self.next_item().await;
         while let Some(item) = next.take() {
+            self.answer_applied();
             match item {
                 Item::Commit(commit) => next = self.step_from(commit).await,
                 Item::Create(create) => self.create(*create).await,
@@ -208,6 +286,7 @@ impl Worker {
                 Item::Drop(view) => {
                     self.views.remove(&view);
                     self.taps.end_dropped(view);
+                    self.unmade.remove(&view);
                     self.stats.lock().remove(&view);
                 }
                 Item::Read(views, answer) => {
@@ -222,21 +301,40 @@ impl Worker {
                 }
             }
             if next.is_none() {
-                next = self.queue.recv().await;
+                next = self.next_item().await;
             }
+        }
+    }
+
+    async fn next_item(&mut self) -> Option<Item> {
+        loop {
+            tokio::select! {
+                biased;
+                Some((views, answer)) = self.applied.recv() => {
+                    let _ = answer.send(self.read(&views));
+                }
+                item = self.queue.recv() => return item,
+            }
+        }
+    }
+
+    /// Between two steps, and between the batches of a backfill.
+    fn answer_applied(&mut self) {
+        while let Ok((views, answer)) = self.applied.try_recv() {
+            let _ = answer.send(self.read(&views));
         }
     }
 
     /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
     async fn step_from(&mut self, first: Arc<Commit>) -> Option<Item> {
         let mut input = StepInput::default();
-        let mut rows = take_commit(&first, &mut input);
+        let mut rows = self.take(&first, &mut input);
         let (mut commits, mut last) = (1, first.number);
         let mut next = None;
         while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
             match self.next_for_step().await {
                 Some(Item::Commit(commit)) => {
-                    rows += take_commit(&commit, &mut input);
+                    rows += self.take(&commit, &mut input);
                     (commits, last) = (commits + 1, commit.number);
                 }
                 other => {
@@ -247,7 +345,48 @@ impl Worker {
         }
         self.commit = last;
         self.step(input);
+        self.suspend_while_behind();
         next
+    }
+
+    /// Takes a commit out of the queue into a step.
+    fn take(&self, commit: &Commit, input: &mut StepInput) -> usize {
+        self.queued_bytes.fetch_sub(bytes_of(commit), Ordering::Relaxed);
+        take_commit(commit, input)
+    }
+
+    /// What waits, if that is too much.
+    fn bytes_behind(&self) -> Option<u64> {
+        let bytes = self.queued_bytes.load(Ordering::Relaxed);
+        (bytes > self.settings.lag_bytes_max).then_some(bytes)
+    }
+
+    /// Suspends the view that costs the most, and those that read it. The others get the time to catch up: the next one is
+    /// suspended only if even more waits by then.
+    fn suspend_while_behind(&mut self) {
+        let Some(bytes) = self.bytes_behind() else {
+            self.suspended_at_bytes = 0;
+            return;
+        };
+        if bytes <= self.suspended_at_bytes {
+            return;
+        }
+        self.suspended_at_bytes = bytes;
+        let Some((slowest, _)) = self.views.iter().max_by_key(|(_, view)| view.cost) else { return };
+        let error = fell_behind(bytes, self.settings.lag_bytes_max);
+        let mut gone = BTreeSet::from([*slowest]);
+        for (id, view) in &self.views {
+            if view.sources.iter().any(|source| gone.contains(source)) {
+                gone.insert(*id);
+            }
+        }
+        for id in gone {
+            tracing::warn!(view = id.0, bytes, "a materialized view did not keep up and is suspended");
+            self.views.remove(&id);
+            self.taps.end(id, &error);
+            self.unmade.insert(id, error.clone());
+        }
+        self.publish_stats();
     }
 
     fn step_has_room(&self, commits: usize, rows: usize) -> bool {
@@ -277,6 +416,7 @@ impl Worker {
             }
             let subscribed = self.taps.wants(*id);
             let emit = subscribed || consumed.contains(id);
+            self.busy_with.store(id.0, Ordering::Relaxed);
             let output = view.step(&input, emit);
             if subscribed {
                 self.taps.send(*id, self.commit, &output);
@@ -289,20 +429,27 @@ impl Worker {
                 failed.insert(*id, error.clone());
             }
         }
+        self.busy_with.store(0, Ordering::Relaxed);
         self.publish_stats();
     }
 
     async fn create(&mut self, create: Create) {
         let Create { view, plan, backfill, done } = create;
+        self.busy_with.store(view.id.0, Ordering::Relaxed);
         let made = self.backfill(&view, &plan, backfill).await;
+        self.busy_with.store(0, Ordering::Relaxed);
         let answer = match made {
             Ok(made) => {
                 self.views.insert(view.id, made);
-                self.publish_stats();
                 Ok(())
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                tracing::error!(view = %view.name, %error, "a materialized view could not be made");
+                self.unmade.insert(view.id, error.clone());
+                Err(error)
+            }
         };
+        self.publish_stats();
         // The client may have gone away; the view stays.
         let _ = done.send(answer);
     }
@@ -310,15 +457,19 @@ impl Worker {
     /// Builds the view and steps it through what its sources contain now. Sources are read one after the other, a step
     /// for each few batches: the result is the same, because every step adds to what the former ones saw.
     async fn backfill(
-        &self,
+        &mut self,
         view: &MaterializedView,
         plan: &ViewPlan,
         backfill: HashMap<RelationId, Backfill>,
     ) -> Result<View> {
+        let waiting = self.queued_bytes.load(Ordering::Relaxed);
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
         let mut made = View::build(view, plan, &append_only, self.parallel.clone())?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
+            if let Some(error) = self.unmade.get(&source) {
+                return Err(error.clone());
+            }
             if let Some(upstream) = self.views.get(&source) {
                 for delta in upstream.snapshot(self.commit)?.deltas(self.settings.rows_per_step_max.min(1 << 16)) {
                     made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]))?;
@@ -343,21 +494,29 @@ impl Worker {
                     break;
                 }
                 made.dataflow_step(&StepInput::from_iter([(relation, deltas)]))?;
+                self.stats.lock().insert(view.id, made.stats(view.id, self.commit, ViewStatus::Creating));
+                self.answer_applied();
+                if let Some(bytes) = self.bytes_behind().filter(|bytes| *bytes > waiting) {
+                    return Err(fell_behind(bytes, self.settings.lag_bytes_max));
+                }
             }
         }
         Ok(made)
     }
 
-    fn read(&self, views: &[RelationId]) -> Result<HashMap<RelationId, ViewSnapshot>> {
-        let read = |id: &RelationId| {
-            let view = self.views.get(id).ok_or_else(|| no_such_view(*id))?;
-            Ok((*id, view.snapshot(self.commit)?))
+    fn read(&self, views: &[RelationId]) -> (CommitNumber, ViewReads) {
+        let read = |id: &RelationId| match (self.views.get(id), self.unmade.get(id)) {
+            (Some(view), _) => (*id, view.snapshot(self.commit)),
+            (None, Some(error)) => (*id, Err(error.clone())),
+            (None, None) => (*id, Err(no_such_view(*id))),
         };
-        views.iter().map(read).collect()
+        (self.commit, views.iter().map(read).collect())
     }
 
     fn subscribe(&mut self, subject: Subject) -> Result<(ViewSnapshot, Subscription)> {
-        let view = self.views.get(&subject.relation).ok_or_else(|| no_such_view(subject.relation))?;
+        let unmade = || self.unmade.get(&subject.relation).cloned();
+        let view = self.views.get(&subject.relation);
+        let view = view.ok_or_else(|| unmade().unwrap_or_else(|| no_such_view(subject.relation)))?;
         let snapshot = view.snapshot(self.commit)?;
         Ok((snapshot, self.taps.subscribe(subject)))
     }
@@ -367,8 +526,9 @@ impl Worker {
     }
 
     fn publish_stats(&self) {
-        let stats = self.views.iter().map(|(id, view)| (*id, view.stats(*id, self.commit))).collect();
-        *self.stats.lock() = stats;
+        let stats = self.views.iter().map(|(id, view)| (*id, view.stats(*id, self.commit, view.status())));
+        let unmade = self.unmade.iter().map(|(id, error)| (*id, ViewStats::unmade(*id, error)));
+        *self.stats.lock() = stats.chain(unmade).collect();
     }
 }
 
@@ -390,6 +550,16 @@ fn mixed(seed: u64) -> u64 {
 
 fn no_such_view(id: RelationId) -> Error {
     Error::new(SqlState::UNDEFINED_TABLE, format!("materialized view {id} does not exist"))
+}
+
+fn fell_behind(bytes: u64, bytes_max: u64) -> Error {
+    Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "it did not keep up with the changes of its tables")
+        .with_detail(format!("{bytes} bytes of changes were waiting, and dataflow.lag_bytes_max is {bytes_max}."))
+        .with_hint("Raise dataflow.lag_bytes_max, or make the view cheaper; the next start fills it again.")
+}
+
+fn bytes_of(commit: &Commit) -> u64 {
+    commit.tables.iter().map(|table| table.delta.rows().get_array_memory_size() as u64).sum()
 }
 
 /// Adds a commit's deltas to a step's input; returns how many rows they have.
@@ -415,6 +585,7 @@ impl View {
             sources: source_relations(&plan.root).into_iter().collect(),
             errors: ErrorSet::default(),
             failed: None,
+            cost: 0,
         })
     }
 
@@ -435,11 +606,16 @@ impl View {
         if self.failed.is_some() || !self.sources.iter().any(|source| input.contains_key(source)) {
             return Vec::new();
         }
-        self.try_step(input, emit).unwrap_or_else(|error| {
+        let before = self.dataflow.counters();
+        let output = self.try_step(input, emit).unwrap_or_else(|error| {
             tracing::error!(%error, "a materialized view failed");
             self.failed = Some(error);
             Vec::new()
-        })
+        });
+        let after = self.dataflow.counters();
+        let rows = (after.rows_read - before.rows_read) + (after.rows_emitted - before.rows_emitted);
+        self.cost = self.cost / 2 + rows;
+        output
     }
 
     fn snapshot(&self, commit: CommitNumber) -> Result<ViewSnapshot> {
@@ -452,18 +628,33 @@ impl View {
         }
     }
 
-    fn stats(&self, id: RelationId, commit: CommitNumber) -> ViewStats {
+    fn status(&self) -> ViewStatus {
+        self.failed.as_ref().map_or(ViewStatus::Live, |error| ViewStatus::Failed(error.to_string()))
+    }
+
+    fn stats(&self, id: RelationId, commit: CommitNumber, status: ViewStatus) -> ViewStats {
         let counters = self.dataflow.counters();
         ViewStats {
             view: id,
             commit,
             rows: self.dataflow.rows().unwrap_or_default(),
             state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
-            errors: self.errors.len(),
+            errors: self.errors.rows(),
             rows_read: counters.rows_read,
             rows_emitted: counters.rows_emitted,
-            failed: self.failed.as_ref().map(ToString::to_string),
+            status,
         }
+    }
+}
+
+impl ViewStats {
+    fn unmade(view: RelationId, error: &Error) -> ViewStats {
+        let status = match error.state() {
+            SqlState::PROGRAM_LIMIT_EXCEEDED => ViewStatus::Suspended(error.to_string()),
+            _ => ViewStatus::Failed(error.to_string()),
+        };
+        let commit = CommitNumber::default();
+        ViewStats { view, commit, rows: 0, state_bytes: 0, errors: 0, rows_read: 0, rows_emitted: 0, status }
     }
 }
 

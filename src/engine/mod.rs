@@ -8,6 +8,7 @@
 //! caller's runtime   server, sessions, sources
 //! ```
 
+mod core;
 mod password;
 mod publisher;
 mod recovery;
@@ -17,3 +18,6 @@ mod threads;
 
 pub use recovery::Recovered;
 pub use server::{Server, ServerStats};
+
+#[cfg(test)]
+mod tests;

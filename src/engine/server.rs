@@ -11,13 +11,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as TaskHandle;
 
+use super::core::{Core, Seams};
 use super::password;
-use super::publisher::Publisher;
-use super::recovery::{Recovered, recover};
+use super::recovery::Recovered;
 use super::sources::supervise;
 use super::threads::spawn;
-use crate::commit::{CommitCounters, Sequencer};
-use crate::dataflow::Worker;
+use crate::commit::CommitCounters;
 use crate::error::{Error, Result, SqlState};
 use crate::functions;
 use crate::io::{Clock, Disk, OsDisk, ScopedThreads, SystemClock, SystemRng, open_store};
@@ -25,10 +24,8 @@ use crate::query::QueryEngine;
 use crate::server;
 use crate::session::{Connection, Response, Sessions};
 use crate::settings::Settings;
-use crate::statement::{Handles, LiveViews, SourceBoard, system_stats};
+use crate::statement::{Handles, SourceBoard, system_stats};
 use crate::system::SystemStats;
-use crate::table::Tables;
-use crate::tier::Tier;
 
 /// A running server.
 pub struct Server {
@@ -63,44 +60,35 @@ impl Server {
         let password = std::env::var("TIDEMARK_PASSWORD").ok();
         let verifier = password::load_or_create(&disk, &SystemRng, password.as_deref())?;
         let store = open_store(&settings.object_store, &settings.data_dir.join("tier"))?;
-        let tier = Tier::new(store.clone());
-        let tables = Tables::new(tier.clone(), settings.table.clone(), clock.clone());
         let started = clock.monotonic();
-        let (mut recovered, start, replayed) = recover(&disk, &*clock, &tier, &tables).await?;
-
-        let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), store)?;
+        let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), store.clone())?;
         let registry = functions::session_state(Default::default(), Default::default()).build();
-        let (dataflows, worker) = Worker::new(settings.dataflow.clone(), recovered.head);
-        let worker = worker.with_threads(Arc::new(ScopedThreads::new(settings.dataflow.threads)));
         let (source_sender, source_changes) = mpsc::unbounded_channel();
-        let publisher = Arc::new(Publisher {
-            tables: tables.clone(),
-            dataflows: dataflows.clone(),
-            live_views: Arc::new(LiveViews::default()),
-            sources: source_sender,
-            registry,
-        });
-        let (sequencer, log_writer) =
-            Sequencer::new(settings.wal.clone(), clock.clone(), start, publisher.clone(), disk, replayed.tail);
+        let seams = Seams { clock: clock.clone(), disk, store };
+        let (mut core, loops) = Core::open(&seams, &settings, registry, source_sender, |publisher| publisher).await?;
         let (stop, stopped) = watch::channel(false);
         let log = spawn("log", move || async move {
-            if let Err(error) = log_writer.run().await {
+            if let Err(error) = loops.log.run().await {
                 tracing::error!(%error, "the log ended; writes are refused from here on");
             }
         })?;
+        let worker = loops.views.with_threads(Arc::new(ScopedThreads::new(settings.dataflow.threads)));
         let views = spawn("views", move || worker.run())?;
         let flusher = {
-            let (tables, sequencer, stopped) = (tables.clone(), sequencer.clone(), stopped.clone());
+            let (tables, sequencer, stopped) = (core.tables.clone(), core.sequencer.clone(), stopped.clone());
             spawn("flush", move || async move {
                 if let Err(error) = tables.run_flusher(sequencer, stopped).await {
                     tracing::error!(%error, "the flusher ended");
                 }
             })?
         };
+        core.rebuild_views().await?;
+        core.recovered.took = clock.monotonic() - started;
+        let Core { tables, sequencer, dataflows, publisher, recovered } = core;
         let handles = Arc::new(Handles {
             settings: settings.clone(),
             started_us: clock.now_us(),
-            clock: clock.clone(),
+            clock,
             sequencer,
             tables,
             dataflows,
@@ -109,8 +97,6 @@ impl Server {
             live_views: publisher.live_views.clone(),
             definitions: Arc::default(),
         });
-        rebuild_views(&handles, &publisher).await?;
-        recovered.took = clock.monotonic() - started;
 
         let sessions = Arc::new(Sessions::new(handles.clone(), verifier, settings.trust_loopback));
         let server = Server {
@@ -221,23 +207,6 @@ impl Server {
         });
         let _ = joined.await;
     }
-}
-
-/// Until views have checkpoints, a start makes them again from the tables.
-async fn rebuild_views(handles: &Handles, publisher: &Publisher) -> Result<()> {
-    let catalog = handles.catalog();
-    handles
-        .sequencer
-        .at_head(|head| catalog.materialized_views().try_for_each(|view| publisher.create_view(view, head)))?;
-    for view in catalog.materialized_views() {
-        if let Some(live) = handles.live_views.take(view.id) {
-            let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;
-            if let Err(error) = live {
-                tracing::error!(view = %view.name, %error, "the view could not be rebuilt");
-            }
-        }
-    }
-    Ok(())
 }
 
 async fn serve_http(listener: TcpListener, handles: Arc<Handles>, stop: watch::Receiver<bool>) {

@@ -7,7 +7,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{BinaryExpr, Expr};
 use datafusion::sql::unparser::expr_to_sql;
 
-use super::view_plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
+use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
 use crate::functions::Arithmetic;
 use crate::functions::floats::CANONICAL_FLOAT;
 use crate::types::RelationId;
@@ -18,6 +18,11 @@ impl ViewPlan {
         let mut text = String::new();
         explain_node(&self.root, 0, &mut text);
         text
+    }
+
+    /// One operator's line, without its inputs.
+    pub fn describe(&self, operator: OperatorId) -> Option<String> {
+        find(&self.root, operator).map(describe)
     }
 
     /// Relations that the view reads, each once, in ascending order.
@@ -33,6 +38,13 @@ impl ViewPlan {
     pub fn schema(&self) -> SchemaRef {
         crate::catalog::arrow_schema(self.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, true)))
     }
+}
+
+fn find(node: &Node, operator: OperatorId) -> Option<&Node> {
+    if node.id() == operator {
+        return Some(node);
+    }
+    node.inputs().into_iter().find_map(|input| find(input, operator))
 }
 
 fn collect_sources(node: &Node, found: &mut Vec<RelationId>) {

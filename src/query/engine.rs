@@ -24,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
+use super::any_of::any_of;
 use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
@@ -99,6 +100,11 @@ impl QueryEngine {
         Ok(QueryContext::new(state, input.schemas, input.search_path))
     }
 
+    /// Functions and settings before any statement's: what stored plans refer to.
+    pub fn base_state(&self) -> &SessionState {
+        &self.state
+    }
+
     /// Starts a query. `timeout` bounds it from here to its last batch.
     pub async fn execute(
         &self,
@@ -154,6 +160,7 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
     let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
     let mut state = session_state(config, environment).build();
     state.register_udaf(Arc::new(single_value()))?;
+    state.register_udf(Arc::new(any_of()))?;
     state.register_expr_planner(Arc::new(ArrayLiterals))?;
     Ok(state)
 }

@@ -8,10 +8,12 @@
 //! Owns the query threads, their memory pool and the spill directory. Does not know: catalogs, sessions, commits. Whoever
 //! asks has already chosen the snapshots that the names stand for.
 
+mod any_of;
 mod array_literals;
 mod context;
 mod decorrelate;
 mod engine;
+mod leave_out;
 mod output;
 pub mod rewrite;
 mod rows;
@@ -20,5 +22,6 @@ mod store;
 
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
+pub use leave_out::leave_out_errors;
 pub use output::present;
 pub use rows::{Deadline, RowStream};

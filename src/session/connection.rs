@@ -12,7 +12,7 @@ use super::dispatch::{carry_out, refuse_in_read_only};
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
-use crate::statement::{Environment, Handles, SessionView, Transaction, Variables};
+use crate::statement::{Environment, Handles, SessionView, Transaction, Variables, Waiting};
 use crate::statement::{Notice, OutputColumn, Response};
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;
@@ -34,6 +34,8 @@ pub(super) enum State {
     /// After an error in a transaction, until ROLLBACK.
     Failed {
         implicit: bool,
+        /// As the error left it, where a savepoint can be rolled back to.
+        open: Option<Box<OpenTransaction>>,
     },
 }
 
@@ -43,17 +45,54 @@ pub(super) struct OpenTransaction {
     pub implicit: bool,
 }
 
-/// Takes the open transaction out while a statement works on it. Should the statement be dropped in the middle (a
-/// cancel), the session is left failed, as after any error.
-pub(super) fn take_open(state: &SharedState) -> Option<Box<OpenTransaction>> {
-    let mut state = state.lock();
-    let implicit = match &*state {
-        State::Open(open) => open.implicit,
-        _ => return None,
-    };
-    match std::mem::replace(&mut *state, State::Failed { implicit }) {
-        State::Open(open) => Some(open),
-        _ => None,
+impl OpenTransaction {
+    fn failed(self: Box<Self>) -> State {
+        let implicit = self.implicit;
+        State::Failed { implicit, open: self.transaction.has_savepoints().then_some(self) }
+    }
+}
+
+/// The open transaction, while a statement works on it. Should the statement fail, or be dropped in the middle (a cancel),
+/// the session is left failed.
+pub(super) struct Working {
+    state: SharedState,
+    open: Option<Box<OpenTransaction>>,
+}
+
+impl Working {
+    /// `None` where no transaction is open.
+    pub fn take(state: &SharedState) -> Option<Working> {
+        let mut locked = state.lock();
+        match std::mem::replace(&mut *locked, State::Idle) {
+            State::Open(open) => {
+                *locked = State::Failed { implicit: open.implicit, open: None };
+                Some(Working { state: state.clone(), open: Some(open) })
+            }
+            other => {
+                *locked = other;
+                None
+            }
+        }
+    }
+
+    pub fn transaction(&mut self) -> Result<&mut Transaction> {
+        let open = self.open.as_mut().ok_or_else(|| Error::internal("the transaction was put back"))?;
+        Ok(&mut open.transaction)
+    }
+
+    /// The statement succeeded.
+    pub fn done(mut self) {
+        if let Some(open) = self.open.take() {
+            *self.state.lock() = State::Open(open);
+        }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        if let Some(open) = self.open.take() {
+            *self.state.lock() = open.failed();
+        }
     }
 }
 
@@ -79,16 +118,20 @@ impl Session {
     ) -> Result<Response> {
         let handles = self.handles.clone();
         let environment = Environment { handles: &handles, session: &self.view, text: &parsed.text, declared };
-        if let Some(mut open) = take_open(&self.state) {
-            refuse_in_read_only(&open.transaction, &parsed.statement)?;
-            let response = carry_out(&environment, &mut open.transaction, &parsed.statement, parameters).await?;
-            *self.state.lock() = State::Open(open);
+        if let Some(mut working) = Working::take(&self.state) {
+            let transaction = working.transaction()?;
+            refuse_in_read_only(transaction, &parsed.statement)?;
+            let response = carry_out(&environment, transaction, &parsed.statement, parameters).await?;
+            working.done();
             return Ok(response);
         }
         let mut transaction = Transaction::autocommit(&handles);
         transaction.read_only = self.view.variables().is_read_only_by_default();
         refuse_in_read_only(&transaction, &parsed.statement)?;
         let response = carry_out(&environment, &mut transaction, &parsed.statement, parameters).await?;
+        if let Some(view) = transaction.creates_view() {
+            self.view.waits_for(Some(Waiting::Created(view)));
+        }
         commit(handles.clone(), transaction).await?;
         Ok(response)
     }
@@ -98,8 +141,12 @@ impl Session {
             Statement::Begin(mode) => self.begin(*mode),
             Statement::Commit => self.commit().await,
             Statement::Rollback => self.rollback(),
+            Statement::Savepoint(name) => self.savepoint(name),
+            Statement::RollbackTo(name) => self.rollback_to(name),
+            Statement::Release(name) => self.release(name),
             Statement::SetTransaction(mode) => self.set_transaction(*mode),
-            Statement::Set { name, value } => self.set(name, value.as_deref()),
+            Statement::Set { name, value, is_local: false } => self.set(name, value.as_deref()),
+            Statement::Set { name, value, is_local: true } => self.set_local(name, value.as_deref()),
             Statement::Reset(Some(name)) => self.view.variables().set(name, None).map(|()| done("RESET")),
             Statement::Reset(None) => self.view.variables().reset_all().map(|()| done("RESET")),
             Statement::Discard => self.discard(),
@@ -115,11 +162,15 @@ impl Session {
                 self.view.notice(warning("25001", "there is already a transaction in progress"));
             }
             // BEGIN makes the implicit transaction, with what it did so far, an explicit one.
-            State::Open(open) => open.implicit = false,
+            State::Open(open) => {
+                open.implicit = false;
+                self.view.variables().begin();
+            }
             _ => {
                 let read_only = mode.read_only.unwrap_or_else(|| self.view.variables().is_read_only_by_default());
                 let transaction = Transaction::explicit(&self.handles, read_only);
                 *state = State::Open(Box::new(OpenTransaction { transaction, implicit: false }));
+                self.view.variables().begin();
             }
         }
         Ok(done("BEGIN"))
@@ -129,10 +180,17 @@ impl Session {
         let before = std::mem::replace(&mut *self.state.lock(), State::Idle);
         match before {
             State::Open(open) => {
-                commit(self.handles.clone(), open.transaction).await?;
-                Ok(done("COMMIT"))
+                let committed = commit(self.handles.clone(), open.transaction).await;
+                match committed {
+                    Ok(()) => self.view.variables().commit(),
+                    Err(_) => self.view.variables().rollback(),
+                }
+                committed.map(|()| done("COMMIT"))
             }
-            State::Failed { .. } => Ok(done("ROLLBACK")),
+            State::Failed { .. } => {
+                self.view.variables().rollback();
+                Ok(done("ROLLBACK"))
+            }
             State::Idle => {
                 self.view.notice(warning("25P01", "there is no transaction in progress"));
                 Ok(done("COMMIT"))
@@ -145,7 +203,47 @@ impl Session {
         if matches!(before, State::Idle) {
             self.view.notice(warning("25P01", "there is no transaction in progress"));
         }
+        self.view.variables().rollback();
         Ok(done("ROLLBACK"))
+    }
+
+    fn savepoint(&mut self, name: &str) -> Result<Response> {
+        let variables = self.view.variables().clone();
+        self.in_block("SAVEPOINT", |transaction| {
+            transaction.savepoint(name, variables);
+            Ok(())
+        })?;
+        Ok(done("SAVEPOINT"))
+    }
+
+    fn release(&mut self, name: &str) -> Result<Response> {
+        self.in_block("RELEASE SAVEPOINT", |transaction| transaction.release(name))?;
+        Ok(done("RELEASE"))
+    }
+
+    /// Also what makes a failed transaction go on.
+    fn rollback_to(&mut self, name: &str) -> Result<Response> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Idle) {
+            State::Failed { implicit: false, open: Some(open) } => *state = State::Open(open),
+            other => *state = other,
+        }
+        drop(state);
+        let variables = self.in_block("ROLLBACK TO SAVEPOINT", |transaction| transaction.rollback_to(name))?;
+        self.view.variables().rollback_to(&variables);
+        Ok(done("ROLLBACK"))
+    }
+
+    fn in_block<T>(&self, what: &str, work: impl FnOnce(&mut Transaction) -> Result<T>) -> Result<T> {
+        match &mut *self.state.lock() {
+            State::Open(open) if !open.implicit => work(&mut open.transaction),
+            // Of a failed transaction without savepoints, none can be meant.
+            State::Failed { implicit: false, .. } => Err(failed_transaction()),
+            _ => Err(Error::new(
+                SqlState::NO_ACTIVE_TRANSACTION,
+                format!("{what} can only be used in transaction blocks"),
+            )),
+        }
     }
 
     fn set_transaction(&mut self, mode: TransactionMode) -> Result<Response> {
@@ -160,6 +258,13 @@ impl Session {
         if name == "transaction_read_only" {
             let read_only = self.view.variables().get(name)? == "on";
             return self.set_transaction(TransactionMode { read_only: Some(read_only) });
+        }
+        Ok(done("SET"))
+    }
+
+    fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<Response> {
+        if !self.view.variables().set_local(name, value)? {
+            self.view.notice(warning("25P01", "SET LOCAL can only be used in transaction blocks"));
         }
         Ok(done("SET"))
     }
@@ -222,10 +327,11 @@ impl Connection for Session {
         }
         let declared = prepared.declared.lock().clone();
         let timeout = self.view.variables().statement_timeout();
+        self.view.waits_for(None);
         match timeout {
             Some(timeout) => match tokio::time::timeout(timeout, self.run(parsed, &declared, &parameters)).await {
                 Ok(response) => response,
-                Err(_) => Err(Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")),
+                Err(_) => Err(self.view.timed_out(&self.handles)),
             },
             None => self.run(parsed, &declared, &parameters).await,
         }
@@ -240,8 +346,9 @@ impl Connection for Session {
 
     fn statement_failed(&mut self) {
         let mut state = self.state.lock();
-        if let State::Open(open) = &*state {
-            *state = State::Failed { implicit: open.implicit };
+        match std::mem::replace(&mut *state, State::Idle) {
+            State::Open(open) => *state = open.failed(),
+            other => *state = other,
         }
     }
 
@@ -250,8 +357,8 @@ impl Connection for Session {
             State::Idle => TransactionStatus::Idle,
             State::Open(open) if open.implicit => TransactionStatus::Idle,
             State::Open(_) => TransactionStatus::Open,
-            State::Failed { implicit: true } => TransactionStatus::Idle,
-            State::Failed { implicit: false } => TransactionStatus::Failed,
+            State::Failed { implicit: true, .. } => TransactionStatus::Idle,
+            State::Failed { implicit: false, .. } => TransactionStatus::Failed,
         }
     }
 
@@ -267,7 +374,7 @@ impl Connection for Session {
     async fn end_implicit(&mut self, ok: bool) -> Result<()> {
         let is_implicit = match &*self.state.lock() {
             State::Open(open) => open.implicit,
-            State::Failed { implicit } => *implicit,
+            State::Failed { implicit, .. } => *implicit,
             State::Idle => false,
         };
         if !is_implicit {
@@ -307,7 +414,7 @@ fn prepared(statement: &Parsed) -> Result<&Prepared> {
 }
 
 fn ends_transaction(statement: &Statement) -> bool {
-    matches!(statement, Statement::Commit | Statement::Rollback)
+    matches!(statement, Statement::Commit | Statement::Rollback | Statement::RollbackTo(_))
 }
 
 pub(super) fn failed_transaction() -> Error {

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
 
-use super::connection::{SharedState, State, commit, failed_transaction, take_open};
+use super::connection::{SharedState, State, Working, commit, failed_transaction};
 use super::dispatch::refuse_in_read_only;
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::decode::CopyDecoder;
@@ -105,9 +105,9 @@ impl CopyInSink for CopyIn {
     async fn finish(mut self: Box<Self>) -> Result<u64> {
         let batches = self.decoder.finish()?;
         self.keep(batches)?;
-        if let Some(mut open) = take_open(&self.state) {
-            let rows = CopyIn::write(&self, &mut open.transaction).await?;
-            *self.state.lock() = State::Open(open);
+        if let Some(mut working) = Working::take(&self.state) {
+            let rows = CopyIn::write(&self, working.transaction()?).await?;
+            working.done();
             return Ok(rows);
         }
         let is_failed = matches!(&*self.state.lock(), State::Failed { .. });

@@ -46,6 +46,9 @@ pub async fn carry_out(
         | Statement::Begin(_)
         | Statement::Commit
         | Statement::Rollback
+        | Statement::Savepoint(_)
+        | Statement::RollbackTo(_)
+        | Statement::Release(_)
         | Statement::SetTransaction(_)
         | Statement::Set { .. }
         | Statement::Reset(_)

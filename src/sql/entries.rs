@@ -75,14 +75,19 @@ statements! {
         "INSERT INTO table [(column [, ...])] VALUES (value [, ...]) [, ...] | query\n\
          \x20   [ON CONFLICT [(column [, ...])] DO NOTHING | DO UPDATE SET column = value [, ...] [WHERE condition]]\n\
          \x20   [RETURNING expression [, ...]]";
+    RELEASE = "RELEASE", "Forgets a savepoint and those after it; what was written since stays.", "RELEASE SAVEPOINT before",
+        "RELEASE [SAVEPOINT] name";
     RESET = "RESET", "Sets a session's variable, or all of them, back to what they were at connect.", "RESET ALL",
         "RESET name | ALL";
-    ROLLBACK = "ROLLBACK", "Ends the transaction without a trace.", "ROLLBACK", "ROLLBACK | ABORT";
+    ROLLBACK = "ROLLBACK", "Ends the transaction without a trace, or undoes what was written since a savepoint.", "ROLLBACK",
+        "ROLLBACK | ABORT\nROLLBACK TO [SAVEPOINT] name";
+    SAVEPOINT = "SAVEPOINT", "Marks a place in the transaction that ROLLBACK TO can go back to, also after an error.",
+        "SAVEPOINT before", "SAVEPOINT name";
     SELECT = "SELECT", "Reads tables and views, hot and cold, all at one commit.", "SELECT * FROM readings",
         "[WITH ...] SELECT ... [FROM ...] [WHERE ...] [GROUP BY ...] [HAVING ...] [ORDER BY ...] [LIMIT ...] [OFFSET ...]\n\
          VALUES (value [, ...]) [, ...]\nTABLE name";
-    SET = "SET", "Sets a session's variable.", "SET TimeZone = 'Europe/Berlin'",
-        "SET [SESSION] name = | TO value | DEFAULT\nSET TIME ZONE value";
+    SET = "SET", "Sets a session's variable; LOCAL until the transaction ends.", "SET TimeZone = 'Europe/Berlin'",
+        "SET [SESSION | LOCAL] name = | TO value | DEFAULT\nSET TIME ZONE value";
     SET_TRANSACTION = "SET TRANSACTION", "Sets whether the transaction, or those to come, may write.",
         "SET TRANSACTION READ ONLY",
         "SET TRANSACTION mode [, ...]\nSET SESSION CHARACTERISTICS AS TRANSACTION mode [, ...]";
@@ -119,7 +124,9 @@ impl Statement {
             Statement::Copy(_) => &COPY,
             Statement::Begin(_) => &BEGIN,
             Statement::Commit => &COMMIT,
-            Statement::Rollback => &ROLLBACK,
+            Statement::Rollback | Statement::RollbackTo(_) => &ROLLBACK,
+            Statement::Savepoint(_) => &SAVEPOINT,
+            Statement::Release(_) => &RELEASE,
             Statement::SetTransaction(_) => &SET_TRANSACTION,
             Statement::Set { .. } => &SET,
             Statement::Reset(_) => &RESET,

@@ -161,7 +161,7 @@ impl Input<'_> {
             "CLOSE" => parse_close(&self),
             "ALTER" | "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK"
             | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO"
-            | "SAVEPOINT" | "RELEASE" | "REFRESH" | "BACKUP" => Err(not_built(&first)),
+            | "REFRESH" | "BACKUP" => Err(not_built(&first)),
             "TABLE" => self.table_statement(),
             _ => self.sqlparser_statement(),
         }
@@ -187,7 +187,11 @@ impl Input<'_> {
             ast::Statement::Delete(delete) => Ok(Statement::Delete(Box::new(delete))),
             ast::Statement::Commit { chain: false, .. } => Ok(Statement::Commit),
             ast::Statement::Rollback { chain: false, savepoint: None } => Ok(Statement::Rollback),
-            ast::Statement::Rollback { savepoint: Some(_), .. } => Err(not_built("SAVEPOINT")),
+            ast::Statement::Rollback { chain: false, savepoint: Some(name) } => {
+                Ok(Statement::RollbackTo(create::identifier(&name)))
+            }
+            ast::Statement::Savepoint { name } => Ok(Statement::Savepoint(create::identifier(&name))),
+            ast::Statement::ReleaseSavepoint { name } => Ok(Statement::Release(create::identifier(&name))),
             ast::Statement::Commit { .. } | ast::Statement::Rollback { .. } => Err(Error::not_built("AND CHAIN")),
             ast::Statement::Deallocate { name, .. } => {
                 let all = name.value.eq_ignore_ascii_case("all") && name.quote_style.is_none();
@@ -230,10 +234,10 @@ impl Input<'_> {
         {
             return Ok(Statement::SetTransaction(self.transaction_mode(&mut parser)?));
         }
-        if parser.parse_keyword(Keyword::LOCAL) {
-            return Err(Error::not_built("SET LOCAL").with_hint("Use SET, and RESET after the transaction."));
+        let is_local = parser.parse_keyword(Keyword::LOCAL);
+        if !is_local {
+            optional(&mut parser, Keyword::SESSION);
         }
-        optional(&mut parser, Keyword::SESSION);
         let name = if parser.parse_keywords(&[Keyword::TIME, Keyword::ZONE]) {
             "timezone".to_owned()
         } else {
@@ -258,7 +262,7 @@ impl Input<'_> {
         }
         self.expect_end(&mut parser)?;
         let is_default = matches!(values.as_slice(), [word] if word.eq_ignore_ascii_case("default"));
-        Ok(Statement::Set { name, value: (!is_default).then(|| values.join(", ")) })
+        Ok(Statement::Set { name, value: (!is_default).then(|| values.join(", ")), is_local })
     }
 
     fn reset_statement(self) -> Result<Statement> {

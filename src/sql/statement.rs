@@ -29,10 +29,15 @@ pub enum Statement {
     Begin(TransactionMode),
     Commit,
     Rollback,
+    Savepoint(String),
+    RollbackTo(String),
+    Release(String),
     SetTransaction(TransactionMode),
     Set {
         name: String,
         value: Option<String>,
+        /// Until the transaction ends.
+        is_local: bool,
     },
     /// `None`: all of them.
     Reset(Option<String>),

@@ -3,7 +3,7 @@
 //! FETCH of a query's cursor reads as far as it is asked. FETCH of a subscription's reads what is there: every change
 //! that was committed before FETCH began, as any read sees it; where that is nothing, it waits for the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ pub struct Cursors(BTreeMap<String, Cursor>);
 impl Cursors {
     pub fn get(&self, name: &str) -> Result<&Cursor> {
         self.0.get(name).ok_or_else(|| no_cursor(name))
+    }
+
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    /// Closes the others.
+    pub fn keep(&mut self, names: &BTreeSet<String>) {
+        self.0.retain(|name, _| names.contains(name));
     }
 }
 

@@ -19,12 +19,12 @@ use sqlparser::ast;
 
 use super::handles::Handles;
 use super::rows::collect;
-use super::session_facts::SessionView;
+use super::session_facts::{SessionView, Waiting};
 use super::transaction::Transaction;
 use crate::catalog::{Catalog, Column, Relation, Table, View};
 use crate::dataflow::ViewTable;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Found, RelationLookup, plan_query_with_parameters};
+use crate::plan::{Found, RelationLookup, ViewPlan, plan_query_with_parameters};
 use crate::query::rewrite::{RewriteNames, rewrite};
 use crate::query::{ContextInput, QueryContext, QueryResult};
 use crate::sql::{parse_expression, parse_query};
@@ -102,8 +102,8 @@ impl Environment<'_> {
         self.scope_over(transaction, query, None, Vec::new()).await
     }
 
-    /// Rows and errors of every live view, which only its content tells.
-    async fn tell_of_views(
+    /// The errors of every live view at the statement's commit.
+    async fn tell_of_errors(
         &self,
         transaction: &mut Transaction,
         catalog: &Catalog,
@@ -112,12 +112,18 @@ impl Environment<'_> {
         for view in catalog.materialized_views() {
             // A view that failed, or that this transaction creates, has no content to tell of.
             let Ok(snapshot) = transaction.view_snapshot(self.handles, view.id).await else { continue };
-            stats.views.entry(view.id).or_default().rows = snapshot.rows()?;
-            stats.view_errors.extend(snapshot.errors().into_iter().map(|error| ViewErrorFact {
+            if !snapshot.has_errors() {
+                continue;
+            }
+            let plan = ViewPlan::from_bytes(&view.plan, self.handles.query.base_state()).ok();
+            stats.view_errors.extend(snapshot.errors().map(|error| ViewErrorFact {
                 view: view.name.clone(),
                 operator: error.operator,
+                operation: plan.as_ref().and_then(|plan| plan.describe(error.operator)),
                 sqlstate: error.state.to_string(),
                 message: error.message,
+                input: error.input,
+                digest: error.digest.to_string(),
                 rows: error.weight,
             }));
         }
@@ -144,14 +150,15 @@ impl Environment<'_> {
         relations: Vec<(String, RecordBatch)>,
     ) -> Result<Scope> {
         let names = relation_names(query);
-        let tells_of_views = VIEW_TABLES.iter().any(|table| names.contains(*table));
-        transaction.fix_snapshot(self.handles, &|catalog| {
+        let tells_of_errors = names.contains(ERRORS_TABLE);
+        let named = |catalog: &Catalog| {
             let mut named = named_relations(catalog, &names);
-            if tells_of_views {
+            if tells_of_errors {
                 named.extend(catalog.materialized_views().map(|view| view.id));
             }
             named
-        })?;
+        };
+        transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
         let catalog = transaction.catalog(self.handles);
         let mut public: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
         let mut views = HashMap::new();
@@ -163,7 +170,10 @@ impl Environment<'_> {
                     Arc::new(SnapshotTable::new(transaction.table_snapshot(self.handles, id)?, with_row_id))
                 }
                 Relation::MaterializedView(_) => {
-                    let snapshot = transaction.view_snapshot(self.handles, id).await?;
+                    self.session.waits_for(Some(Waiting::Read(relation.name().to_owned())));
+                    let snapshot = transaction.view_snapshot(self.handles, id).await;
+                    self.session.waits_for(None);
+                    let snapshot = snapshot?;
                     self.session.warn_of_errors(relation.name(), &snapshot);
                     Arc::new(ViewTable::new(snapshot))
                 }
@@ -179,8 +189,8 @@ impl Environment<'_> {
             public.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
         }
         let mut facts = self.session.facts(self.handles, catalog.clone());
-        if tells_of_views {
-            self.tell_of_views(transaction, &catalog, &mut facts.stats).await?;
+        if tells_of_errors {
+            self.tell_of_errors(transaction, &catalog, &mut facts.stats).await?;
         }
         let system = SystemTables::new(facts);
         let mut schemas = system.schemas();
@@ -192,8 +202,8 @@ impl Environment<'_> {
     }
 }
 
-/// Tables of schema `tidemark` for which views are read at the statement's commit.
-const VIEW_TABLES: [&str; 2] = ["views", "view_errors"];
+/// The table of schema `tidemark` for which views are read at the statement's commit. The others never wait for a view.
+const ERRORS_TABLE: &str = "view_errors";
 
 /// The relations that one statement may name.
 pub struct Scope {

@@ -6,9 +6,11 @@ use parking_lot::{Mutex, MutexGuard};
 
 use super::handles::Handles;
 use super::response::Notice;
+use super::transaction::ReadMode;
 use super::variables::{VARIABLES, Variables};
 use crate::catalog::Catalog;
-use crate::dataflow::ViewSnapshot;
+use crate::dataflow::{ViewSnapshot, ViewStatus};
+use crate::error::{Error, SqlState};
 use crate::system::{Facts, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.
@@ -18,6 +20,16 @@ pub struct SessionView {
     pub process_id: i32,
     variables: Arc<Mutex<Variables>>,
     notices: Arc<Mutex<Vec<Notice>>>,
+    waiting: Arc<Mutex<Option<Waiting>>>,
+}
+
+/// The materialized view that a statement waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Waiting {
+    /// Until it has applied the commit that is read.
+    Read(String),
+    /// Until it is live.
+    Created(String),
 }
 
 impl SessionView {
@@ -27,11 +39,44 @@ impl SessionView {
             process_id,
             variables: Arc::new(Mutex::new(variables)),
             notices: Arc::new(Mutex::new(Vec::new())),
+            waiting: Arc::default(),
         }
     }
 
     pub fn variables(&self) -> MutexGuard<'_, Variables> {
         self.variables.lock()
+    }
+
+    pub fn read_mode(&self) -> ReadMode {
+        self.variables().read_mode()
+    }
+
+    /// What the statement waits for from here on.
+    pub fn waits_for(&self, view: Option<Waiting>) {
+        *self.waiting.lock() = view;
+    }
+
+    /// The statement took too long: the error, with the view that it was waiting for and the one that kept it.
+    pub fn timed_out(&self, handles: &Handles) -> Error {
+        let error = Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout");
+        let Some(waiting) = self.waiting.lock().take() else { return error };
+        let busy = handles.dataflows.busy_with().and_then(|view| Some(handles.catalog().get(view)?.name().to_owned()));
+        match waiting {
+            Waiting::Created(name) => error
+                .with_detail(format!(
+                    "Materialized view \"{name}\" is being filled, and will be live without this session."
+                ))
+                .with_hint("tidemark.views shows its status."),
+            Waiting::Read(name) => {
+                let kept = match busy {
+                    Some(busy) if busy != name => format!(", while materialized view \"{busy}\" was being computed"),
+                    _ => String::new(),
+                };
+                error
+                    .with_detail(format!("Materialized view \"{name}\" had not applied the commit to be read{kept}."))
+                    .with_hint("SET read_mode = 'snapshot' reads what the views have applied, and does not wait.")
+            }
+        }
     }
 
     pub fn notice(&self, notice: Notice) {
@@ -44,17 +89,18 @@ impl SessionView {
 
     /// A read of a view that left rows out says so.
     pub fn warn_of_errors(&self, view: &str, snapshot: &ViewSnapshot) {
-        let errors = snapshot.errors();
-        let Some(first) = errors.first() else { return };
+        let Some(first) = snapshot.errors().next() else { return };
+        let input = if first.input.is_empty() { String::new() } else { format!(" ({})", first.input) };
+        let (errors, rows) = snapshot.error_counts();
         self.notice(Notice {
             severity: "WARNING",
             code: "01000",
             message: format!("materialized view \"{view}\" leaves out rows that raise errors"),
             detail: Some(format!(
-                "{} in {} different errors, the first: {}.",
-                plural(errors.iter().map(|error| error.weight).sum(), "row"),
-                errors.len(),
-                first.message
+                "{} in {}, the first: {}{input}.",
+                plural(rows, "row"),
+                plural(errors as u64, "different error"),
+                first.message,
             )),
             hint: Some(
                 "SELECT * FROM tidemark.view_errors lists them; deleting or correcting the rows heals the view."
@@ -84,9 +130,14 @@ impl SessionView {
                 application_name: variables.get("application_name").unwrap_or_default().to_owned(),
                 settings: settings.collect(),
                 search_path: variables.search_path(),
-                set_setting: Arc::new(move |name, value, _is_local| {
+                set_setting: Arc::new(move |name, value, is_local| {
                     let mut variables = shared.lock();
-                    variables.set(name, Some(value))?;
+                    // Outside of a transaction block a local value ends with the statement, before anyone sees it.
+                    if is_local {
+                        variables.set_local(name, Some(value))?;
+                    } else {
+                        variables.set(name, Some(value))?;
+                    }
                     variables.get(name).map(str::to_owned)
                 }),
             },
@@ -107,25 +158,36 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
                 bytes_cold: stats.bytes_cold,
                 files: stats.files,
                 tombstones: stats.tombstones,
+                flushed_commit: stats.flushed,
             },
         ))
     });
+    let durable = handles.sequencer.durable_head();
     let views = handles.dataflows.stats().into_iter().map(|stats| {
+        let (status, failure) = match stats.status {
+            ViewStatus::Creating => ("creating", None),
+            ViewStatus::Live => ("live", None),
+            ViewStatus::Failed(why) => ("failed", Some(why)),
+            ViewStatus::Suspended(why) => ("suspended", Some(why)),
+        };
         (
             stats.view,
             ViewStats {
+                status,
+                failure,
                 applied_commit: stats.commit,
+                lag_commits: durable.0.saturating_sub(stats.commit.0),
+                rows: stats.rows,
                 state_bytes: stats.state_bytes as u64,
-                errors: stats.errors as u64,
+                errors: stats.errors,
                 rows_read: stats.rows_read,
                 rows_emitted: stats.rows_emitted,
-                ..ViewStats::default()
             },
         )
     });
     let views = views.collect();
     SystemStats {
-        durable_commit: handles.sequencer.durable_head(),
+        durable_commit: durable,
         started_us: handles.started_us,
         tables: tables.collect(),
         views,
@@ -135,6 +197,6 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
 }
 
 /// `1 row`, `2 rows`.
-pub fn plural(count: i64, word: &str) -> String {
+pub fn plural(count: u64, word: &str) -> String {
     format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }

@@ -25,9 +25,9 @@ use super::handles::Handles;
 use super::response::{OutputColumn, Response, RowStream};
 use super::scope::{Environment, no_relation};
 use super::select::output_columns;
-use super::transaction::{Transaction, ViewSnapshots, stopping};
+use super::transaction::{Transaction, stopping};
 use crate::catalog::{Catalog, Relation};
-use crate::dataflow::{Subject, Subscription, ViewSnapshot};
+use crate::dataflow::{Subject, Subscription, ViewReads, ViewSnapshot};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::query::Deadline;
@@ -178,7 +178,7 @@ impl Feed {
 }
 
 /// A place in the order of commits that a view's changes have to reach.
-pub struct Barrier(Option<oneshot::Receiver<Result<ViewSnapshots>>>);
+pub struct Barrier(Option<oneshot::Receiver<(CommitNumber, ViewReads)>>);
 
 impl Barrier {
     pub async fn pass(self) {

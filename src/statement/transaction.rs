@@ -7,7 +7,7 @@
 //! BEGIN ... COMMIT    one snapshot and its own writes         checked at COMMIT against what others did: 40001, 23505
 //! ```
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -16,15 +16,14 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::cursor::Cursors;
 use super::handles::Handles;
+use super::variables::Variables;
 use super::write_set::{WriteSet, row_ids};
 use crate::catalog::{Catalog, CatalogChange, Relation, Table};
-use crate::commit::Durable;
-use crate::dataflow::ViewSnapshot;
+use crate::commit::{Durable, SequencedWrite};
+use crate::dataflow::{ViewReads, ViewSnapshot};
 use crate::error::{Error, Result, SqlState};
 use crate::table::TableSnapshot;
 use crate::types::{CommitNumber, RelationId};
-
-pub(super) type ViewSnapshots = datafusion::common::HashMap<RelationId, ViewSnapshot>;
 
 /// One transaction, explicit or of a single statement.
 pub struct Transaction {
@@ -36,18 +35,39 @@ pub struct Transaction {
     pub writes: WriteSet,
     pub cursors: Cursors,
     base: Option<Base>,
+    savepoints: Vec<Savepoint>,
     locks: BTreeMap<RelationId, OwnedMutexGuard<()>>,
     definitions: Option<OwnedMutexGuard<()>>,
+}
+
+/// What ROLLBACK TO goes back to.
+struct Savepoint {
+    name: String,
+    writes: WriteSet,
+    variables: Variables,
+    /// Those that were declared by then.
+    cursors: BTreeSet<String>,
+}
+
+/// Which commit a statement reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadMode {
+    /// The head: the last durable one.
+    Strict,
+    /// The newest one that the views it names have applied.
+    Snapshot,
 }
 
 /// Everything as of one commit.
 struct Base {
     at: CommitNumber,
-    /// With the transaction's own definitions.
+    /// Without the transaction's own definitions.
+    committed: Arc<Catalog>,
+    /// With them.
     catalog: Arc<Catalog>,
     tables: HashMap<RelationId, TableSnapshot>,
-    pending_views: Option<oneshot::Receiver<Result<ViewSnapshots>>>,
-    views: ViewSnapshots,
+    pending_views: Option<oneshot::Receiver<(CommitNumber, ViewReads)>>,
+    views: ViewReads,
 }
 
 impl Transaction {
@@ -67,6 +87,7 @@ impl Transaction {
             writes: WriteSet::default(),
             cursors: Cursors::default(),
             base: None,
+            savepoints: Vec::new(),
             locks: BTreeMap::new(),
             definitions: None,
         }
@@ -82,30 +103,73 @@ impl Transaction {
 
     /// Fixes the snapshot, if this is the first statement. A single statement needs only what it names (`named`, with
     /// what its views read); an explicit transaction takes everything, since it cannot know what comes.
-    pub fn fix_snapshot(&mut self, handles: &Handles, named: &dyn Fn(&Catalog) -> HashSet<RelationId>) -> Result<()> {
+    pub async fn fix_snapshot(
+        &mut self,
+        handles: &Handles,
+        mode: ReadMode,
+        named: &(dyn Fn(&Catalog) -> HashSet<RelationId> + Sync),
+    ) -> Result<()> {
         if self.base.is_some() {
             return Ok(());
         }
-        let everything = !self.is_autocommit;
-        let base = handles.sequencer.at_head(|at| -> Result<Base> {
-            let catalog = handles.catalog();
-            let named = if everything { HashSet::new() } else { named(&catalog) };
-            let mut tables = HashMap::new();
-            let mut views = Vec::new();
-            for relation in catalog.relations().filter(|relation| everything || named.contains(&relation.id())) {
-                match relation {
-                    Relation::Table(table) => {
-                        tables.insert(table.id, handles.tables.snapshot(table.id, at)?);
-                    }
-                    Relation::MaterializedView(view) => views.push(view.id),
-                    Relation::View(_) => {}
-                }
-            }
-            let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
-            Ok(Base { at, catalog, tables, pending_views, views: ViewSnapshots::default() })
-        })?;
-        self.base = Some(base);
+        if mode == ReadMode::Snapshot {
+            self.base = self.at_applied(handles, named).await?;
+        }
+        if self.base.is_none() {
+            self.base = Some(self.at_head(handles, named)?);
+        }
         Ok(())
+    }
+
+    /// Everything as of the head; views answer once they are there.
+    fn at_head(&self, handles: &Handles, named: &dyn Fn(&Catalog) -> HashSet<RelationId>) -> Result<Base> {
+        handles.sequencer.at_head(|at| {
+            let catalog = handles.catalog();
+            let (tables, views) = self.wanted(&catalog, named);
+            let snapshots = tables.into_iter().map(|id| Ok((id, handles.tables.snapshot(id, at)?)));
+            let tables = snapshots.collect::<Result<_>>()?;
+            let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
+            let committed = catalog.clone();
+            Ok(Base { at, committed, catalog, tables, pending_views, views: ViewReads::default() })
+        })
+    }
+
+    /// Everything as of the newest commit that all wanted views have applied. `None` where there are none, and where a
+    /// table was flushed past that commit, so that its rows are not told apart any more: then the head is read.
+    async fn at_applied(
+        &self,
+        handles: &Handles,
+        named: &(dyn Fn(&Catalog) -> HashSet<RelationId> + Sync),
+    ) -> Result<Option<Base>> {
+        let catalog = handles.catalog();
+        let (tables, views) = self.wanted(&catalog, named);
+        if views.is_empty() {
+            return Ok(None);
+        }
+        let (at, views) = handles.dataflows.read_applied(&views).await.map_err(|_| stopping())?;
+        let snapshots = tables.into_iter().map(|id| Some((id, handles.tables.snapshot(id, at).ok()?)));
+        let tables = snapshots.collect::<Option<_>>();
+        let committed = catalog.clone();
+        Ok(tables.map(|tables| Base { at, committed, catalog, tables, pending_views: None, views }))
+    }
+
+    /// Tables, and materialized views.
+    fn wanted(
+        &self,
+        catalog: &Catalog,
+        named: &dyn Fn(&Catalog) -> HashSet<RelationId>,
+    ) -> (Vec<RelationId>, Vec<RelationId>) {
+        let everything = !self.is_autocommit;
+        let named = if everything { HashSet::new() } else { named(catalog) };
+        let (mut tables, mut views) = (Vec::new(), Vec::new());
+        for relation in catalog.relations().filter(|relation| everything || named.contains(&relation.id())) {
+            match relation {
+                Relation::Table(table) => tables.push(table.id),
+                Relation::MaterializedView(view) => views.push(view.id),
+                Relation::View(_) => {}
+            }
+        }
+        (tables, views)
     }
 
     /// The commit that the transaction reads at.
@@ -131,11 +195,14 @@ impl Transaction {
     /// A materialized view at the transaction's commit. Waits until it has applied it.
     pub async fn view_snapshot(&mut self, handles: &Handles, id: RelationId) -> Result<ViewSnapshot> {
         let base = self.base.as_mut().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
-        if let Some(pending) = base.pending_views.take() {
-            base.views = pending.await.map_err(|_| stopping())??;
+        if let Some(pending) = &mut base.pending_views {
+            // Taken out only when it has come: a statement that is canceled here leaves it to the next.
+            (_, base.views) = pending.await.map_err(|_| stopping())?;
+            base.pending_views = None;
         }
         match base.views.get(&id) {
-            Some(view) => Ok(view.clone()),
+            Some(Ok(view)) => Ok(view.clone()),
+            Some(Err(error)) => Err(view_failed(&base.catalog, id, error)),
             None if self.writes.catalog.iter().any(|change| creates(change, id)) => {
                 Err(Error::not_built("reading a materialized view in the transaction that creates it")
                     .with_hint("COMMIT first."))
@@ -180,14 +247,53 @@ impl Transaction {
         }
         self.definitions = Some(handles.definitions.clone().lock_owned().await);
         if self.base.is_none() {
-            return self.fix_snapshot(handles, &|_| HashSet::new());
+            return self.fix_snapshot(handles, ReadMode::Strict, &|_| HashSet::new()).await;
         }
         match &self.base {
-            Some(base) if !self.is_autocommit && !Arc::ptr_eq(&base.catalog, &handles.catalog()) => {
+            Some(base) if !self.is_autocommit && !Arc::ptr_eq(&base.committed, &handles.catalog()) => {
                 Err(conflict("another session changed definitions since this transaction began"))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Remembers what was written so far, and the session's variables, under a name.
+    pub fn savepoint(&mut self, name: &str, variables: Variables) {
+        let (writes, cursors) = (self.writes.clone(), self.cursors.names());
+        self.savepoints.push(Savepoint { name: name.to_owned(), writes, variables, cursors });
+    }
+
+    /// Forgets a savepoint and those after it; what was written since stays.
+    pub fn release(&mut self, name: &str) -> Result<()> {
+        let at = self.find_savepoint(name)?;
+        self.savepoints.truncate(at);
+        Ok(())
+    }
+
+    /// Undoes what was written since a savepoint, which stays. Gives the variables as they were then.
+    pub fn rollback_to(&mut self, name: &str) -> Result<Variables> {
+        let at = self.find_savepoint(name)?;
+        self.savepoints.truncate(at + 1);
+        let savepoint = self.savepoints.last().ok_or_else(|| no_savepoint(name))?;
+        self.writes = savepoint.writes.clone();
+        self.cursors.keep(&savepoint.cursors);
+        if let Some(base) = &mut self.base {
+            base.catalog = base.committed.clone();
+            if !self.writes.catalog.is_empty() {
+                let catalog = Arc::make_mut(&mut base.catalog);
+                self.writes.catalog.iter().for_each(|change| catalog.apply(change));
+            }
+        }
+        Ok(savepoint.variables.clone())
+    }
+
+    pub fn has_savepoints(&self) -> bool {
+        !self.savepoints.is_empty()
+    }
+
+    /// The newest one of this name.
+    fn find_savepoint(&self, name: &str) -> Result<usize> {
+        self.savepoints.iter().rposition(|savepoint| savepoint.name == name).ok_or_else(|| no_savepoint(name))
     }
 
     /// Records a definition; later statements of the transaction see it.
@@ -199,6 +305,14 @@ impl Transaction {
         }
         self.writes.catalog.push(change);
         Ok(())
+    }
+
+    /// Name of the materialized view that the commit waits for.
+    pub fn creates_view(&self) -> Option<String> {
+        self.writes.catalog.iter().find_map(|change| match change {
+            CatalogChange::CreateMaterializedView(view) => Some(view.name.clone()),
+            _ => None,
+        })
     }
 
     /// Sequences the writes, waits until they are durable, and until views created here are live.
@@ -263,27 +377,32 @@ impl Transaction {
 /// Gives the writes their place in the order of commits, and makes them part of sequenced state.
 pub fn sequence(handles: &Handles, writes: WriteSet) -> Result<Durable> {
     let write = writes.into_write()?;
-    let ((), durable) = handles.sequencer.sequence(write, |sequenced| {
-        for change in &sequenced.write.catalog {
-            if let CatalogChange::CreateTable(table) = change {
-                handles.tables.create(table.clone())?;
-            }
-        }
-        handles.tables.apply_write(sequenced)?;
-        for change in &sequenced.write.catalog {
-            if let CatalogChange::Drop(id) = change {
-                handles.tables.drop_table(*id);
-            }
-        }
-        Ok(())
-    })?;
+    let apply = |sequenced: &SequencedWrite<'_>| handles.tables.apply_with_definitions(sequenced);
+    let ((), durable) = handles.sequencer.sequence(write, apply)?;
     Ok(durable)
+}
+
+fn no_savepoint(name: &str) -> Error {
+    Error::new(SqlState::INVALID_SAVEPOINT, format!("savepoint \"{name}\" does not exist"))
 }
 
 fn conflict(detail: impl Into<String>) -> Error {
     Error::new(SqlState::SERIALIZATION_FAILURE, "could not serialize access due to concurrent update")
         .with_detail(format!("{}.", detail.into()))
         .with_hint("Retry the transaction.")
+}
+
+/// What a reader of a view that is not followed any more is told.
+fn view_failed(catalog: &Catalog, id: RelationId, error: &Error) -> Error {
+    let name = catalog.get(id).map_or_else(|| id.to_string(), |view| view.name().to_owned());
+    // The worker has not come to it yet, or not any more.
+    if error.state() == SqlState::UNDEFINED_TABLE {
+        return Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" is not live"));
+    }
+    let became = if error.state() == SqlState::PROGRAM_LIMIT_EXCEEDED { "is suspended" } else { "failed" };
+    Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" {became}"))
+        .with_detail(format!("{}.", error.message()))
+        .with_hint("tidemark.views shows its status; DROP it and create it again, or restart the server.")
 }
 
 pub(super) fn stopping() -> Error {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono_tz::Tz;
 
+use super::transaction::ReadMode;
 use crate::error::{Error, Result, SqlState};
 use crate::types::parse::parse_time_zone;
 use crate::types::text::EncodeSettings;
@@ -47,7 +48,7 @@ variables! {
     "lock_timeout" = "0", false, duration, "Accepted; locks are held for the length of a statement.";
     "idle_in_transaction_session_timeout" = "0", false, |value| only(value, "0"), "Not enforced; only 0.";
     "max_identifier_length" = "63", false, |value| only(value, "63"), "As in PostgreSQL.";
-    "read_mode" = "strict", false, |value| only(value, "strict"), "Reads wait until the views they name are at the head.";
+    "read_mode" = "strict", false, |value| one_of(value, &["strict", "snapshot"]), "strict: reads see every acknowledged commit, and wait for the views they name; snapshot: they see the newest commit that those views have applied.";
     "search_path" = "\"$user\", public", false, any, "Schemas in which unqualified names are looked up.";
     "server_encoding" = "UTF8", true, |value| only(value, "UTF8"), "Always UTF8.";
     "server_version" = "15.0", true, |value| only(value, "15.0"), "The PostgreSQL version that clients are told.";
@@ -71,7 +72,19 @@ pub struct Variables {
     values: BTreeMap<&'static str, String>,
     /// What RESET goes back to: set at connect.
     initial: BTreeMap<&'static str, String>,
+    transaction: Option<InTransaction>,
     unreported: Vec<&'static str>,
+}
+
+type Values = BTreeMap<&'static str, String>;
+
+/// While a transaction block is open.
+#[derive(Debug, Clone)]
+struct InTransaction {
+    /// What ROLLBACK goes back to.
+    before: Values,
+    /// What COMMIT leaves: SET counts, SET LOCAL does not.
+    after: Values,
 }
 
 impl Default for Variables {
@@ -80,7 +93,7 @@ impl Default for Variables {
             VARIABLES.iter().map(|variable| (variable.name, variable.default.to_owned())).collect();
         let unreported =
             VARIABLES.iter().filter(|variable| variable.is_reported).map(|variable| variable.name).collect();
-        Variables { initial: values.clone(), values, unreported }
+        Variables { initial: values.clone(), values, transaction: None, unreported }
     }
 }
 
@@ -103,6 +116,59 @@ impl Variables {
 
     /// `None` goes back to the value at connect.
     pub fn set(&mut self, name: &str, value: Option<&str>) -> Result<()> {
+        let (variable, value) = self.checked(name, value)?;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.after.insert(variable.name, value.clone());
+        }
+        self.put(variable, value);
+        Ok(())
+    }
+
+    /// Until the transaction block ends. False, and nothing, outside of one.
+    pub fn set_local(&mut self, name: &str, value: Option<&str>) -> Result<bool> {
+        let (variable, value) = self.checked(name, value)?;
+        if self.transaction.is_some() {
+            self.put(variable, value);
+        }
+        Ok(self.transaction.is_some())
+    }
+
+    /// A transaction block begins.
+    pub fn begin(&mut self) {
+        if self.transaction.is_none() {
+            self.transaction = Some(InTransaction { before: self.values.clone(), after: self.values.clone() });
+        }
+    }
+
+    /// It was committed: what SET LOCAL said ends.
+    pub fn commit(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            self.put_all(&transaction.after);
+        }
+    }
+
+    /// It was rolled back: what SET said in it ends too.
+    pub fn rollback(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            self.put_all(&transaction.before);
+        }
+    }
+
+    /// It was rolled back to a savepoint, at which the variables were these.
+    pub fn rollback_to(&mut self, then: &Variables) {
+        self.put_all(&then.values);
+        self.transaction = then.transaction.clone();
+    }
+
+    fn put_all(&mut self, values: &Values) {
+        for variable in VARIABLES {
+            if let Some(value) = values.get(variable.name) {
+                self.put(variable, value.clone());
+            }
+        }
+    }
+
+    fn checked(&self, name: &str, value: Option<&str>) -> Result<(&'static Variable, String)> {
         let variable = find(name)?;
         let value = match value {
             Some(value) => (variable.check)(value).map_err(|()| {
@@ -114,13 +180,16 @@ impl Variables {
             })?,
             None => self.initial.get(variable.name).cloned().unwrap_or_default(),
         };
+        Ok((variable, value))
+    }
+
+    fn put(&mut self, variable: &'static Variable, value: String) {
         if self.values.get(variable.name) != Some(&value) {
             self.values.insert(variable.name, value);
             if variable.is_reported && !self.unreported.contains(&variable.name) {
                 self.unreported.push(variable.name);
             }
         }
-        Ok(())
     }
 
     pub fn reset_all(&mut self) -> Result<()> {
@@ -146,6 +215,13 @@ impl Variables {
     pub fn statement_timeout(&self) -> Option<Duration> {
         let value = self.get("statement_timeout").ok()?;
         parse_duration(value).filter(|timeout| !timeout.is_zero())
+    }
+
+    pub fn read_mode(&self) -> ReadMode {
+        match self.get("read_mode") {
+            Ok("snapshot") => ReadMode::Snapshot,
+            _ => ReadMode::Strict,
+        }
     }
 
     pub fn time_zone(&self) -> Tz {

@@ -17,15 +17,17 @@ use crate::error::{Error, Result};
 use crate::table::TableSnapshot;
 use crate::types::{RelationId, RowId};
 
-/// All writes of one transaction.
-#[derive(Default)]
+/// All writes of one transaction. Cheap to clone: a savepoint is a clone, and what is written later copies the tables that
+/// it touches.
+#[derive(Clone, Default)]
 pub struct WriteSet {
-    tables: BTreeMap<RelationId, TableWrites>,
+    tables: BTreeMap<RelationId, Arc<TableWrites>>,
     pub catalog: Vec<CatalogChange>,
     rows_inserted: i64,
 }
 
 /// One table's part.
+#[derive(Clone)]
 pub struct TableWrites {
     pub table: Arc<Table>,
     /// The table's columns and provisional row ids.
@@ -37,8 +39,9 @@ pub struct TableWrites {
 }
 
 /// Keys of the transaction's own rows in a PRIMARY KEY table.
+#[derive(Clone)]
 struct OwnKeys {
-    converter: RowConverter,
+    converter: Arc<RowConverter>,
     rows: HashMap<OwnedRow, RowId>,
 }
 
@@ -48,11 +51,11 @@ impl WriteSet {
     }
 
     pub fn tables(&self) -> impl Iterator<Item = &TableWrites> {
-        self.tables.values()
+        self.tables.values().map(Arc::as_ref)
     }
 
     pub fn table(&self, id: RelationId) -> Option<&TableWrites> {
-        self.tables.get(&id)
+        self.tables.get(&id).map(Arc::as_ref)
     }
 
     /// Adds rows; answers them with their provisional row ids.
@@ -112,8 +115,8 @@ impl WriteSet {
     fn entry(&mut self, table: &Arc<Table>) -> Result<&mut TableWrites> {
         use std::collections::btree_map::Entry;
         match self.tables.entry(table.id) {
-            Entry::Occupied(entry) => Ok(entry.into_mut()),
-            Entry::Vacant(entry) => Ok(entry.insert(TableWrites::new(table.clone())?)),
+            Entry::Occupied(entry) => Ok(Arc::make_mut(entry.into_mut())),
+            Entry::Vacant(entry) => Ok(Arc::make_mut(entry.insert(Arc::new(TableWrites::new(table.clone())?)))),
         }
     }
 }
@@ -123,7 +126,7 @@ impl TableWrites {
         let keys = match table.key() {
             Some(key) => {
                 let fields = key.iter().map(|column| SortField::new(table.columns[*column].sql_type.arrow())).collect();
-                Some(OwnKeys { converter: RowConverter::new(fields)?, rows: HashMap::new() })
+                Some(OwnKeys { converter: Arc::new(RowConverter::new(fields)?), rows: HashMap::new() })
             }
             None => None,
         };

@@ -33,11 +33,17 @@ pub struct RelationStats {
     pub bytes_cold: u64,
     pub files: u64,
     pub tombstones: u64,
+    pub flushed_commit: CommitNumber,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewStats {
+    /// `creating`, `live`, `failed` or `suspended`.
+    pub status: &'static str,
+    /// Why, where it is neither.
+    pub failure: Option<String>,
     pub applied_commit: CommitNumber,
+    pub lag_commits: u64,
     pub rows: u64,
     pub state_bytes: u64,
     pub errors: u64,
@@ -56,9 +62,14 @@ pub struct SourceStats {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewErrorFact {
     pub view: String,
+    /// As EXPLAIN MATERIALIZED VIEW numbers and prints it.
     pub operator: u32,
+    pub operation: Option<String>,
     pub sqlstate: String,
     pub message: String,
+    /// The row or group, as text.
+    pub input: String,
+    pub digest: String,
     pub rows: i64,
 }
 

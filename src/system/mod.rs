@@ -6,6 +6,7 @@
 mod facts;
 mod functions;
 mod information_schema;
+pub mod measures;
 mod pg_catalog;
 mod rows;
 mod table;

@@ -50,7 +50,10 @@ pub fn definitions() -> &'static [Definition] {
             name,
             sentence,
             oid: (schema == "pg_catalog").then(|| fixed_oid(name)).flatten().unwrap_or(FIRST_OID + position as i64),
-            columns: Columns::parse(columns),
+            columns: match schema {
+                "tidemark" => Columns::parse(&format!("{columns}{}", tidemark::measure_columns(name))),
+                _ => Columns::parse(columns),
+            },
             rows,
         })
         .collect()

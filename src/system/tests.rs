@@ -86,9 +86,23 @@ fn facts() -> Facts {
         default: "UTC".into(),
         description: "Time zone of the session.".into(),
     };
-    let table_stats =
-        RelationStats { rows_hot: 2, rows_cold: 3, bytes_hot: 100, bytes_cold: 20_000, files: 1, tombstones: 0 };
-    let view_stats = ViewStats { applied_commit: CommitNumber(7), rows: 4, state_bytes: 64, ..ViewStats::default() };
+    let table_stats = RelationStats {
+        rows_hot: 2,
+        rows_cold: 3,
+        bytes_hot: 100,
+        bytes_cold: 20_000,
+        files: 1,
+        tombstones: 0,
+        flushed_commit: CommitNumber(6),
+    };
+    let view_stats = ViewStats {
+        status: "live",
+        applied_commit: CommitNumber(7),
+        lag_commits: 2,
+        rows: 4,
+        state_bytes: 64,
+        ..ViewStats::default()
+    };
     Facts {
         catalog: Arc::new(catalog()),
         stats: SystemStats {
@@ -261,12 +275,22 @@ async fn our_own_tables() {
     let fixture = fixture();
     fixture
         .check(
-            "SELECT name, kind, primary_key, rows, rows_cold, files FROM tidemark.tables ORDER BY id",
-            &["readings|primary key|{device}|5|3|1", "trucks|append only||0|0|0"],
+            "SELECT name, kind, primary_key, rows, rows_cold, files, flushed_commit FROM tidemark.tables ORDER BY id",
+            &["readings|primary key|{device}|5|3|1|6", "trucks|append only||0|0|0|0"],
         )
         .await;
-    fixture.check("SELECT name, depends_on, rows, lag_commits FROM tidemark.views", &["latest|{readings}|4|2"]).await;
-    fixture.check("SELECT name, connector, options FROM tidemark.sources", &["trucks|fleet|trucks = '10'"]).await;
+    fixture
+        .check(
+            "SELECT name, depends_on, status, failure, rows, lag_commits FROM tidemark.views",
+            &["latest|{readings}|live||4|2"],
+        )
+        .await;
+    fixture
+        .check(
+            "SELECT name, connector, options, status, failed FROM tidemark.sources",
+            &["trucks|fleet|trucks = '10'|running|0"],
+        )
+        .await;
 }
 
 #[tokio::test]

@@ -1,37 +1,36 @@
-//! `tidemark.*`: tables, views and sources with their numbers.
+//! `tidemark.*`: tables, views and sources with their numbers, errors of views, settings.
 
 use super::facts::Facts;
-use super::rows::{Rows, row};
+use super::measures::{self, Measure};
+use super::rows::{Cell, Rows, row};
 use super::table::MakeRows;
 use crate::catalog::{Relation, TableKind};
 use crate::types::RelationId;
 
-/// Name, sentence, columns, rows.
+/// Name, sentence, columns before [`measure_columns`], rows.
 pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     (
         "tables",
         "The tables and sources, with their rows in memory and in files.",
-        "id:oid name:name kind:text primary_key:text[] rows:int8 rows_hot:int8 rows_cold:int8 bytes_hot:int8 \
-         bytes_cold:int8 files:int8 tombstones:int8",
+        "id:oid name:name kind:text primary_key:text[]",
         Some(tables),
     ),
     (
         "views",
         "The materialized views: what each reads, how far it is, and the size of its state.",
-        "id:oid name:name definition:text depends_on:text[] applied_commit:int8 lag_commits:int8 rows:int8 \
-         state_bytes:int8 errors:int8 rows_read:int8 rows_emitted:int8",
+        "id:oid name:name definition:text depends_on:text[] status:text failure:text",
         Some(views),
     ),
     (
         "sources",
         "The sources, with the rows committed since the start, and what stopped a source that stands still.",
-        "id:oid name:name connector:text options:text rows:int8 error:text",
+        "id:oid name:name connector:text options:text status:text error:text",
         Some(sources),
     ),
     (
         "view_errors",
-        "What materialized views leave out because of an error, by view, operator and error.",
-        "view:name operator:int8 sqlstate:text message:text rows:int8",
+        "What materialized views leave out because of an error, by view, operator, error, and row or group.",
+        "view:name operator:int8 operation:text sqlstate:text message:text input:text input_digest:text rows:int8",
         Some(view_errors),
     ),
     (
@@ -42,6 +41,21 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     ),
 ];
 
+/// The numbers' columns of a table, behind the others.
+pub fn measure_columns(table: &str) -> String {
+    match table {
+        "tables" => measures::columns(measures::TABLE),
+        "views" => measures::columns(measures::VIEW),
+        "sources" => measures::columns(measures::SOURCE),
+        _ => String::new(),
+    }
+}
+
+/// NULL where nothing is known.
+fn measured<T>(measures: &'static [Measure<T>], facts: Option<&T>) -> impl Iterator<Item = (&'static str, Cell)> {
+    measures.iter().map(move |measure| (measure.name, facts.map(measure.read).into()))
+}
+
 fn tables(facts: &Facts, rows: &mut Rows) {
     for table in facts.catalog.tables() {
         let stats = facts.stats.tables.get(&table.id).copied().unwrap_or_default();
@@ -51,35 +65,33 @@ fn tables(facts: &Facts, rows: &mut Rows) {
             TableKind::PrimaryKey { .. } => "primary key",
         };
         let key = table.key().map(|key| key.iter().filter_map(|at| table.columns.get(*at)));
-        let key = key.map(|key| super::rows::Cell::Texts(key.map(|column| column.name.clone()).collect()));
-        rows.push(row! {
+        let key = key.map(|key| Cell::Texts(key.map(|column| column.name.clone()).collect()));
+        let mut cells = row! {
             "id" => i64::from(table.id.0), "name" => table.name.as_str(), "kind" => kind, "primary_key" => key,
-            "rows" => stats.rows_hot + stats.rows_cold, "rows_hot" => stats.rows_hot, "rows_cold" => stats.rows_cold,
-            "bytes_hot" => stats.bytes_hot, "bytes_cold" => stats.bytes_cold, "files" => stats.files,
-            "tombstones" => stats.tombstones,
-        });
+        };
+        cells.extend(measured(measures::TABLE, Some(&stats)));
+        rows.push(cells);
     }
 }
 
 /// Names of relations, those that are gone left out.
-fn names(facts: &Facts, ids: &[RelationId]) -> super::rows::Cell {
+fn names(facts: &Facts, ids: &[RelationId]) -> Cell {
     let relations = ids.iter().filter_map(|id| facts.catalog.get(*id));
-    super::rows::Cell::Texts(relations.map(|relation| relation.name().to_owned()).collect())
+    Cell::Texts(relations.map(|relation| relation.name().to_owned()).collect())
 }
 
 fn views(facts: &Facts, rows: &mut Rows) {
     for view in facts.catalog.materialized_views() {
-        let stats = facts.stats.views.get(&view.id).copied();
-        let durable = facts.stats.durable_commit.0;
-        rows.push(row! {
+        let stats = facts.stats.views.get(&view.id);
+        let mut cells = row! {
             "id" => i64::from(view.id.0), "name" => view.name.as_str(), "definition" => view.sql.as_str(),
             "depends_on" => names(facts, &view.depends_on),
-            "applied_commit" => stats.map(|stats| stats.applied_commit.0),
-            "lag_commits" => stats.map(|stats| durable.saturating_sub(stats.applied_commit.0)),
-            "rows" => stats.map(|stats| stats.rows), "state_bytes" => stats.map(|stats| stats.state_bytes),
-            "errors" => stats.map(|stats| stats.errors), "rows_read" => stats.map(|stats| stats.rows_read),
-            "rows_emitted" => stats.map(|stats| stats.rows_emitted),
-        });
+            // Until the worker gets to it.
+            "status" => stats.map_or("creating", |stats| stats.status),
+            "failure" => stats.and_then(|stats| stats.failure.clone()),
+        };
+        cells.extend(measured(measures::VIEW, stats));
+        rows.push(cells);
     }
 }
 
@@ -89,10 +101,14 @@ fn sources(facts: &Facts, rows: &mut Rows) {
         let Some(source) = &table.source else { continue };
         let stats = facts.stats.sources.get(&table.id).cloned().unwrap_or_default();
         let options: Vec<String> = source.options.iter().map(|(name, value)| format!("{name} = '{value}'")).collect();
-        rows.push(row! {
+        let mut cells = row! {
             "id" => i64::from(table.id.0), "name" => table.name.as_str(), "connector" => source.connector.as_str(),
-            "options" => options.join(", "), "rows" => stats.rows, "error" => stats.error,
-        });
+            "options" => options.join(", "),
+            "status" => if stats.error.is_some() { "failed" } else { "running" },
+        };
+        cells.extend(measured(measures::SOURCE, Some(&stats)));
+        cells.push(("error", stats.error.into()));
+        rows.push(cells);
     }
 }
 
@@ -100,7 +116,9 @@ fn view_errors(facts: &Facts, rows: &mut Rows) {
     for error in &facts.stats.view_errors {
         rows.push(row! {
             "view" => error.view.as_str(), "operator" => i64::from(error.operator),
-            "sqlstate" => error.sqlstate.as_str(), "message" => error.message.as_str(), "rows" => error.rows,
+            "operation" => error.operation.clone(), "sqlstate" => error.sqlstate.as_str(),
+            "message" => error.message.as_str(), "input" => error.input.as_str(),
+            "input_digest" => error.digest.as_str(), "rows" => error.rows,
         });
     }
 }

@@ -22,7 +22,7 @@ use crate::delta::Weights;
 use crate::error::{Error, Result, SqlState};
 use crate::io::Clock;
 use crate::settings::TableSettings;
-use crate::tier::{Manifest, Tier};
+use crate::tier::{Manifest, TableFiles, Tier};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// What the published commits said, up to one of them.
@@ -81,13 +81,16 @@ impl Tables {
         &self.tier
     }
 
-    /// Makes an empty table, so that writes to it can be sequenced; nothing where it exists.
-    pub fn create(&self, table: Arc<Table>) -> Result<()> {
+    /// Makes an empty table, so that writes to it can be sequenced; nothing where it exists. `commit` is the one that
+    /// creates it: earlier ones have no rows of it, so that a manifest that names the table does not ask for them, when the
+    /// log may have forgotten them.
+    pub fn create(&self, table: Arc<Table>, commit: CommitNumber) -> Result<()> {
         let id = table.id;
         if self.cells.read().contains_key(&id) {
             return Ok(());
         }
-        let cell = Arc::new(TableCell::new(table, Version::default())?);
+        let cold = TableFiles { flushed: CommitNumber(commit.0.saturating_sub(1)), ..TableFiles::default() };
+        let cell = Arc::new(TableCell::new(table, Version { cold: Arc::new(cold), ..Version::default() })?);
         self.cells.write().entry(id).or_insert(cell);
         Ok(())
     }
@@ -128,6 +131,23 @@ impl Tables {
             .collect::<Result<_>>()?;
         let now = self.clock.monotonic();
         prepared.into_iter().try_for_each(|(cell, prepared)| cell.put(sequenced.commit, prepared, now))
+    }
+
+    /// The same of a write with definitions: tables that it creates are there for its rows, those that it drops refuse
+    /// any later write.
+    pub fn apply_with_definitions(&self, sequenced: &SequencedWrite<'_>) -> Result<()> {
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::CreateTable(table) = change {
+                self.create(table.clone(), sequenced.commit)?;
+            }
+        }
+        self.apply_write(sequenced)?;
+        for change in &sequenced.write.catalog {
+            if let CatalogChange::Drop(id) = change {
+                self.drop_table(*id);
+            }
+        }
+        Ok(())
     }
 
     /// The same for one table alone.
@@ -209,7 +229,7 @@ impl Tables {
         }
         for change in &commit.catalog {
             if let CatalogChange::CreateTable(table) = change {
-                self.create(table.clone())?;
+                self.create(table.clone(), commit.number)?;
             }
             Arc::make_mut(&mut durable.catalog).apply(change);
         }

@@ -138,8 +138,11 @@ impl Database {
     }
 
     pub async fn create(&self, table: Arc<Table>) -> Result<CommitNumber> {
-        self.tables.create(table.clone())?;
-        self.write(Write { catalog: vec![CatalogChange::CreateTable(table)], ..Write::default() }).await
+        let tables = self.tables.clone();
+        let apply = |sequenced: &crate::commit::SequencedWrite<'_>| tables.apply_with_definitions(sequenced);
+        let write = Write { catalog: vec![CatalogChange::CreateTable(table)], ..Write::default() };
+        let ((), durable) = self.sequencer.sequence(write, apply)?;
+        durable.await
     }
 
     pub async fn change(

@@ -54,14 +54,30 @@ pub struct SimDiskCalls {
     pub sites: BTreeSet<String>,
 }
 
+/// The machine as it would be if it had died in one call: what [`SimDisk::watch`] shows.
+pub struct CrashPoint {
+    pub call: u64,
+    pub operation: String,
+    pub effect: FaultEffect,
+    /// Of its own from here on; [`SimDisk::restart`] decides what survived.
+    pub disk: SimDisk,
+}
+
+type Watcher = Box<dyn FnMut(CrashPoint) + Send>;
+
+/// Operations that change nothing: a machine that dies in one is as it was before it.
+const READS: [&str; 5] = ["read", "list", "get", "get_ranges", "list_objects"];
+
 /// Clones share the disk.
 #[derive(Clone)]
 pub struct SimDisk {
     state: Arc<Mutex<State>>,
+    watcher: Arc<Mutex<Option<Watcher>>>,
 }
 
+#[derive(Clone)]
 struct State {
-    rng: SimRng,
+    rng: Arc<SimRng>,
     files: BTreeMap<u64, FileState>,
     next_file: u64,
     /// Path to file, as the running process sees it.
@@ -71,11 +87,14 @@ struct State {
     /// Changes of names since their directory was synced.
     pending: Vec<NameChange>,
     faults: BTreeMap<u64, DiskFault>,
+    /// By operation: for its next call.
+    next_faults: BTreeMap<String, DiskFault>,
     crashed: bool,
     /// Handles opened before a crash are of a dead process.
     life: u64,
     calls: SimDiskCalls,
     trace_sites: bool,
+    watched: bool,
 }
 
 #[derive(Clone)]
@@ -114,24 +133,61 @@ impl NameChange {
 impl SimDisk {
     pub fn new(seed: u64) -> Self {
         let state = State {
-            rng: SimRng::new(seed),
+            rng: Arc::new(SimRng::new(seed)),
             files: BTreeMap::new(),
             next_file: 0,
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             pending: Vec::new(),
             faults: BTreeMap::new(),
+            next_faults: BTreeMap::new(),
             crashed: false,
             life: 0,
             calls: SimDiskCalls::default(),
             trace_sites: false,
+            watched: false,
         };
-        SimDisk { state: Arc::new(Mutex::new(state)) }
+        SimDisk::of(state)
+    }
+
+    fn of(state: State) -> Self {
+        SimDisk { state: Arc::new(Mutex::new(state)), watcher: Arc::default() }
+    }
+
+    /// Shows every later call's crash points to `watcher`: the machine as a crash before the call's effect leaves it, and,
+    /// where the call changes anything, as one after it does. One run so gives every crash of it. The watcher must not
+    /// call this disk.
+    pub fn watch(&self, watcher: impl FnMut(CrashPoint) + Send + 'static) {
+        *self.watcher.lock() = Some(Box::new(watcher));
+        self.state.lock().watched = true;
+    }
+
+    pub fn unwatch(&self) {
+        self.state.lock().watched = false;
+        *self.watcher.lock() = None;
     }
 
     /// Puts a fault at the call that `calls().calls` will count as `call`.
     pub fn fault_at(&self, call: u64, fault: DiskFault) {
         self.state.lock().faults.insert(call, fault);
+    }
+
+    /// Puts a fault at the next call of an operation, as `SimDiskCalls::sites` names it.
+    pub fn fault_next(&self, operation: &str, fault: DiskFault) {
+        self.state.lock().next_faults.insert(operation.to_string(), fault);
+    }
+
+    /// Whether a fault waits for its call.
+    pub fn awaits_fault(&self) -> bool {
+        let state = self.state.lock();
+        !(state.faults.is_empty() && state.next_faults.is_empty())
+    }
+
+    /// Takes back what has not come to pass.
+    pub fn cancel_faults(&self) {
+        let mut state = self.state.lock();
+        state.faults.clear();
+        state.next_faults.clear();
     }
 
     /// Pulls the plug now.
@@ -186,27 +242,52 @@ impl SimDisk {
         life: Option<u64>,
         effect: impl FnOnce(&mut State) -> io::Result<T>,
     ) -> io::Result<T> {
-        let mut state = self.state.lock();
-        match state.begin_call(operation, life)? {
-            None => effect(&mut state),
-            Some(fault) => {
-                if fault.effect() == FaultEffect::After {
-                    // Its outcome is what nobody is told.
-                    let _ = effect(&mut state);
+        let mut points = Vec::new();
+        let result = {
+            let mut state = self.state.lock();
+            let fault = state.begin_call(operation, life)?;
+            points.extend(state.crash_point(operation, FaultEffect::Before));
+            let result = match fault {
+                None => effect(&mut state),
+                Some(fault) => {
+                    if fault.effect() == FaultEffect::After {
+                        // Its outcome is what nobody is told.
+                        let _ = effect(&mut state);
+                    }
+                    state.crashed |= matches!(fault, DiskFault::Crash(_));
+                    Err(simulated("simulated fault"))
                 }
-                state.crashed |= matches!(fault, DiskFault::Crash(_));
-                Err(simulated("simulated fault"))
-            }
-        }
+            };
+            points.extend(state.crash_point(operation, FaultEffect::After));
+            result
+        };
+        points.into_iter().for_each(|point| self.show(point));
+        result
     }
 
     /// A call of something else on the same machine, counted with the disk's. `Some`: the caller has it take effect or
-    /// not, and fail.
+    /// not, and fail. Either way it then says [`SimDisk::called_elsewhere`].
     pub(super) fn call_elsewhere(&self, operation: &str) -> io::Result<Option<FaultEffect>> {
-        let mut state = self.state.lock();
-        let fault = state.begin_call(operation, None)?;
-        state.crashed |= matches!(fault, Some(DiskFault::Crash(_)));
+        let (fault, point) = {
+            let mut state = self.state.lock();
+            let fault = state.begin_call(operation, None)?;
+            let point = state.crash_point(operation, FaultEffect::Before);
+            state.crashed |= matches!(fault, Some(DiskFault::Crash(_)));
+            (fault, point)
+        };
+        point.into_iter().for_each(|point| self.show(point));
         Ok(fault.map(DiskFault::effect))
+    }
+
+    pub(super) fn called_elsewhere(&self, operation: &str) {
+        let point = self.state.lock().crash_point(operation, FaultEffect::After);
+        point.into_iter().for_each(|point| self.show(point));
+    }
+
+    fn show(&self, point: CrashPoint) {
+        if let Some(watcher) = &mut *self.watcher.lock() {
+            watcher(point);
+        }
     }
 }
 
@@ -236,7 +317,28 @@ impl State {
         }
         let call = self.calls.calls;
         self.calls.calls += 1;
-        Ok(self.faults.remove(&call))
+        Ok(self.faults.remove(&call).or_else(|| self.next_faults.remove(operation)))
+    }
+
+    /// The machine as it would be, had it died in the call under way.
+    fn crash_point(&self, operation: &str, effect: FaultEffect) -> Option<CrashPoint> {
+        if !self.watched || (effect == FaultEffect::After && READS.contains(&operation)) {
+            return None;
+        }
+        let call = self.calls.calls - 1;
+        // What survives is chance of this point's own, so that it does not change the run.
+        let seed = call << 1 | u64::from(effect == FaultEffect::After);
+        let rng = Arc::new(SimRng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
+        let state = State {
+            rng,
+            faults: BTreeMap::new(),
+            next_faults: BTreeMap::new(),
+            crashed: true,
+            trace_sites: false,
+            watched: false,
+            ..self.clone()
+        };
+        Some(CrashPoint { call, operation: operation.to_string(), effect, disk: SimDisk::of(state) })
     }
 
     fn new_file(&mut self) -> u64 {
@@ -273,6 +375,7 @@ impl State {
             file.crash(&self.rng);
         }
         self.faults.clear();
+        self.next_faults.clear();
         self.crashed = false;
         self.life += 1;
     }

@@ -10,10 +10,11 @@ mod executor;
 pub mod oracle;
 mod rng;
 mod store;
+pub mod values;
 
 pub use clock::SimClock;
 pub use crash::{CrashReport, CrashScenario, crash_everywhere};
-pub use disk::{DiskFault, FaultEffect, SimDisk, SimDiskCalls};
+pub use disk::{CrashPoint, DiskFault, FaultEffect, SimDisk, SimDiskCalls};
 pub use executor::{SimExecutor, SimSpawner};
 pub use rng::SimRng;
 pub use store::SimStore;

@@ -3,6 +3,7 @@
 //! A put is durable when it returns and all or nothing before, as object stores and the durable local one promise; so
 //! objects survive a crash. Multipart uploads and copies are refused: the tier uses neither.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -35,9 +36,28 @@ impl SimStore {
         SimStore { disk, objects: Arc::new(InMemory::new()) }
     }
 
+    /// The same objects on another machine, apart from here on.
+    pub fn fork(&self, disk: SimDisk) -> Self {
+        SimStore { disk, objects: Arc::new(self.objects.fork()) }
+    }
+
+    /// Every object with its bytes, as no call of the simulated machine sees them.
+    pub async fn contents(&self) -> BTreeMap<String, Bytes> {
+        let mut contents = BTreeMap::new();
+        let listed: Vec<ObjectMeta> = self.objects.list(None).try_collect().await.unwrap_or_default();
+        for object in listed {
+            if let Ok(found) = self.objects.get(&object.location).await
+                && let Ok(bytes) = found.bytes().await
+            {
+                contents.insert(object.location.to_string(), bytes);
+            }
+        }
+        contents
+    }
+
     /// One call: has its effect, unless a fault was ordered for it.
     async fn call<T>(&self, operation: &str, effect: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.disk.call_elsewhere(operation).map_err(generic)? {
+        let result = match self.disk.call_elsewhere(operation).map_err(generic)? {
             None => effect.await,
             Some(when) => {
                 if when == FaultEffect::After {
@@ -46,7 +66,9 @@ impl SimStore {
                 }
                 Err(generic(std::io::Error::other("simulated fault")))
             }
-        }
+        };
+        self.disk.called_elsewhere(operation);
+        result
     }
 }
 

@@ -3,14 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
-    Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
-use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, Schema,
-    SchemaRef, TimeUnit, TimestampMicrosecondType,
-};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::common::{DFSchema, DFSchemaRef, HashMap};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use futures::StreamExt;
@@ -27,12 +21,15 @@ use crate::io::Inline;
 use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
 use crate::settings::DataflowSettings;
 use crate::testing::oracle::{Row, Value};
+use crate::testing::values::column_of;
+pub use crate::testing::values::rows_of;
 use crate::types::{CommitNumber, ROW_ID, RelationId, SqlType};
 
 pub const READINGS: RelationId = RelationId(16384);
 pub const DEVICES: RelationId = RelationId(16385);
 pub const VIEW: RelationId = RelationId(16390);
 pub const VIEW_ABOVE: RelationId = RelationId(16391);
+pub const VIEW_ON_TOP: RelationId = RelationId(16392);
 
 pub const TIME: DataType = DataType::Timestamp(TimeUnit::Microsecond, None);
 
@@ -55,6 +52,11 @@ pub fn devices_schema() -> SchemaRef {
 pub fn schema(columns: &[(&str, DataType)]) -> SchemaRef {
     let fields = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// A view's columns, to read it from another one.
+pub fn schema_of(plan: &ViewPlan) -> SchemaRef {
+    plan.root.schema().inner().clone()
 }
 
 fn df_schema(schema: &SchemaRef) -> DFSchemaRef {
@@ -162,73 +164,6 @@ pub fn batch_of(schema: &SchemaRef, rows: &[Row]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
-fn column_of<'a>(data_type: &DataType, values: impl Iterator<Item = &'a Value>) -> ArrayRef {
-    let integer = |value: &Value| if let Value::Integer(value) = value { Some(*value) } else { None };
-    let float = |value: &Value| if let Value::Float(value) = value { Some(*value) } else { None };
-    match data_type {
-        DataType::Boolean => Arc::new(
-            values
-                .map(|value| if let Value::Boolean(value) = value { Some(*value) } else { None })
-                .collect::<BooleanArray>(),
-        ),
-        DataType::Int16 => {
-            Arc::new(values.map(|value| integer(value).map(|value| value as i16)).collect::<Int16Array>())
-        }
-        DataType::Date32 => {
-            Arc::new(values.map(|value| integer(value).map(|value| value as i32)).collect::<Date32Array>())
-        }
-        DataType::Int32 => {
-            Arc::new(values.map(|value| integer(value).map(|value| value as i32)).collect::<Int32Array>())
-        }
-        DataType::Int64 => Arc::new(values.map(integer).collect::<Int64Array>()),
-        DataType::Timestamp(_, zone) => {
-            let times: TimestampMicrosecondArray = values.map(integer).collect();
-            Arc::new(times.with_timezone_opt(zone.clone()))
-        }
-        DataType::Float32 => {
-            Arc::new(values.map(|value| float(value).map(|value| value as f32)).collect::<Float32Array>())
-        }
-        DataType::Float64 => Arc::new(values.map(float).collect::<Float64Array>()),
-        DataType::Decimal128(precision, scale) => {
-            let unscaled =
-                values.map(|value| if let Value::Numeric { unscaled, .. } = value { Some(*unscaled) } else { None });
-            Arc::new(unscaled.collect::<Decimal128Array>().with_precision_and_scale(*precision, *scale).unwrap())
-        }
-        DataType::Utf8 => Arc::new(
-            values
-                .map(|value| if let Value::Text(value) = value { Some(value.as_str()) } else { None })
-                .collect::<StringArray>(),
-        ),
-        other => panic!("no test values of {other}"),
-    }
-}
-
-/// A view's rows as the oracle's values.
-pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
-    (0..batch.num_rows()).map(|row| batch.columns().iter().map(|column| value_of(column, row)).collect()).collect()
-}
-
-fn value_of(column: &ArrayRef, row: usize) -> Value {
-    if column.is_null(row) {
-        return Value::Null;
-    }
-    match column.data_type() {
-        DataType::Boolean => Value::Boolean(column.as_boolean().value(row)),
-        DataType::Int16 => Value::Integer(column.as_primitive::<Int16Type>().value(row).into()),
-        DataType::Int32 => Value::Integer(column.as_primitive::<Int32Type>().value(row).into()),
-        DataType::Date32 => Value::Integer(column.as_primitive::<Date32Type>().value(row).into()),
-        DataType::Float32 => Value::Float(column.as_primitive::<Float32Type>().value(row).into()),
-        DataType::Int64 => Value::Integer(column.as_primitive::<Int64Type>().value(row)),
-        DataType::Timestamp(..) => Value::Integer(column.as_primitive::<TimestampMicrosecondType>().value(row)),
-        DataType::Float64 => Value::Float(column.as_primitive::<Float64Type>().value(row)),
-        DataType::Utf8 => Value::Text(column.as_string::<i32>().value(row).to_string()),
-        DataType::Decimal128(_, scale) => {
-            Value::Numeric { unscaled: column.as_primitive::<Decimal128Type>().value(row), scale: *scale as u8 }
-        }
-        other => panic!("no test values of {other}"),
-    }
-}
-
 /// A worker and its handle; everything pushed is done when a method returns.
 pub struct TestWorker {
     pub dataflows: Dataflows,
@@ -273,8 +208,8 @@ impl TestWorker {
     }
 
     pub fn read(&self, view: RelationId) -> Result<ViewSnapshot> {
-        let read = self.runtime.block_on(self.dataflows.push_read(&[view])).unwrap();
-        Ok(read?.remove(&view).unwrap())
+        let (_, mut read) = self.runtime.block_on(self.dataflows.push_read(&[view])).unwrap();
+        read.remove(&view).unwrap()
     }
 
     pub fn rows(&self, view: RelationId) -> Vec<Row> {
@@ -341,7 +276,7 @@ impl Stepper {
         let line = |error: crate::dataflow::ViewError| {
             std::iter::repeat_n(format!("{} {}", error.state, error.message), error.weight as usize)
         };
-        self.errors.list().into_iter().flat_map(line).collect()
+        self.errors.iter().flat_map(line).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use datafusion::common::HashMap;
 use datafusion::logical_expr::{col, lit};
 use futures::StreamExt;
 
-use super::{Backfill, Worker};
+use super::{Backfill, ViewStatus, Worker};
 use crate::dataflow::tests::views::*;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, SqlState};
@@ -21,7 +21,9 @@ fn a_backfill_that_fails_leaves_no_view() {
     let backfill = HashMap::from([(READINGS, Backfill { rows, append_only: false })]);
     let created = worker.dataflows.push_create(view(VIEW, &all), all.clone(), backfill);
     assert_eq!(worker.block_on(created).unwrap().unwrap_err().state(), SqlState::IO_ERROR);
-    assert!(worker.read(VIEW).is_err());
+    assert_eq!(worker.read(VIEW).unwrap_err().state(), SqlState::IO_ERROR, "whoever reads it is told why");
+    let stats = worker.dataflows.stats();
+    assert!(matches!(&stats[0].status, ViewStatus::Failed(why) if why.contains("the file is gone")), "{stats:?}");
 }
 
 #[test]
@@ -32,10 +34,40 @@ fn a_view_lists_what_it_leaves_out() {
     let inverse = plan(project(source(READINGS, &readings_schema()), vec![lit(8_i64) / col("n")]));
     worker.create(VIEW, &inverse, &table, false).unwrap();
     assert_eq!(oracle::render(&worker.rows(VIEW)), ["2"]);
-    let errors = worker.read(VIEW).unwrap().errors();
+    let errors: Vec<_> = worker.read(VIEW).unwrap().errors().collect();
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].operator, errors[0].state, errors[0].weight), (1, SqlState::DIVISION_BY_ZERO, 1));
+    assert_eq!(errors[0].input, "device=1, site=NULL, x=0.5, n=0, time=NULL");
     assert_eq!(worker.dataflows.stats()[0].errors, 1);
+}
+
+#[test]
+fn a_view_that_does_not_keep_up_is_suspended_and_named() {
+    let readings = |from: i64| (from..from + 40).map(|n| reading(1, 0.5, n)).collect::<Vec<_>>();
+    let mut worker = TestWorker::with_settings(DataflowSettings {
+        commits_per_step_max: 1,
+        lag_bytes_max: 20_000,
+        ..DataflowSettings::default()
+    });
+    let table = || source(READINGS, &readings_schema());
+    let pairs =
+        join(table(), project(table(), vec![col("device").alias("other")]), vec![(col("device"), col("other"))], None);
+    let counts = plan(aggregate(table(), vec![col("device")], vec![(AggregateFunction::CountAll, vec![])]));
+    let heavy = plan(aggregate(pairs, vec![], vec![(AggregateFunction::CountAll, vec![])]));
+    let above = plan(filter(source(VIEW_ABOVE, &schema_of(&heavy)), col("a0").gt(lit(0_i64))));
+    let empty = [(READINGS, batch_of(&readings_schema(), &[]))];
+    worker.create(VIEW, &counts, &empty, false).unwrap();
+    worker.create(VIEW_ABOVE, &heavy, &empty, false).unwrap();
+    worker.create(VIEW_ON_TOP, &above, &[], false).unwrap();
+    for number in 0..40 {
+        worker.commit(vec![(READINGS, DeltaBatch::inserts(batch_of(&readings_schema(), &readings(number))))]);
+    }
+    assert_eq!(oracle::render(&worker.rows(VIEW)), ["1 | 1600"], "who keeps up goes on");
+    for view in [VIEW_ABOVE, VIEW_ON_TOP] {
+        assert_eq!(worker.read(view).unwrap_err().state(), SqlState::PROGRAM_LIMIT_EXCEEDED);
+    }
+    let stats = worker.dataflows.stats();
+    assert!(matches!(&stats[1].status, ViewStatus::Suspended(_)) && matches!(&stats[0].status, ViewStatus::Live));
 }
 
 /// The simulated executor decides who goes next; what a view shows does not depend on it.
@@ -64,9 +96,9 @@ fn runs_under_the_simulated_executor() {
         executor.block_on(async move {
             created.await.unwrap().unwrap();
             loop {
-                let read = dataflows.push_read(&[VIEW]).await.unwrap().unwrap();
-                if read[&VIEW].commit() == CommitNumber(19) {
-                    return read[&VIEW].digest().unwrap();
+                let (commit, mut read) = dataflows.push_read(&[VIEW]).await.unwrap();
+                if commit == CommitNumber(19) {
+                    return read.remove(&VIEW).unwrap().unwrap().digest().unwrap();
                 }
             }
         })

@@ -1,21 +1,32 @@
 //! ANY and ALL over array literals, and ARRAY over a subquery.
 
 use sqlparser::ast::{
-    Array, BinaryOperator, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
-    FunctionArguments, GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, OneOrManyWithParens,
-    OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor, Value,
+    Array, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter,
+    LambdaSyntax, OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
+    UnaryOperator, Value,
 };
 
 use super::names::{call, parts, text};
+use crate::query::any_of::ANY_OF;
 
-/// `x = ANY ('{a,b}')` and `x = ANY (ARRAY[...])` as IN; `<> ALL` as NOT IN. Other quantified comparisons, and arrays
-/// that are columns or parameters, are DataFusion's.
+/// `x = ANY ('{a,b}')` and `x = ANY (ARRAY[...])` as IN, `x = ANY ($1)` as a function over the parameter's text; `<> ALL` as
+/// their negation. Other quantified comparisons, and arrays that are columns, are DataFusion's.
 pub fn rewrite_quantified(expr: &mut Expr) {
     let (left, right, negated) = match &mut *expr {
         Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => (left, right, false),
         Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => (left, right, true),
         _ => return,
     };
+    if let Some(parameter) = parameter(right) {
+        let left = std::mem::replace(&mut **left, Expr::value(Value::Null));
+        let called = call(ANY_OF, vec![left, as_text(parameter)]);
+        *expr = match negated {
+            true => Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(called) },
+            false => called,
+        };
+        return;
+    }
     let Some(list) = elements(right) else { return };
     if list.is_empty() {
         *expr = Expr::value(Value::Boolean(negated));
@@ -23,6 +34,26 @@ pub fn rewrite_quantified(expr: &mut Expr) {
     }
     let left = std::mem::replace(&mut **left, Expr::value(Value::Null));
     *expr = Expr::InList { expr: Box::new(left), list, negated };
+}
+
+/// A parameter, whatever array type it is cast to: its elements are read as the other side's type.
+fn parameter(array: &Expr) -> Option<Expr> {
+    match array {
+        Expr::Nested(inner) => parameter(inner),
+        Expr::Cast { expr, .. } => parameter(expr),
+        Expr::Value(value) if matches!(value.value, Value::Placeholder(_)) => Some(array.clone()),
+        _ => None,
+    }
+}
+
+fn as_text(expr: Expr) -> Expr {
+    Expr::Cast {
+        kind: CastKind::DoubleColon,
+        expr: Box::new(expr),
+        data_type: DataType::Text,
+        array: false,
+        format: None,
+    }
 }
 
 /// The elements of an array that is written out.

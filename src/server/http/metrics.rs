@@ -1,10 +1,12 @@
-//! Every metric, declared once with its sentence, and Prometheus' text format (exposition format 0.0.4).
+//! The server's metrics, and all metrics in Prometheus' text format (exposition format 0.0.4). Those of tables, views and
+//! sources are declared in [`crate::system::measures`].
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::commit::CommitCounters;
 use crate::system::SystemStats;
+use crate::system::measures::{Measure, MeasureKind, SOURCE, TABLE, VIEW};
 use crate::types::RelationId;
 
 /// The server's numbers at one moment.
@@ -17,137 +19,110 @@ pub struct Metrics {
     pub query_memory_bytes: u64,
 }
 
-/// Whether a number only grows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MetricKind {
-    Counter,
-    Gauge,
-}
-
 /// A number with a name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
-    pub name: &'static str,
-    pub kind: MetricKind,
+    pub name: String,
+    pub kind: MeasureKind,
     /// For the HELP line and the reference page.
     pub sentence: &'static str,
     /// Name of the label, where there is one number for each table, view or source.
     pub label: Option<&'static str>,
 }
 
-macro_rules! metrics {
-    ($($constant:ident = $name:literal, $kind:ident $(by $label:literal)?, $sentence:literal;)*) => {
-        $(pub const $constant: Metric = Metric {
-            name: $name,
-            kind: MetricKind::$kind,
-            sentence: $sentence,
-            label: metrics!(@label $($label)?),
-        };)*
-        /// In the order of the page.
-        pub const ALL: &[Metric] = &[$($constant),*];
+/// A number of the server as a whole.
+struct ServerMeasure {
+    name: &'static str,
+    kind: MeasureKind,
+    sentence: &'static str,
+    read: fn(&Metrics) -> u64,
+}
+
+macro_rules! server_measures {
+    ($($name:literal, $kind:ident, $sentence:literal, $read:expr;)*) => {
+        const SERVER: &[ServerMeasure] = &[$(ServerMeasure {
+            name: $name, kind: MeasureKind::$kind, sentence: $sentence, read: $read,
+        }),*];
     };
-    (@label) => { None };
-    (@label $label:literal) => { Some($label) };
 }
 
-metrics! {
-    COMMITS = "tidemark_commits_total", Counter, "Durable commits; each is one group of writers.";
-    WRITES = "tidemark_writes_total", Counter, "Writes in durable commits.";
-    SYNCS = "tidemark_log_syncs_total", Counter, "Syncs of the write-ahead log, failed ones included.";
-    LOG_BYTES = "tidemark_log_bytes_total", Counter, "Bytes of durable records in the write-ahead log.";
-    LOG_RETRIES = "tidemark_log_retries_total", Counter, "Log writes that failed and were repeated in a new segment.";
-    DURABLE_COMMIT = "tidemark_durable_commit", Gauge, "Number of the last durable commit.";
-    QUERY_MEMORY = "tidemark_query_memory_bytes", Gauge, "Memory that ad hoc queries hold.";
-    TABLE_ROWS_HOT = "tidemark_table_rows_hot", Gauge by "table", "Rows of a table in memory.";
-    TABLE_ROWS_COLD = "tidemark_table_rows_cold", Gauge by "table", "Rows of a table in Parquet files.";
-    TABLE_BYTES_HOT = "tidemark_table_bytes_hot", Gauge by "table", "Memory of a table's hot rows.";
-    TABLE_BYTES_COLD = "tidemark_table_bytes_cold", Gauge by "table", "Bytes of a table's Parquet files.";
-    TABLE_FILES = "tidemark_table_files", Gauge by "table", "Parquet files of a table.";
-    TABLE_TOMBSTONES = "tidemark_table_tombstones", Gauge by "table", "Deleted rows that Parquet files still hold.";
-    VIEW_LAG = "tidemark_view_lag_commits", Gauge by "view", "Commits that a view has not applied yet.";
-    VIEW_STATE_BYTES = "tidemark_view_state_bytes", Gauge by "view", "Memory of a view's state.";
-    VIEW_ERRORS = "tidemark_view_errors", Gauge by "view", "Rows that a view leaves out because of an error.";
-    VIEW_ROWS_READ = "tidemark_view_rows_read_total", Counter by "view", "State rows that a view's operators touched.";
-    VIEW_ROWS_EMITTED = "tidemark_view_rows_emitted_total", Counter by "view", "Changes that a view's operators gave.";
-    SOURCE_ROWS = "tidemark_source_rows_total", Counter by "source", "Rows that a source has committed since the start.";
-    SOURCE_FAILED = "tidemark_source_failed", Gauge by "source", "1 while a source is stopped by an error.";
+server_measures! {
+    "commits", Counter, "Durable commits; each is one group of writers.", |server| server.commits.commits;
+    "writes", Counter, "Writes in durable commits.", |server| server.commits.writes;
+    "log_syncs", Counter, "Syncs of the write-ahead log, failed ones included.", |server| server.commits.syncs;
+    "log_bytes", Counter, "Bytes of durable records in the write-ahead log.", |server| server.commits.bytes;
+    "log_retries", Counter, "Log writes that failed and were repeated in a new segment.",
+        |server| server.commits.retries;
+    "durable_commit", Gauge, "Number of the last durable commit.", |server| server.system.durable_commit.0;
+    "query_memory_bytes", Gauge, "Memory that ad hoc queries hold.", |server| server.query_memory_bytes;
 }
 
-/// A metric's number. `label` is the table's, view's or source's name, empty where the metric has no label.
-struct Sample<'a> {
-    metric: &'static Metric,
-    label: &'a str,
-    value: u64,
+/// Every metric, in the order of the page.
+pub fn all() -> Vec<Metric> {
+    let server = SERVER.iter().map(|measure| metric(None, measure.name, measure.kind, measure.sentence));
+    server.chain(of_kind("table", TABLE)).chain(of_kind("view", VIEW)).chain(of_kind("source", SOURCE)).collect()
+}
+
+fn of_kind<T>(kind: &'static str, measures: &'static [Measure<T>]) -> impl Iterator<Item = Metric> {
+    measures.iter().map(move |measure| metric(Some(kind), measure.name, measure.kind, measure.sentence))
+}
+
+fn metric(label: Option<&'static str>, name: &str, kind: MeasureKind, sentence: &'static str) -> Metric {
+    let kind_name = label.map(|label| format!("{label}_")).unwrap_or_default();
+    let total = if kind == MeasureKind::Counter { "_total" } else { "" };
+    Metric { name: format!("tidemark_{kind_name}{name}{total}"), kind, sentence, label }
 }
 
 impl Metrics {
     /// Prometheus' text.
     pub fn to_text(&self) -> String {
-        render(&self.samples())
+        let mut text = String::new();
+        for measure in SERVER {
+            let metric = metric(None, measure.name, measure.kind, measure.sentence);
+            write_metric(&metric, [("", (measure.read)(self))], &mut text);
+        }
+        self.write_kind("table", TABLE, |id| self.system.tables.get(&id), &mut text);
+        self.write_kind("view", VIEW, |id| self.system.views.get(&id), &mut text);
+        self.write_kind("source", SOURCE, |id| self.system.sources.get(&id), &mut text);
+        text
     }
 
-    fn samples(&self) -> Vec<Sample<'_>> {
-        let plain = |metric, value| Sample { metric, label: "", value };
-        let mut samples = vec![
-            plain(&COMMITS, self.commits.commits),
-            plain(&WRITES, self.commits.writes),
-            plain(&SYNCS, self.commits.syncs),
-            plain(&LOG_BYTES, self.commits.bytes),
-            plain(&LOG_RETRIES, self.commits.retries),
-            plain(&DURABLE_COMMIT, self.system.durable_commit.0),
-            plain(&QUERY_MEMORY, self.query_memory_bytes),
-        ];
-        // In the order of ids, so that two pages compare line by line.
-        for (id, name) in &self.names {
-            let mut push = |metric, value| samples.push(Sample { metric, label: name, value });
-            if let Some(table) = self.system.tables.get(id) {
-                push(&TABLE_ROWS_HOT, table.rows_hot);
-                push(&TABLE_ROWS_COLD, table.rows_cold);
-                push(&TABLE_BYTES_HOT, table.bytes_hot);
-                push(&TABLE_BYTES_COLD, table.bytes_cold);
-                push(&TABLE_FILES, table.files);
-                push(&TABLE_TOMBSTONES, table.tombstones);
-            }
-            if let Some(view) = self.system.views.get(id) {
-                push(&VIEW_LAG, self.system.durable_commit.0.saturating_sub(view.applied_commit.0));
-                push(&VIEW_STATE_BYTES, view.state_bytes);
-                push(&VIEW_ERRORS, view.errors);
-                push(&VIEW_ROWS_READ, view.rows_read);
-                push(&VIEW_ROWS_EMITTED, view.rows_emitted);
-            }
-            if let Some(source) = self.system.sources.get(id) {
-                push(&SOURCE_ROWS, source.rows);
-                push(&SOURCE_FAILED, u64::from(source.error.is_some()));
-            }
+    /// In the order of ids, so that two pages compare line by line.
+    fn write_kind<'a, T: 'static>(
+        &'a self,
+        kind: &'static str,
+        measures: &'static [Measure<T>],
+        facts: impl Fn(RelationId) -> Option<&'a T>,
+        text: &mut String,
+    ) {
+        let known: Vec<(&str, &T)> =
+            self.names.iter().filter_map(|(id, name)| Some((name.as_str(), facts(*id)?))).collect();
+        for measure in measures {
+            let samples = known.iter().map(|(name, facts)| (*name, (measure.read)(facts)));
+            write_metric(&metric(Some(kind), measure.name, measure.kind, measure.sentence), samples, text);
         }
-        samples
     }
 }
 
-/// All samples of a metric stand together, under its HELP and TYPE.
-fn render(samples: &[Sample<'_>]) -> String {
-    let mut text = String::new();
-    for metric in ALL {
-        let mut of_metric = samples.iter().filter(|sample| sample.metric.name == metric.name).peekable();
-        if of_metric.peek().is_none() {
-            continue;
-        }
-        let kind = match metric.kind {
-            MetricKind::Counter => "counter",
-            MetricKind::Gauge => "gauge",
-        };
-        // Writing into a String cannot fail.
-        let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.sentence, metric.name);
-        for sample in of_metric {
-            let _ = match metric.label {
-                None => writeln!(text, "{} {}", metric.name, sample.value),
-                Some(label) => {
-                    writeln!(text, "{}{{{label}=\"{}\"}} {}", metric.name, escaped(sample.label), sample.value)
-                }
-            };
-        }
+/// All samples of a metric stand together, under its HELP and TYPE; nothing where there are none. A sample's name is its
+/// table's, view's or source's.
+fn write_metric<'a>(metric: &Metric, samples: impl IntoIterator<Item = (&'a str, u64)>, text: &mut String) {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return;
     }
-    text
+    let kind = match metric.kind {
+        MeasureKind::Counter => "counter",
+        MeasureKind::Gauge => "gauge",
+    };
+    // Writing into a String cannot fail.
+    let _ = writeln!(text, "# HELP {} {}\n# TYPE {} {kind}", metric.name, metric.sentence, metric.name);
+    for (name, value) in samples {
+        let _ = match metric.label {
+            None => writeln!(text, "{} {value}", metric.name),
+            Some(label) => writeln!(text, "{}{{{label}=\"{}\"}} {value}", metric.name, escaped(name)),
+        };
+    }
 }
 
 fn escaped(label: &str) -> String {

@@ -12,6 +12,7 @@ use super::frontend::Fields;
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 use crate::types::parse::{null_value, parse_decimal, parse_text};
+use crate::types::text::{EncodeSettings, write_text};
 
 /// The most decimal digits that a numeric has.
 const NUMERIC_DIGITS_MAX: usize = 38;
@@ -40,6 +41,7 @@ pub(super) fn declared_type(oid: u32) -> Result<Option<SqlType>> {
         1114 => SqlType::Timestamp,
         1184 => SqlType::Timestamptz,
         1186 => SqlType::Interval,
+        _ if is_array(oid) => SqlType::Text,
         // Without a modifier; the value's own digits decide when it comes.
         1700 => SqlType::Numeric { precision: 38, scale: 16 },
         _ => {
@@ -64,8 +66,58 @@ pub(super) fn decode(
             Err(Error::not_built(format_args!("a binary parameter of the type with OID {oid}"))
                 .with_hint("Send it as text."))
         }
+        (Some(value), Format::Binary) if is_array(oid) => decode_array(value).map(|text| ScalarValue::Utf8(Some(text))),
         (Some(value), Format::Binary) => decode_binary(sql_type, oid, value),
     }
+}
+
+/// Arrays of the types that Tidemark has: parameters of `= ANY`, as PostgreSQL's text of them.
+fn is_array(oid: u32) -> bool {
+    const ARRAYS: [u32; 20] = [
+        199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1185, 1187,
+        1231, 2951,
+    ];
+    ARRAYS.contains(&oid)
+}
+
+/// The binary form of a one-dimensional array (PostgreSQL's `array_recv`) as its text.
+fn decode_array(mut value: Bytes) -> Result<String> {
+    let wrong = || Error::new(SqlState::INVALID_BINARY_REPRESENTATION, "incorrect binary data format for an array");
+    let word = |value: &mut Bytes| -> Result<i32> {
+        if value.len() < 4 {
+            return Err(wrong());
+        }
+        Ok(i32::from_be_bytes(fixed(&value.split_to(4), wrong)?))
+    };
+    let dimensions = word(&mut value)?;
+    word(&mut value)?;
+    let oid = word(&mut value)? as u32;
+    if dimensions == 0 {
+        return Ok("{}".to_owned());
+    }
+    if dimensions != 1 {
+        return Err(Error::not_built("a parameter that is an array of more than one dimension"));
+    }
+    let length = word(&mut value)?;
+    word(&mut value)?;
+    let sql_type = declared_type(oid)?.unwrap_or(SqlType::Text);
+    let mut elements = Vec::new();
+    for _ in 0..length {
+        let bytes = word(&mut value)?;
+        if bytes < 0 {
+            elements.push("NULL".to_owned());
+            continue;
+        }
+        if value.len() < bytes as usize {
+            return Err(wrong());
+        }
+        let element = decode_binary(&sql_type, oid, value.split_to(bytes as usize))?;
+        let mut text = Vec::new();
+        write_text(&*element.to_array()?, 0, &EncodeSettings::default(), &mut text)?;
+        let text = String::from_utf8_lossy(&text).replace('\\', "\\\\").replace('"', "\\\"");
+        elements.push(format!("\"{text}\""));
+    }
+    Ok(format!("{{{}}}", elements.join(",")))
 }
 
 fn decode_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValue> {

@@ -63,10 +63,11 @@ fn sources_and_copy() {
 
 #[test]
 fn settings_explain_and_verify() {
-    assert!(matches!(one("SET TIME ZONE 'Europe/Berlin'"), Statement::Set { name, value: Some(value) }
+    assert!(matches!(one("SET TIME ZONE 'Europe/Berlin'"), Statement::Set { name, value: Some(value), .. }
         if name == "timezone" && value == "Europe/Berlin"));
     assert!(matches!(one("set extra_float_digits = -1"), Statement::Set { value: Some(value), .. } if value == "-1"));
-    assert!(matches!(one("SET x TO DEFAULT"), Statement::Set { value: None, .. }));
+    assert!(matches!(one("SET x TO DEFAULT"), Statement::Set { value: None, is_local: false, .. }));
+    assert!(matches!(one("SET LOCAL x = 1"), Statement::Set { is_local: true, .. }));
     assert!(matches!(one("SHOW TRANSACTION ISOLATION LEVEL"), Statement::Show(name)
         if name == "transaction isolation level"));
     assert!(matches!(one("VERIFY MATERIALIZED VIEW v"), Statement::Verify(name) if name == "v"));
@@ -114,7 +115,7 @@ fn subscriptions() {
         "UP TO of a subscription is not supported yet",
         None,
     );
-    fails("SUBSCRIBE v WITH (SNAPSHOT = 3)", SqlState::SYNTAX_ERROR, "syntax error at or near \"3\"", Some(29));
+    fails("SUBSCRIBE v WITH (SNAPSHOT = 3)", SqlState::SYNTAX_ERROR, "syntax error at or near \"3\"", Some(30));
     fails("SUBSCRIBE v WITH (x)", SqlState::SYNTAX_ERROR, "subscription option \"x\" not recognized", None);
     fails("SUBSCRIBE v AS OF COMMIT x", SqlState::SYNTAX_ERROR, "syntax error at or near \"x\"", Some(26));
 }

@@ -110,6 +110,29 @@ async fn orphans_go_and_a_log_without_its_manifest_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// A flush of one table named a new, unflushed one in its manifest as cold up to commit 0; the log no longer went back so
+/// far, and the next start was refused.
+#[tokio::test]
+async fn a_new_table_does_not_ask_for_commits_that_the_log_forgot() -> Result<()> {
+    let media = Media::new(1);
+    let database = open(&media, TableSettings::default()).await?;
+    database.create(readings()).await?;
+    for _ in 0..4 {
+        // More than a segment each time, so that the log is cut.
+        database.insert(READINGS, reading_rows(&(0..200).collect::<Vec<_>>())).await?;
+        database.tables.flush_all(&database.sequencer).await?;
+    }
+    database.create(trucks()).await?;
+    database.insert(TRUCKS, truck_rows(&[(1, 1)])).await?;
+    database.insert(READINGS, reading_rows(&[1])).await?;
+    database.tables.flush(READINGS, &database.sequencer).await?;
+    database.sequencer.shutdown().await;
+    assert!(!media.disk.contents().keys().any(|name| name.contains("0001.log")), "the log was not cut");
+    let again = open(&media, TableSettings::default()).await?;
+    assert_eq!((again.at_head(READINGS).row_count(), again.at_head(TRUCKS).row_count()), (801, 1));
+    Ok(())
+}
+
 #[tokio::test]
 async fn rows_written_while_a_flush_runs_stay_hot() -> Result<()> {
     let media = Media::new(1);

@@ -51,8 +51,12 @@ impl Groups {
             Call::new(call, &inputs, &mut layout)
         };
         let calls = calls.iter().map(lower).collect::<Result<_>>()?;
-        let key_fields: Vec<Field> =
-            key_types.iter().map(|data_type| Field::new("key", data_type.clone(), true)).collect();
+        let key_names = schema.fields().iter().map(|field| field.name());
+        let key_fields: Vec<Field> = key_types
+            .iter()
+            .zip(key_names)
+            .map(|(data_type, name)| Field::new(name, data_type.clone(), true))
+            .collect();
         let Layout { arguments, accumulators, .. } = layout;
         let groups = Groups {
             operator,

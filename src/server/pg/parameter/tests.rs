@@ -91,11 +91,37 @@ fn binary_times() {
 }
 
 #[test]
+fn arrays_become_their_text() {
+    let word = |word: i32| word.to_be_bytes().to_vec();
+    let array = |oid: i32, elements: &[Option<&[u8]>]| {
+        let mut bytes = [word(1), word(1), word(oid), word(elements.len() as i32), word(1)].concat();
+        for element in elements {
+            bytes.extend(word(element.map_or(-1, |element| element.len() as i32)));
+            bytes.extend(element.unwrap_or_default());
+        }
+        Bytes::from(bytes)
+    };
+    let decoded = |oid: u32, bytes: Bytes| decode(&SqlType::Text, oid, Format::Binary, Some(bytes), Tz::UTC);
+    let text = |text: &str| ScalarValue::Utf8(Some(text.to_string()));
+    let integers = array(23, &[Some(&7_i32.to_be_bytes()), None]);
+    assert_eq!(decoded(1007, integers.clone()).unwrap(), text("{\"7\",NULL}"));
+    assert_eq!(decoded(1009, array(25, &[Some(b"a\"b\\c")])).unwrap(), text("{\"a\\\"b\\\\c\"}"));
+    let empty = Bytes::from([word(0), word(0), word(23)].concat());
+    assert_eq!(decoded(1007, empty).unwrap(), text("{}"));
+    for length in 0..integers.len() {
+        assert_eq!(decoded(1007, integers.slice(..length)).unwrap_err().state().0, "22P03", "{length} bytes");
+    }
+    let huge = Bytes::from([word(1), word(0), word(23), word(i32::MAX), word(1)].concat());
+    assert_eq!(decoded(1007, huge).unwrap_err().state().0, "22P03");
+}
+
+#[test]
 fn declared_types() {
     assert_eq!(declared_type(0).unwrap(), None);
     assert_eq!(declared_type(705).unwrap(), None);
     assert_eq!(declared_type(1043).unwrap(), Some(SqlType::Text));
-    assert_eq!(declared_type(1007).unwrap_err().state().0, "0A000");
+    assert_eq!(declared_type(1007).unwrap(), Some(SqlType::Text));
+    assert_eq!(declared_type(600).unwrap_err().state().0, "0A000");
     let uuid = decode(&SqlType::Text, UUID, Format::Binary, Some(Bytes::from_static(&[0; 16])), Tz::UTC);
     assert_eq!(uuid.unwrap_err().state().0, "0A000");
     assert_eq!(decode(&SqlType::Int4, 23, Format::Binary, None, Tz::UTC).unwrap(), ScalarValue::Int32(None));

@@ -1,0 +1,13 @@
+//! The core as the engine wires it, under one seeded executor: commit, wal, tier, table and dataflow together.
+//!
+//! ```text
+//! history   a script of operations from a seed, by several writers, a definer and a flusher, over three lives
+//! ledger    what was sequenced, in order: the oracle for tables
+//! views     the views of the script, and what each means by loops: the oracle for views
+//! crash     the history once, the machine as a crash in each of its I/O calls leaves it, and a recovery of each
+//! ```
+
+mod crash;
+mod history;
+mod ledger;
+mod views;

@@ -1,0 +1,390 @@
+//! A crash in every I/O call of the script, on the disk and in the object store, and a recovery of each by the server's
+//! own code.
+//!
+//! The history runs once; [`SimDisk::watch`] gives the machine as a crash in each call leaves it. After each recovery:
+//!   * it starts
+//!   * it is the ledger's database at one commit, not before the last acknowledged one: whole commits, every row once
+//!   * every view is its query by loops, and leaves out as many rows as err
+//!   * tables and views have the digests that the history published at that commit
+//!   * it takes further writes and a flush, and another crash loses none of them (every third machine, for time)
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use datafusion::execution::SessionState;
+use futures::TryStreamExt;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+
+use super::history::{Client, go_on, play};
+use super::ledger::{Ledger, Rows, State, split};
+use super::views;
+use crate::commit::{Commit, Publish};
+use crate::dataflow::ViewReads;
+use crate::delta::{DeltaBatch, Digest, digest_batch};
+use crate::engine::core::{Core, Seams};
+use crate::engine::publisher::Publisher;
+use crate::functions;
+use crate::settings::{Settings, TableSettings, WalSettings};
+use crate::testing::oracle::{self, Row};
+use crate::testing::values::rows_of;
+use crate::testing::{CrashPoint, CrashReport, FaultEffect, SimDisk, SimExecutor, SimRng, SimStore};
+use crate::types::{CommitNumber, RelationId};
+
+/// Of each life of the process: the first starts on an empty disk, the second has a saboteur, the third ends cleanly.
+const OPERATIONS: [usize; 3] = [80, 60, 60];
+const SEED: u64 = 2026;
+
+/// Small enough that segments and files are many.
+fn settings() -> Settings {
+    Settings {
+        wal: WalSettings { segment_bytes_max: 12 << 10, ..WalSettings::default() },
+        table: TableSettings { row_group_rows: 4, file_rows_max: 16, ..TableSettings::default() },
+        ..Settings::default()
+    }
+}
+
+fn registry() -> SessionState {
+    functions::session_state(Default::default(), Default::default()).build()
+}
+
+#[derive(Clone)]
+struct Machine {
+    disk: SimDisk,
+    store: SimStore,
+}
+
+impl Machine {
+    fn new(seed: u64) -> Machine {
+        let disk = SimDisk::new(seed);
+        Machine { store: SimStore::new(disk.clone()), disk }
+    }
+}
+
+/// Digests of tables, and of views, by relation.
+type Digests = BTreeMap<RelationId, Digest>;
+
+/// What was published, commit by commit.
+type Published = BTreeMap<CommitNumber, (Digests, Digests)>;
+
+/// The publisher, and beside it what every commit left: the tables' digests follow from the deltas alone.
+struct Witness {
+    publisher: Arc<Publisher>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    tables: Digests,
+    commits: Vec<(CommitNumber, Digests, PendingViews)>,
+}
+
+/// Views that are read once the worker has got there.
+type PendingViews = oneshot::Receiver<(CommitNumber, ViewReads)>;
+
+impl Publish for Witness {
+    fn publish(&self, commit: &Arc<Commit>) {
+        self.publisher.publish(commit);
+        let mut seen = self.seen.lock();
+        for delta in &commit.tables {
+            seen.tables.entry(delta.table).or_default().add(digest_batch(&delta.delta).unwrap());
+        }
+        let catalog = self.publisher.tables.durable().catalog;
+        seen.tables.retain(|table, _| catalog.table(*table).is_some());
+        catalog.tables().for_each(|table| {
+            seen.tables.entry(table.id).or_default();
+        });
+        let views: Vec<RelationId> = catalog.materialized_views().map(|view| view.id).collect();
+        let (tables, views) = (seen.tables.clone(), self.publisher.dataflows.push_read(&views));
+        seen.commits.push((commit.number, tables, views));
+    }
+}
+
+/// A database as a reader sees it at its head.
+struct Found {
+    head: CommitNumber,
+    state: State,
+    tables: Digests,
+    /// Name, rows, rows in error.
+    views: Vec<(String, Vec<Row>, i64)>,
+    view_digests: Digests,
+}
+
+async fn examine(core: &Core) -> Found {
+    let (head, durable, snapshots, views) = core.sequencer.at_head(|head| {
+        let durable = core.tables.durable();
+        let snapshot = |id| core.tables.snapshot(id, head).unwrap();
+        let snapshots: Vec<_> = durable.catalog.tables().map(|table| (table.id, snapshot(table.id))).collect();
+        let views: Vec<RelationId> = durable.catalog.materialized_views().map(|view| view.id).collect();
+        let views = core.dataflows.push_read(&views);
+        (head, durable, snapshots, views)
+    });
+    let mut state = State {
+        catalog: durable.catalog.as_ref().clone(),
+        positions: durable.positions.as_ref().clone(),
+        ..State::default()
+    };
+    let mut tables = Digests::new();
+    for (id, snapshot) in snapshots {
+        let mut rows = Rows::new();
+        let mut digest = Digest::default();
+        for batch in snapshot.stream(None, 7).try_collect::<Vec<_>>().await.unwrap() {
+            for (row_id, row) in rows_of(&batch).into_iter().map(split) {
+                assert!(rows.insert(row_id, row).is_none(), "row {row_id} of table {id} is there twice");
+            }
+            digest.add(digest_batch(&DeltaBatch::inserts(batch)).unwrap());
+        }
+        assert_eq!(snapshot.row_count(), rows.len());
+        state.tables.insert(id, rows);
+        tables.insert(id, digest);
+    }
+    let (_, contents) = views.await.unwrap();
+    let mut views = Vec::new();
+    for view in durable.catalog.materialized_views() {
+        let snapshot = contents[&view.id].as_ref().unwrap();
+        assert_eq!(snapshot.commit(), head);
+        let rows = snapshot.batches(None, 7).flat_map(|batch| rows_of(&batch.unwrap())).collect();
+        views.push((view.name.clone(), rows, snapshot.errors().map(|error| error.weight).sum()));
+    }
+    let view_digests = digests_of(&contents);
+    Found { head, state, tables, views, view_digests }
+}
+
+fn digests_of(views: &ViewReads) -> Digests {
+    views.iter().map(|(id, view)| (*id, view.as_ref().unwrap().digest().unwrap())).collect()
+}
+
+impl Found {
+    /// Panics where a promise is broken.
+    fn check(&self, ledger: &Ledger, published: &Published) {
+        let acknowledged = ledger.acknowledged;
+        assert!(self.head >= acknowledged, "commit {acknowledged} was acknowledged, and {} is the last", self.head);
+        let expected = ledger.state_at(self.head);
+        assert_eq!(self.state.render(), expected.render(), "whole commits up to {}, and nothing else", self.head);
+        assert!(self.state.catalog == expected.catalog, "definitions");
+        for (name, rows, errors) in &self.views {
+            let expected = views::oracle(name, &self.state);
+            assert_eq!(oracle::render(rows), oracle::render(&expected), "view {name} at {}", self.head);
+            assert_eq!(*errors, views::errors(name, &self.state), "errors of view {name} at {}", self.head);
+        }
+        // A group may be durable that was never published.
+        if let Some((tables, views)) = published.get(&self.head) {
+            assert_eq!(self.tables, *tables, "digests of tables at {}", self.head);
+            assert_eq!(self.view_digests, *views, "digests of views at {}", self.head);
+        }
+    }
+}
+
+/// Opens what is on the machine, and has its loops run.
+async fn open(machine: &Machine, registry: SessionState, executor: &Executor) -> (Arc<Core>, Arc<Witness>) {
+    let seams = Seams {
+        clock: executor.clock.clone(),
+        disk: Arc::new(machine.disk.clone()),
+        store: Arc::new(machine.store.clone()),
+    };
+    let mut witness = None;
+    let hears = |publisher: Arc<Publisher>| {
+        let made = Arc::new(Witness { publisher, seen: Mutex::default() });
+        witness = Some(made.clone());
+        made as Arc<dyn Publish>
+    };
+    let (core, loops) = Core::open(&seams, &settings(), registry, mpsc::unbounded_channel().0, hears).await.unwrap();
+    executor.spawner.spawn(loops.views.run());
+    executor.spawner.spawn(async move {
+        // Ends with an error where the machine dies under it.
+        loops.log.run().await.ok();
+    });
+    core.rebuild_views().await.unwrap();
+    (Arc::new(core), witness.unwrap())
+}
+
+/// What tasks need of their executor.
+#[derive(Clone)]
+struct Executor {
+    clock: Arc<dyn crate::io::Clock>,
+    spawner: crate::testing::SimSpawner,
+}
+
+/// Runs on an executor of its own. Gives the digest of which task ran when, too.
+fn simulate<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    seed: u64,
+    work: impl FnOnce(Executor) -> F,
+) -> (T, u64) {
+    let mut executor = SimExecutor::new(seed);
+    let work = work(Executor { clock: Arc::new(executor.clock()), spawner: executor.spawner() });
+    let done = executor.block_on(work);
+    (done, executor.trace_digest())
+}
+
+/// The whole script.
+struct History {
+    machine: Machine,
+    ledger: Arc<Mutex<Ledger>>,
+    published: Arc<Mutex<Published>>,
+    registry: SessionState,
+    traces: Vec<u64>,
+}
+
+impl History {
+    fn new(seed: u64) -> History {
+        History {
+            machine: Machine::new(seed),
+            ledger: Arc::default(),
+            published: Arc::default(),
+            registry: registry(),
+            traces: Vec::new(),
+        }
+    }
+
+    fn run(&mut self, seed: u64) {
+        for (life, operations) in OPERATIONS.into_iter().enumerate() {
+            self.live(seed + life as u64, life, operations);
+            // Its memory is gone, and what it wrote is not.
+            self.machine.disk.kill_process();
+        }
+    }
+
+    fn live(&mut self, seed: u64, life: usize, operations: usize) {
+        let (machine, registry) = (self.machine.clone(), self.registry.clone());
+        let (ledger, published) = (self.ledger.clone(), self.published.clone());
+        let last = life + 1 == OPERATIONS.len();
+        let sabotaged = (life == 1).then(|| machine.disk.clone());
+        let ((), trace) = simulate(seed, |executor| async move {
+            let (core, witness) = open(&machine, registry.clone(), &executor).await;
+            let found = examine(&core).await;
+            found.check(&ledger.lock(), &published.lock());
+            witness.seen.lock().tables = found.tables;
+            let client = Client { core: core.clone(), ledger, registry };
+            play(client, executor.spawner.clone(), seed, operations, sabotaged).await;
+            if last {
+                core.tables.flush_all(&core.sequencer).await.unwrap();
+                core.sequencer.shutdown().await;
+            }
+            let commits = std::mem::take(&mut witness.seen.lock().commits);
+            for (commit, tables, views) in commits {
+                let (_, views) = views.await.unwrap();
+                let views = digests_of(&views);
+                published.lock().insert(commit, (tables, views));
+            }
+        });
+        self.traces.push(trace);
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            traces: self.traces.clone(),
+            published: format!("{:?}", self.published.lock()),
+            files: self.machine.disk.contents(),
+            objects: futures::executor::block_on(self.machine.store.contents()),
+        }
+    }
+}
+
+/// Everything that must be the same for the same seed.
+struct Outcome {
+    traces: Vec<u64>,
+    published: String,
+    files: BTreeMap<String, Vec<u8>>,
+    objects: BTreeMap<String, bytes::Bytes>,
+}
+
+/// The machine after a crash, and what was known then.
+struct Wreck {
+    point: CrashPoint,
+    store: SimStore,
+    ledger: Ledger,
+}
+
+/// Recovers and compares. Every third machine goes on, crashes again and recovers again.
+fn recover(wreck: Wreck, published: &Published, registry: &SessionState) {
+    let Wreck { point, store, ledger } = wreck;
+    let machine = Machine { disk: point.disk, store };
+    let seed = point.call;
+    machine.disk.restart();
+    let ledger = Arc::new(Mutex::new(ledger));
+    let again = published.clone();
+    for restart in 0..if seed.is_multiple_of(3) { 2 } else { 1 } {
+        let (machine, ledger, registry) = (machine.clone(), ledger.clone(), registry.clone());
+        let (published, disk) = (again.clone(), machine.disk.clone());
+        simulate(seed + restart, |executor| async move {
+            let (core, _witness) = open(&machine, registry.clone(), &executor).await;
+            let found = examine(&core).await;
+            // What was written after the first recovery was never published in the history.
+            let published = if restart == 0 { published } else { Published::new() };
+            found.check(&ledger.lock(), &published);
+            ledger.lock().forget_after(found.head);
+            if restart == 0 {
+                go_on(&Client { core, ledger, registry }, &SimRng::new(seed)).await;
+            }
+        });
+        disk.restart();
+    }
+}
+
+/// Names the call when a check panics, so that the run can be repeated.
+struct Scope(u64, String, FaultEffect);
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("in the run with seed {SEED}, crashed at call {} ({}, {:?} its effect)", self.0, self.1, self.2);
+        }
+    }
+}
+
+#[test]
+fn the_same_seed_twice_gives_the_same_digest() {
+    let run = |seed| {
+        let mut history = History::new(seed);
+        history.run(seed);
+        history.outcome()
+    };
+    let (first, second) = (run(7), run(7));
+    assert_eq!(first.traces, second.traces, "which task ran when");
+    assert_eq!(first.published, second.published);
+    assert!(first.files == second.files, "what is on the disk");
+    assert!(first.objects == second.objects, "what is in the object store");
+    assert_ne!(first.traces, run(8).traces);
+}
+
+#[test]
+fn a_crash_in_every_io_call_breaks_no_promise() {
+    let mut history = History::new(SEED);
+    let wrecks = Arc::new(Mutex::new(Vec::new()));
+    let (seen, store, ledger) = (wrecks.clone(), history.machine.store.clone(), history.ledger.clone());
+    history.machine.disk.trace_sites(true);
+    history.machine.disk.watch(move |point: CrashPoint| {
+        let store = store.fork(point.disk.clone());
+        seen.lock().push(Wreck { point, store, ledger: ledger.lock().clone() });
+    });
+    history.run(SEED);
+    history.machine.disk.unwatch();
+    let calls = history.machine.disk.calls();
+    assert_eq!(history.ledger.lock().operations, OPERATIONS.iter().sum::<usize>());
+
+    let wrecks = std::mem::take(&mut *wrecks.lock());
+    let mut crashed: Vec<u64> = wrecks.iter().map(|wreck| wreck.point.call).collect();
+    crashed.dedup();
+    let report =
+        CrashReport { calls_seen: calls.calls, calls_crashed: crashed.len() as u64, sites: calls.sites.clone() };
+    println!("{} operations; {} machines recovered", OPERATIONS.iter().sum::<usize>(), wrecks.len());
+    println!("{report}");
+    // Recoveries know nothing of each other.
+    let queue = Mutex::new(wrecks.into_iter());
+    let (published, registry) = (history.published.lock().clone(), &history.registry);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(wreck) = { queue.lock().next() } {
+                    let point = &wreck.point;
+                    let _scope = Scope(point.call, point.operation.clone(), point.effect);
+                    recover(wreck, &published, registry);
+                }
+            });
+        }
+    });
+    assert_eq!(report.calls_crashed, report.calls_seen);
+    assert!(report.calls_seen > 400, "{report}");
+    let from = |folder: &str| report.sites.iter().filter(|site| site.contains(folder)).count();
+    assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6, "{report}");
+}

@@ -1,0 +1,139 @@
+//! What was asked of the core, in the order in which it was sequenced. Maps and loops, nothing of the code under test.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::catalog::{Catalog, CatalogChange};
+use crate::commit::SequencedWrite;
+use crate::testing::oracle::{Row, Value};
+use crate::testing::values::rows_of;
+use crate::types::{CommitNumber, RelationId, RowId};
+
+/// Rows by id.
+pub type Rows = BTreeMap<RowId, Row>;
+
+/// One write, as the sequencer took it.
+pub struct Entry {
+    commit: CommitNumber,
+    inserted: Vec<(RelationId, RowId, Row)>,
+    deleted: Vec<(RelationId, RowId)>,
+    catalog: Vec<CatalogChange>,
+    positions: Vec<(RelationId, Vec<u8>)>,
+}
+
+/// A database at one moment.
+#[derive(Clone, Default)]
+pub struct State {
+    pub catalog: Catalog,
+    pub tables: BTreeMap<RelationId, Rows>,
+    pub positions: BTreeMap<RelationId, Vec<u8>>,
+}
+
+/// All writes, and how far they were acknowledged.
+#[derive(Clone, Default)]
+pub struct Ledger {
+    entries: Vec<Arc<Entry>>,
+    /// After all of them.
+    pub state: State,
+    pub acknowledged: CommitNumber,
+    /// Tables that are gone.
+    pub dropped: BTreeSet<RelationId>,
+    pub operations: usize,
+}
+
+impl Entry {
+    fn of(sequenced: &SequencedWrite<'_>) -> Entry {
+        let (mut inserted, mut deleted) = (Vec::new(), Vec::new());
+        for (table, first) in sequenced.write.tables.iter().zip(&sequenced.first_row_ids) {
+            let rows = table.inserts.iter().flat_map(rows_of);
+            inserted.extend(rows.zip(*first..).map(|(row, id)| (table.table, id, row)));
+            deleted.extend(table.deletes.iter().flat_map(rows_of).map(|row| (table.table, split(row).0)));
+        }
+        let positions = sequenced.write.positions.iter().map(|at| (at.source, at.position.clone()));
+        Entry {
+            commit: sequenced.commit,
+            inserted,
+            deleted,
+            catalog: sequenced.write.catalog.clone(),
+            positions: positions.collect(),
+        }
+    }
+}
+
+/// A row with its id behind it.
+pub fn split(mut row: Row) -> (RowId, Row) {
+    match row.pop() {
+        Some(Value::Integer(id)) => (id, row),
+        other => panic!("a row id of {other:?}"),
+    }
+}
+
+impl State {
+    fn apply(&mut self, entry: &Entry) {
+        for change in &entry.catalog {
+            if let CatalogChange::CreateTable(table) = change {
+                self.tables.insert(table.id, Rows::new());
+            }
+            self.catalog.apply(change);
+        }
+        for (table, id) in &entry.deleted {
+            assert!(self.tables.get_mut(table).unwrap().remove(id).is_some(), "row {id} deleted twice");
+        }
+        for (table, id, row) in &entry.inserted {
+            assert!(self.tables.get_mut(table).unwrap().insert(*id, row.clone()).is_none(), "row id {id} given twice");
+        }
+        self.positions.extend(entry.positions.iter().cloned());
+        for change in &entry.catalog {
+            if let CatalogChange::Drop(id) = change {
+                self.tables.remove(id);
+                self.positions.remove(id);
+            }
+        }
+    }
+
+    /// A table's rows; none where there is no such table.
+    pub fn rows(&self, name: &str) -> Vec<Row> {
+        let rows = self.catalog.find(name).and_then(|table| self.tables.get(&table.id()));
+        rows.into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// As lines that compare.
+    pub fn render(&self) -> Vec<String> {
+        let relations = self
+            .catalog
+            .relations()
+            .map(|relation| format!("{} {} \"{}\"", relation.id(), relation.kind_name(), relation.name()));
+        let rows = self.tables.iter().flat_map(|(table, rows)| {
+            rows.iter().map(move |(id, row)| {
+                let values: Vec<String> = row.iter().map(Value::render).collect();
+                format!("{table} row {id}: {}", values.join(" | "))
+            })
+        });
+        let positions = self.positions.iter().map(|(source, position)| format!("{source} read to {position:?}"));
+        relations.chain(rows).chain(positions).collect()
+    }
+}
+
+impl Ledger {
+    /// Called under the sequencing lock.
+    pub fn record(&mut self, sequenced: &SequencedWrite<'_>) {
+        let entry = Entry::of(sequenced);
+        let before: Vec<RelationId> = self.state.tables.keys().copied().collect();
+        self.state.apply(&entry);
+        self.dropped.extend(before.into_iter().filter(|table| !self.state.tables.contains_key(table)));
+        self.entries.push(Arc::new(entry));
+    }
+
+    /// The database after all writes of commits up to `commit`: whole commits, and nothing else.
+    pub fn state_at(&self, commit: CommitNumber) -> State {
+        let mut state = State::default();
+        self.entries.iter().filter(|entry| entry.commit <= commit).for_each(|entry| state.apply(entry));
+        state
+    }
+
+    /// What a recovery found: later commits never happened.
+    pub fn forget_after(&mut self, commit: CommitNumber) {
+        self.entries.retain(|entry| entry.commit <= commit);
+        self.state = self.state_at(commit);
+    }
+}
