@@ -249,7 +249,18 @@ fn table(id: RelationId, sql: &str) -> Arc<Table> {
     let statement = parse_statements(sql).expect("it parses").remove(0).statement;
     let Statement::CreateTable(create) = statement else { panic!("not a table") };
     let CreateTable { name, columns, kind, .. } = create;
-    Arc::new(Table { id, name, columns, kind, schema_version: 1, upsert: false, source: None })
+    Arc::new(Table {
+        id,
+        name,
+        columns,
+        kind,
+        schema_version: 1,
+        upsert: false,
+        source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
+    })
 }
 
 fn registry_rows() -> RecordBatch {

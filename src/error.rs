@@ -73,6 +73,7 @@ sql_states! {
     DUPLICATE_TABLE = "42P07", "A table or view of this name exists.";
     INVALID_COLUMN_REFERENCE = "42P10", "No unique constraint fits the ON CONFLICT clause.";
     INVALID_TABLE_DEFINITION = "42P16", "The definition of a table or view contradicts itself.";
+    INVALID_OBJECT_DEFINITION = "42P17", "A view would be defined by itself.";
     INDETERMINATE_DATATYPE = "42P18", "The type of a parameter cannot be told.";
     DISK_FULL = "53100", "The disk or the object store is full.";
     OUT_OF_MEMORY = "53200", "The statement needs more memory than it may use.";

@@ -241,7 +241,7 @@ impl<'a> Script<'a> {
         match self.mode {
             Mode::Batch | Mode::Wire => {}
             Mode::View | Mode::Drip => {
-                if first_word(sql) == "DROP" {
+                if changes_definitions(sql) {
                     self.finish_views().await?;
                 }
             }
@@ -328,6 +328,13 @@ fn goes_back_to_savepoint(sql: &str) -> bool {
 
 fn own() -> Connection {
     Connection::Named(OWN.to_owned())
+}
+
+/// Whether a view that reads what is changed would be in the way.
+fn changes_definitions(sql: &str) -> bool {
+    let mut words = sql.split_whitespace().map(str::to_ascii_uppercase);
+    let (first, second) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    matches!(first.as_str(), "DROP" | "ALTER") || first == "CREATE" && second == "OR"
 }
 
 fn first_word(sql: &str) -> String {

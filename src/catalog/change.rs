@@ -14,6 +14,8 @@ pub enum CatalogChange {
     CreateTable(Arc<Table>),
     CreateView(Arc<View>),
     CreateMaterializedView(Arc<MaterializedView>),
+    /// The table as it is from this commit on; a later schema version of the same id.
+    AlterTable(Arc<Table>),
     Drop(RelationId),
 }
 
@@ -73,7 +75,9 @@ impl Catalog {
 
     pub fn apply(&mut self, change: &CatalogChange) {
         match change {
-            CatalogChange::CreateTable(table) => self.insert(Relation::Table(table.clone())),
+            CatalogChange::CreateTable(table) | CatalogChange::AlterTable(table) => {
+                self.insert(Relation::Table(table.clone()));
+            }
             CatalogChange::CreateView(view) => self.insert(Relation::View(view.clone())),
             CatalogChange::CreateMaterializedView(view) => self.insert(Relation::MaterializedView(view.clone())),
             CatalogChange::Drop(id) => {

@@ -8,5 +8,5 @@ mod relation;
 
 pub use change::{Catalog, CatalogChange};
 pub use relation::{
-    Column, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn, arrow_schema,
+    Column, MaterializedView, Relation, SourceOptions, StoredColumn, Table, TableKind, View, ViewColumn, arrow_schema,
 };

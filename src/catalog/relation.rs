@@ -18,6 +18,17 @@ pub struct Column {
     pub default: Option<String>,
 }
 
+/// How a column of an altered table stands in files and logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredColumn {
+    /// Never given to another column of the table: a column that is dropped and added again is another one.
+    pub field_id: u32,
+    /// Its name in files: the one it was made with.
+    pub name: String,
+    /// What rows from before the column have, as an Arrow stream of one row; `None`: NULL.
+    pub missing: Option<Vec<u8>>,
+}
+
 /// What may be done to a table's rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TableKind {
@@ -47,9 +58,31 @@ pub struct Table {
     /// `WITH (on_conflict = 'update')`: INSERT and COPY upsert by key.
     pub upsert: bool,
     pub source: Option<SourceOptions>,
+    /// One for each column, in order; empty in a table that was never altered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stored: Vec<StoredColumn>,
+    /// Names in files that belong to columns that were dropped.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<String>,
+    /// The highest field id ever given; 0 in a table that was never altered.
+    #[serde(default)]
+    pub last_field_id: u32,
 }
 
 impl Table {
+    /// How each column stands in files: as it is, numbered from 1, unless the table was altered.
+    pub fn stored_columns(&self) -> Vec<StoredColumn> {
+        if !self.stored.is_empty() {
+            return self.stored.clone();
+        }
+        let stored = |(position, column): (usize, &Column)| StoredColumn {
+            field_id: position as u32 + 1,
+            name: column.name.clone(),
+            missing: None,
+        };
+        self.columns.iter().enumerate().map(stored).collect()
+    }
+
     /// The user's columns, in order.
     pub fn schema(&self) -> SchemaRef {
         arrow_schema(self.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)))

@@ -12,7 +12,9 @@ use datafusion::logical_expr::{Expr, Operator as BinaryOperator};
 use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch};
-use super::operators::{Aggregate, AggregateInputs, Counters, Filter, Join, Project};
+use super::operators::{
+    Aggregate, AggregateInputs, Counters, DistinctValues, Filter, Join, LeftJoin, Project, Union, Unnest,
+};
 use super::state::LogState;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
@@ -30,6 +32,10 @@ pub enum Operator {
     Filter(Box<Operator>, Filter),
     Project(Box<Operator>, Project),
     Join(Box<Operator>, Box<Operator>, Box<Join>),
+    LeftJoin(Box<Operator>, Box<Operator>, Box<LeftJoin>),
+    Union(Vec<Operator>, Union),
+    DistinctValues(Box<Operator>, Box<DistinctValues>),
+    Unnest(Box<Operator>, Unnest),
     Aggregate(Box<Operator>, Box<Aggregate>),
 }
 
@@ -169,6 +175,20 @@ impl Operator {
                 let right = right.step(input, true, errors)?;
                 join.step(left, right, errors)
             }
+            Operator::LeftJoin(left, right, join) => {
+                let left = left.step(input, true, errors)?;
+                let right = right.step(input, true, errors)?;
+                join.step(left, right, errors)
+            }
+            Operator::Union(below, union) => {
+                let mut batches = Vec::new();
+                for below in below {
+                    batches.extend(below.step(input, true, errors)?);
+                }
+                union.step(batches)
+            }
+            Operator::DistinctValues(below, distinct) => distinct.step(below.step(input, true, errors)?),
+            Operator::Unnest(below, unnest) => unnest.step(below.step(input, true, errors)?),
             Operator::Aggregate(below, aggregate) => {
                 let input = below.step(input, true, errors)?;
                 aggregate.step(input, emit, errors)
@@ -179,8 +199,13 @@ impl Operator {
     fn below(&self) -> Vec<&Operator> {
         match self {
             Operator::Source { .. } => vec![],
-            Operator::Filter(below, _) | Operator::Project(below, _) | Operator::Aggregate(below, _) => vec![below],
-            Operator::Join(left, right, _) => vec![left, right],
+            Operator::Filter(below, _)
+            | Operator::Project(below, _)
+            | Operator::DistinctValues(below, _)
+            | Operator::Unnest(below, _)
+            | Operator::Aggregate(below, _) => vec![below],
+            Operator::Join(left, right, _) | Operator::LeftJoin(left, right, _) => vec![left, right],
+            Operator::Union(below, _) => below.iter().collect(),
         }
     }
 
@@ -190,6 +215,10 @@ impl Operator {
             Operator::Filter(_, filter) => filter.counters,
             Operator::Project(_, project) => project.counters,
             Operator::Join(_, _, join) => join.counters,
+            Operator::LeftJoin(_, _, join) => join.counters,
+            Operator::Union(_, union) => union.counters,
+            Operator::DistinctValues(_, distinct) => distinct.counters,
+            Operator::Unnest(_, unnest) => unnest.counters,
             Operator::Aggregate(_, aggregate) => aggregate.counters,
         };
         self.below().iter().for_each(|below| counters.add(below.counters()));
@@ -198,8 +227,14 @@ impl Operator {
 
     fn memory_bytes(&self) -> usize {
         let own = match self {
-            Operator::Source { .. } | Operator::Filter(..) | Operator::Project(..) => 0,
+            Operator::Source { .. }
+            | Operator::Filter(..)
+            | Operator::Project(..)
+            | Operator::Union(..)
+            | Operator::Unnest(..) => 0,
             Operator::Join(_, _, join) => join.memory_bytes(),
+            Operator::LeftJoin(_, _, join) => join.memory_bytes(),
+            Operator::DistinctValues(_, distinct) => distinct.memory_bytes(),
             Operator::Aggregate(_, aggregate) => aggregate.memory_bytes(),
         };
         own + self.below().iter().map(|below| below.memory_bytes()).sum::<usize>()
@@ -209,7 +244,7 @@ impl Operator {
         match self {
             Operator::Aggregate(_, aggregate) => Some(aggregate),
             Operator::Filter(below, _) | Operator::Project(below, _) => below.top_aggregate(),
-            Operator::Source { .. } | Operator::Join(..) => None,
+            _ => None,
         }
     }
 
@@ -217,7 +252,7 @@ impl Operator {
         match self {
             Operator::Aggregate(_, aggregate) => Some(aggregate),
             Operator::Filter(below, _) | Operator::Project(below, _) => below.top_aggregate_mut(),
-            Operator::Source { .. } | Operator::Join(..) => None,
+            _ => None,
         }
     }
 }
@@ -251,6 +286,22 @@ impl Builder<'_> {
                 Box::new(self.operator(right)?),
                 Box::new(self.join(node)?),
             ),
+            Node::LeftJoin { left, right, .. } => Operator::LeftJoin(
+                Box::new(self.operator(left)?),
+                Box::new(self.operator(right)?),
+                Box::new(self.left_join(node)?),
+            ),
+            Node::Union { inputs, schema, .. } => Operator::Union(
+                inputs.iter().map(|input| self.operator(input)).collect::<Result<_>>()?,
+                Union::new(arrow_schema(schema)),
+            ),
+            Node::DistinctValues { input, keys, first_distinct, schema, .. } => Operator::DistinctValues(
+                Box::new(self.operator(input)?),
+                Box::new(DistinctValues::new(*keys, *first_distinct, arrow_schema(schema))?),
+            ),
+            Node::Unnest { input, column, schema, .. } => {
+                Operator::Unnest(Box::new(self.operator(input)?), Unnest::new(*column, arrow_schema(schema)))
+            }
             Node::Aggregate { input, .. } => {
                 Operator::Aggregate(Box::new(self.operator(input)?), Box::new(self.aggregate(node)?))
             }
@@ -292,6 +343,20 @@ impl Builder<'_> {
         Join::new((left_keys, &left_schema), (right_keys, &right_schema), residual, arrow_schema(schema))
     }
 
+    fn left_join(&self, node: &Node) -> Result<LeftJoin> {
+        let Node::LeftJoin { left, right, on, filter, schema, .. } = node else {
+            return Err(Error::internal("not a left join"));
+        };
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
+        let left_keys = self.compile(node, left, &left_keys)?;
+        let right_keys = self.compile(node, right, &right_keys)?;
+        let compile =
+            |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), schema, &self.settings);
+        let residual = filter.as_ref().map(compile).transpose()?;
+        let (left_schema, right_schema) = (arrow_schema(left.schema()), arrow_schema(right.schema()));
+        LeftJoin::new((left_keys, left_schema), (right_keys, right_schema), residual, arrow_schema(schema))
+    }
+
     fn aggregate(&self, node: &Node) -> Result<Aggregate> {
         let Node::Aggregate { input, group, aggregates, schema, .. } = node else {
             return Err(Error::internal("not an aggregate"));
@@ -322,11 +387,14 @@ impl Builder<'_> {
     fn is_append_only(&self, node: &Node) -> bool {
         match node {
             Node::Source { relation, .. } => self.append_only.contains(relation),
-            // A group's row is replaced when it changes.
-            Node::Aggregate { .. } => false,
-            Node::Filter { .. } | Node::Project { .. } | Node::Join { .. } => {
-                node.inputs().iter().all(|input| self.is_append_only(input))
-            }
+            // A group's row is replaced when it changes, and a padded one when it finds a match.
+            Node::Aggregate { .. } | Node::LeftJoin { .. } => false,
+            Node::Filter { .. }
+            | Node::Project { .. }
+            | Node::Join { .. }
+            | Node::Union { .. }
+            | Node::DistinctValues { .. }
+            | Node::Unnest { .. } => node.inputs().iter().all(|input| self.is_append_only(input)),
         }
     }
 

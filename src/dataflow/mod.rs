@@ -1,7 +1,7 @@
 //! The incremental engine: views kept up to date by deltas.
 //!
 //! ```text
-//! commits -> worker (steps) -> build::Operator tree: source, filter, project, join, aggregate
+//! commits -> worker (steps) -> build::Operator tree: source, filter, project, union, joins, aggregate ...
 //!                                  state/  columns in chunks        errors  rows that cannot be computed
 //!                           -> content -> view (a snapshot at one commit)
 //!                           -> subscription (the changes of each step)

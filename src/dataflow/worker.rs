@@ -144,6 +144,11 @@ impl Dataflows {
         self.push(Item::Drop(relation));
     }
 
+    /// Ends what is subscribed to a table, on which no view depends.
+    pub fn end_subscriptions_of_altered(&self, table: RelationId) {
+        self.table_taps.lock().end_altered(table);
+    }
+
     /// A barrier: answers with the view as it is at exactly this place, and with its changes from here on.
     pub fn push_subscribe(&self, view: Subject) -> oneshot::Receiver<Result<(ViewSnapshot, Subscription)>> {
         let (answer, receiver) = oneshot::channel();

@@ -62,6 +62,7 @@ impl Publisher {
                     self.dataflows.push_drop(*id);
                     let _ = self.sources.send(SourceChange::Dropped(*id));
                 }
+                CatalogChange::AlterTable(table) => self.dataflows.end_subscriptions_of_altered(table.id),
                 CatalogChange::CreateTable(_) | CatalogChange::CreateView(_) => {}
             }
         }

@@ -390,6 +390,11 @@ fn divide(limbs: &mut [u64], divisor: u64) -> bool {
     remainder != 0
 }
 
+/// The f64 nearest to `limbs * 2^exponent` (plus a little if `inexact`), ties to even; `None` on overflow.
+pub(super) fn round_to_f64(limbs: &[u64], exponent: i32, inexact: bool) -> Option<f64> {
+    round(false, limbs, exponent, inexact, &F64).map(f64::from_bits)
+}
+
 /// Bits of the float nearest to `limbs * 2^exponent` (plus a little if `inexact`), ties to even; `None` on overflow.
 fn round(negative: bool, limbs: &[u64], exponent: i32, inexact: bool, format: &Format) -> Option<u64> {
     let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return Some(0) };

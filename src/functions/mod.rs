@@ -3,7 +3,7 @@
 //! ```text
 //! operators   as written:      literals' types, floats beside numerics
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
-//! aggregate/  sum avg min max first last
+//! aggregate/  sum avg min max first last, variance and deviation, string_agg
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
@@ -14,6 +14,7 @@ mod casts;
 pub mod exact_sum;
 pub mod floats;
 mod from_text;
+mod moments;
 pub mod numeric;
 mod operators;
 mod semantics;
@@ -31,12 +32,15 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::types::SqlType;
 
-pub use aggregate::{AVERAGE_SCALE_MIN, average_type, sum_type};
+pub use aggregate::{AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, average_type, literal_text, sum_type};
 pub use arithmetic::Arithmetic;
+pub use moments::{Moments, Spread};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
+#[cfg(test)]
+pub use time::Window;
 pub use time::{NOW_FUNCTIONS, is_total_bucket};
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.
@@ -51,6 +55,7 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend(casts::IntegerCast::TARGETS.iter().filter_map(|target| casts::IntegerCast::function(target).ok()));
     functions.push(from_text::FromText::function());
     functions.extend(server::functions());
+    functions.extend(time::Window::functions());
     functions
 }
 

@@ -5,6 +5,8 @@
 //! f = g            -> canonical_float(f) = canonical_float(g)
 //! GROUP BY f       -> GROUP BY canonical_float(f)  the same for DISTINCT and join keys
 //! CAST(f AS int)   -> integer_from(f)              rounds, and raises 22003
+//! sum(x) FILTER (WHERE p)      -> sum(CASE WHEN p THEN x END)
+//! string_agg(x, s ORDER BY y)  -> ordered_string_agg(x, s, directions, y)
 //! ```
 //!
 //! Runs for queries and views alike. Keeps every column's name and qualifier; finding its own output, changes nothing.
@@ -15,14 +17,16 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, ScalarFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
+    cast,
 };
 use datafusion::optimizer::AnalyzerRule;
 
+use super::aggregate::ordered;
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
@@ -84,15 +88,59 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             list: list.list.into_iter().map(canonical).collect(),
             negated: list.negated,
         }))),
-        Expr::AggregateFunction(AggregateFunction { func, mut params }) if params.distinct => {
-            for arg in &mut params.args {
-                if type_is(arg, schema, is_float) {
-                    *arg = canonical(std::mem::take(arg));
-                }
-            }
-            Ok(Transformed::yes(Expr::AggregateFunction(AggregateFunction { func, params })))
-        }
+        Expr::AggregateFunction(call) => rewrite_aggregate(call, schema),
         other => Ok(Transformed::no(other)),
+    }
+}
+
+fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let filtered = call.params.filter.is_some() && leaves_null_out(call.func.name());
+    if !filtered && !call.params.distinct && call.func.name() != "string_agg" {
+        return Ok(Transformed::no(Expr::AggregateFunction(call)));
+    }
+    let AggregateFunction { func, mut params } = call;
+    if filtered && let Some(filter) = params.filter.take() {
+        filter_arguments(&mut params.args, &filter, schema);
+    }
+    if params.distinct {
+        for arg in &mut params.args {
+            if type_is(arg, schema, is_float) {
+                *arg = canonical(std::mem::take(arg));
+            }
+        }
+    }
+    Ok(Transformed::yes(Expr::AggregateFunction(ordered(AggregateFunction { func, params })?)))
+}
+
+/// Aggregates for which a row without a value is as no row.
+fn leaves_null_out(name: &str) -> bool {
+    matches!(
+        name,
+        "count"
+            | "sum"
+            | "avg"
+            | "min"
+            | "max"
+            | "first"
+            | "last"
+            | "var_samp"
+            | "var_pop"
+            | "stddev_samp"
+            | "stddev_pop"
+            | "bool_and"
+            | "bool_or"
+            | "string_agg"
+    )
+}
+
+/// `f(x) FILTER (WHERE p)` is `f(CASE WHEN p THEN x END)`: x is computed only for rows that pass, as in PostgreSQL.
+fn filter_arguments(args: &mut [Expr], filter: &Expr, schema: &DFSchema) {
+    let is_null = type_is(filter, schema, DataType::is_null);
+    let all_literal = args.iter().all(|arg| matches!(arg, Expr::Literal(..)));
+    for arg in args.iter_mut().filter(|arg| all_literal || !matches!(arg, Expr::Literal(..))) {
+        let filter = Box::new(if is_null { cast(filter.clone(), DataType::Boolean) } else { filter.clone() });
+        let value = Box::new(std::mem::take(arg));
+        *arg = Expr::Case(Case { expr: None, when_then_expr: vec![(filter, value)], else_expr: None });
     }
 }
 

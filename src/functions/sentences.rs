@@ -23,11 +23,16 @@ sentences! {
     "current_schema" "current_schema()": "The schema that unqualified names are looked up in, `public`.";
     "date_bin" "date_bin(width, time[, origin])":
         "Start of the bucket of this width that the time lies in, counted from the origin, by default 1970-01-01.";
+    "hop_starts" "hop_starts(time, slide, size)":
+        "Starts of the windows of this size, one every slide, that hold the time; `HOP` in FROM has a row for each.";
     "now" "now()": "Start of the current transaction as timestamptz; refused in materialized views.";
     "pg_typeof" "pg_typeof(value)": "The name of the value's type.";
     "time_bucket" "time_bucket(width, time[, origin])":
         "Start of the bucket of this width that the time lies in; buckets of days and weeks begin on Mondays.";
+    "tumble_start" "tumble_start(time, size)":
+        "Start of the window of this size that holds the time, counted from 1970-01-01 UTC; `TUMBLE` in FROM has it as a column.";
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
+    "window_end" "window_end(start, size)": "End of the window of this size that begins at the start.";
     "avg" "avg([DISTINCT] expression)": "Average: of floats the correctly rounded exact one, of other numbers a numeric.";
     "first" "first(value, time)":
         "The value at the least time; among rows of that time the least value. Rows without a time do not count.";
@@ -35,8 +40,14 @@ sentences! {
         "The value at the greatest time; among rows of that time the greatest value. Rows without a time do not count.";
     "max" "max(expression)": "Greatest value; NaN is greater than every number.";
     "min" "min(expression)": "Least value.";
+    "stddev_pop" "stddev_pop([DISTINCT] expression)": "Standard deviation of all values, exact and rounded once.";
+    "stddev_samp" "stddev_samp([DISTINCT] expression)":
+        "Standard deviation, taking the values as a sample; exact and rounded once. NULL for fewer than two.";
     "sum" "sum([DISTINCT] expression)":
         "Sum: of floats the correctly rounded exact one whatever the order of rows, of bigint and numeric a numeric.";
+    "var_pop" "var_pop([DISTINCT] expression)": "Variance of all values, exact and rounded once.";
+    "var_samp" "var_samp([DISTINCT] expression)":
+        "Variance, taking the values as a sample; exact and rounded once. NULL for fewer than two.";
 }
 
 /// Functions that plans contain and nobody writes: checked operators and casts.
@@ -50,5 +61,6 @@ pub const INTERNAL: &[&str] = &[
     "checked_negate",
     "checked_subtract",
     "from_text",
+    "ordered_string_agg",
     "single_value",
 ];

@@ -1,6 +1,8 @@
 //! Buckets of time and the statement's time.
 //!
-//! `time_bucket` and `date_bin` cut microseconds; a bucket's width is either days and less, or months, never both.
+//! `time_bucket` and `date_bin`, and the windows of TUMBLE and HOP in `windows`, cut microseconds; a bucket's width is either days and less, or months, never both.
+
+mod windows;
 
 use std::sync::Arc;
 
@@ -17,6 +19,8 @@ use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
+
+pub use windows::Window;
 
 use super::sql_types::timestamptz;
 use crate::error::{Error, SqlState};
@@ -247,6 +251,23 @@ impl Width {
                 time.checked_sub(since.rem_euclid(width)).ok_or_else(out_of_range)
             }
             Width::Months(width) => bucket_of_months(time, origin, width),
+        }
+    }
+}
+
+impl Width {
+    /// `count` widths after `start`, which begins a bucket of the epoch.
+    fn after(self, start: i64, count: i64) -> Result<i64> {
+        match self {
+            Width::Microseconds(width) => {
+                width.checked_mul(count).and_then(|width| start.checked_add(width)).ok_or_else(out_of_range)
+            }
+            Width::Months(width) => {
+                let (month, _) = month_of(start)?;
+                start_of_month(
+                    width.checked_mul(count).and_then(|width| month.checked_add(width)).ok_or_else(out_of_range)?,
+                )
+            }
         }
     }
 }

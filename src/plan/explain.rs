@@ -79,11 +79,21 @@ fn describe(node: &Node) -> String {
             });
             format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
         }
-        Node::Join { on, filter, .. } => {
+        Node::Join { on, filter, .. } | Node::LeftJoin { on, filter, .. } => {
+            let name = if matches!(node, Node::Join { .. }) { "Join" } else { "LeftJoin" };
             let keys = on.iter().map(|(left, right)| format!("{} = {}", shown(left), shown(right)));
             let filter = filter.as_ref().map(|filter| format!(", filter: {}", shown(filter)));
-            format!("Join: {}{}", keys.collect::<Vec<_>>().join(" AND "), filter.unwrap_or_default())
+            format!("{name}: {}{}", keys.collect::<Vec<_>>().join(" AND "), filter.unwrap_or_default())
         }
+        Node::Union { .. } => "Union".to_string(),
+        Node::DistinctValues { keys, first_distinct, schema, .. } => {
+            let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            let (keys, values) =
+                (names.get(..*keys).unwrap_or_default(), names.get(*first_distinct..).unwrap_or_default());
+            let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+            format!("DistinctValues: {}{by}", values.join(", "))
+        }
+        Node::Unnest { column, schema, .. } => format!("Unnest: {}", schema.field(*column).name()),
         Node::Aggregate { group, aggregates, .. } => {
             let group = if group.is_empty() { String::new() } else { format!(" by {}", list(group)) };
             let calls: Vec<String> = aggregates.iter().map(describe_call).collect();
@@ -95,6 +105,12 @@ fn describe(node: &Node) -> String {
 fn describe_call(call: &AggregateCall) -> String {
     match call.function {
         AggregateFunction::CountAll => "count(*)".to_string(),
+        AggregateFunction::StringAgg => match call.args.as_slice() {
+            [value, separator, _, keys @ ..] if !keys.is_empty() => {
+                format!("string_agg({}, {} ORDER BY {})", shown(value), shown(separator), list(keys))
+            }
+            args => format!("string_agg({})", list(&args[..args.len().min(2)])),
+        },
         function => format!("{}({})", function.name(), list(&call.args)),
     }
 }
@@ -142,6 +158,11 @@ impl AggregateFunction {
             AggregateFunction::MergeCount => "merge_count",
             AggregateFunction::MergeSum => "merge_sum",
             AggregateFunction::MergeAvg => "merge_avg",
+            AggregateFunction::VarSamp => "var_samp",
+            AggregateFunction::VarPop => "var_pop",
+            AggregateFunction::StddevSamp => "stddev_samp",
+            AggregateFunction::StddevPop => "stddev_pop",
+            AggregateFunction::StringAgg => "string_agg",
         }
     }
 }

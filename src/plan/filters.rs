@@ -40,6 +40,19 @@ fn sink(plan: LogicalPlan, mut predicates: Vec<Expr>) -> Result<LogicalPlan> {
             join.filter = conjunction(residual);
             filtered(LogicalPlan::Join(join), rest)
         }
+        // What is above a left join may decide about left rows alone; what is in its ON, about right rows alone.
+        LogicalPlan::Join(mut join) if join.join_type == JoinType::Left => {
+            let (left, above) = partition(predicates, |expr| reads_only(expr, join.left.schema()));
+            let schema = Arc::clone(&join.schema);
+            let (right, residual) =
+                partition(join.filter.take().map(split_conjunction_owned).unwrap_or_default(), |expr| {
+                    is_infallible(expr, &schema) && reads_only(expr, join.right.schema())
+                });
+            join.left = Arc::new(sink(Arc::unwrap_or_clone(join.left), left)?);
+            join.right = Arc::new(sink(Arc::unwrap_or_clone(join.right), right)?);
+            join.filter = conjunction(residual);
+            filtered(LogicalPlan::Join(join), above)
+        }
         LogicalPlan::Projection(mut projection) => {
             let exprs = projection.expr.clone();
             let renamed = |expr: &Expr| through(expr, &projection.schema, |i| plain_column(exprs.get(i)?));

@@ -24,7 +24,8 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
-const VERSION: u16 = 1;
+/// 2 added the operators left_join, union, distinct_values and unnest; plans of version 1 are read as they are.
+const VERSION: u16 = 2;
 const HEADER_BYTES: usize = 10;
 
 impl ViewPlan {
@@ -54,10 +55,10 @@ fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(|| damaged("it does not begin as a plan"))?;
     let (version, rest) = rest.split_first_chunk::<2>().ok_or_else(|| damaged("it ends early"))?;
     let version = u16::from_le_bytes(*version);
-    if version != VERSION {
+    if !(1..=VERSION).contains(&version) {
         return Err(Error::new(
             SqlState::FEATURE_NOT_SUPPORTED,
-            format!("the stored plan of a view has version {version}, this server reads version {VERSION}"),
+            format!("the stored plan of a view has version {version}, this server reads up to version {VERSION}"),
         )
         .with_hint("Start the version of Tidemark that wrote it, or a later one."));
     }
@@ -105,6 +106,32 @@ enum StoredNode {
         right: Box<StoredNode>,
         on: Vec<(Hex, Hex)>,
         filter: Option<Hex>,
+        schema: StoredSchema,
+    },
+    LeftJoin {
+        id: OperatorId,
+        left: Box<StoredNode>,
+        right: Box<StoredNode>,
+        on: Vec<(Hex, Hex)>,
+        filter: Option<Hex>,
+        schema: StoredSchema,
+    },
+    Union {
+        id: OperatorId,
+        inputs: Vec<StoredNode>,
+        schema: StoredSchema,
+    },
+    DistinctValues {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        keys: usize,
+        first_distinct: usize,
+        schema: StoredSchema,
+    },
+    Unnest {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        column: usize,
         schema: StoredSchema,
     },
     Aggregate {
@@ -174,8 +201,34 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             id: *id,
             left: Box::new(store_node(left)?),
             right: Box::new(store_node(right)?),
-            on: on.iter().map(|(left, right)| Ok((store_expr(left)?, store_expr(right)?))).collect::<Result<_>>()?,
+            on: store_pairs(on)?,
             filter: filter.as_ref().map(store_expr).transpose()?,
+            schema: store_schema(schema)?,
+        },
+        Node::LeftJoin { id, left, right, on, filter, schema } => StoredNode::LeftJoin {
+            id: *id,
+            left: Box::new(store_node(left)?),
+            right: Box::new(store_node(right)?),
+            on: store_pairs(on)?,
+            filter: filter.as_ref().map(store_expr).transpose()?,
+            schema: store_schema(schema)?,
+        },
+        Node::Union { id, inputs, schema } => StoredNode::Union {
+            id: *id,
+            inputs: inputs.iter().map(store_node).collect::<Result<_>>()?,
+            schema: store_schema(schema)?,
+        },
+        Node::DistinctValues { id, input, keys, first_distinct, schema } => StoredNode::DistinctValues {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            keys: *keys,
+            first_distinct: *first_distinct,
+            schema: store_schema(schema)?,
+        },
+        Node::Unnest { id, input, column, schema } => StoredNode::Unnest {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            column: *column,
             schema: store_schema(schema)?,
         },
         Node::Aggregate { id, input, group, aggregates, schema } => StoredNode::Aggregate {
@@ -208,13 +261,37 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
             id,
             left: Box::new(load_node(*left, registry)?),
             right: Box::new(load_node(*right, registry)?),
-            on: on
-                .iter()
-                .map(|(left, right)| Ok((load_expr(left, registry)?, load_expr(right, registry)?)))
-                .collect::<Result<_>>()?,
+            on: load_pairs(&on, registry)?,
             filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
             schema: load_schema(&schema)?,
         },
+        StoredNode::LeftJoin { id, left, right, on, filter, schema } => Node::LeftJoin {
+            id,
+            left: Box::new(load_node(*left, registry)?),
+            right: Box::new(load_node(*right, registry)?),
+            on: load_pairs(&on, registry)?,
+            filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::Union { id, inputs, schema } => Node::Union {
+            id,
+            inputs: inputs.into_iter().map(|input| load_node(input, registry)).collect::<Result<_>>()?,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::DistinctValues { id, input, keys, first_distinct, schema } => {
+            let schema = load_schema(&schema)?;
+            if keys > first_distinct || first_distinct > schema.fields().len() {
+                return Err(damaged("distinct columns that its schema does not have"));
+            }
+            Node::DistinctValues { id, input: Box::new(load_node(*input, registry)?), keys, first_distinct, schema }
+        }
+        StoredNode::Unnest { id, input, column, schema } => {
+            let schema = load_schema(&schema)?;
+            if column >= schema.fields().len() {
+                return Err(damaged("an unnested column that its schema does not have"));
+            }
+            Node::Unnest { id, input: Box::new(load_node(*input, registry)?), column, schema }
+        }
         StoredNode::Aggregate { id, input, group, aggregates, schema } => Node::Aggregate {
             id,
             input: Box::new(load_node(*input, registry)?),
@@ -231,6 +308,14 @@ fn store_expr(expr: &Expr) -> Result<Hex> {
 
 fn store_exprs(exprs: &[Expr]) -> Result<Vec<Hex>> {
     exprs.iter().map(store_expr).collect()
+}
+
+fn store_pairs(on: &[(Expr, Expr)]) -> Result<Vec<(Hex, Hex)>> {
+    on.iter().map(|(left, right)| Ok((store_expr(left)?, store_expr(right)?))).collect()
+}
+
+fn load_pairs(stored: &[(Hex, Hex)], registry: &TaskContext) -> Result<Vec<(Expr, Expr)>> {
+    stored.iter().map(|(left, right)| Ok((load_expr(left, registry)?, load_expr(right, registry)?))).collect()
 }
 
 fn load_expr(stored: &Hex, registry: &TaskContext) -> Result<Expr> {
@@ -255,6 +340,11 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("merge_count", AggregateFunction::MergeCount),
     ("merge_sum", AggregateFunction::MergeSum),
     ("merge_avg", AggregateFunction::MergeAvg),
+    ("var_samp", AggregateFunction::VarSamp),
+    ("var_pop", AggregateFunction::VarPop),
+    ("stddev_samp", AggregateFunction::StddevSamp),
+    ("stddev_pop", AggregateFunction::StddevPop),
+    ("string_agg", AggregateFunction::StringAgg),
 ];
 
 fn store_call(call: &AggregateCall) -> Result<StoredCall> {

@@ -117,10 +117,15 @@ fn impure(expr: &Expr) -> Option<Error> {
 fn number(node: &mut Node, next: &mut OperatorId) {
     let (id, inputs) = match node {
         Node::Source { id, .. } => (id, vec![]),
-        Node::Filter { id, input, .. } | Node::Project { id, input, .. } | Node::Aggregate { id, input, .. } => {
-            (id, vec![input])
+        Node::Filter { id, input, .. }
+        | Node::Project { id, input, .. }
+        | Node::DistinctValues { id, input, .. }
+        | Node::Unnest { id, input, .. }
+        | Node::Aggregate { id, input, .. } => (id, vec![&mut **input]),
+        Node::Join { id, left, right, .. } | Node::LeftJoin { id, left, right, .. } => {
+            (id, vec![&mut **left, &mut **right])
         }
-        Node::Join { id, left, right, .. } => (id, vec![left, right]),
+        Node::Union { id, inputs, .. } => (id, inputs.iter_mut().collect()),
     };
     *id = *next;
     *next += 1;

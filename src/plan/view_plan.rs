@@ -1,6 +1,6 @@
 //! The plan of a view as plain data: what the incremental engine runs, and what the catalog stores.
 //!
-//! A tree of five kinds of operators. Expressions are DataFusion's, over the schema of the operator's input. Ids are
+//! A tree of operators. Expressions are DataFusion's, over the schema of the operator's input. Ids are
 //! given in preorder when the view is created and never change, because state and errors are kept under them.
 //!
 //! Does not know: how an operator runs, tables' contents, sessions.
@@ -41,6 +41,24 @@ pub enum Node {
         filter: Option<Expr>,
         schema: DFSchemaRef,
     },
+    /// Left outer equi-join: as [`Node::Join`], and each left row without a match once, with NULL for the right columns.
+    /// `filter` decides which pairs match.
+    LeftJoin {
+        id: OperatorId,
+        left: Box<Node>,
+        right: Box<Node>,
+        on: Vec<(Expr, Expr)>,
+        filter: Option<Expr>,
+        schema: DFSchemaRef,
+    },
+    /// The rows of all inputs. Columns by position; each input has the types of `schema`.
+    Union { id: OperatorId, inputs: Vec<Node>, schema: DFSchemaRef },
+    /// For DISTINCT aggregates. Input and output: `keys` columns of group keys, plain columns, and from `first_distinct` on
+    /// columns of which each group shall see each value once. Each input row comes out with NULL in those; beside it, for
+    /// each such column, each key and value once, with NULL in all others.
+    DistinctValues { id: OperatorId, input: Box<Node>, keys: usize, first_distinct: usize, schema: DFSchemaRef },
+    /// One row for each element of the list in column `column`, which becomes the element. None where the list is NULL.
+    Unnest { id: OperatorId, input: Box<Node>, column: usize, schema: DFSchemaRef },
     /// Output: the group's expressions, then the aggregates. Without `group`, one row over nothing.
     Aggregate {
         id: OperatorId,
@@ -76,6 +94,12 @@ pub enum AggregateFunction {
     MergeSum,
     /// Average from partial sums and the counts of their values.
     MergeAvg,
+    VarSamp,
+    VarPop,
+    StddevSamp,
+    StddevPop,
+    /// Value, separator, directions, keys: [`crate::functions::OrderedText`].
+    StringAgg,
 }
 
 impl Node {
@@ -85,6 +109,10 @@ impl Node {
             | Node::Filter { id, .. }
             | Node::Project { id, .. }
             | Node::Join { id, .. }
+            | Node::LeftJoin { id, .. }
+            | Node::Union { id, .. }
+            | Node::DistinctValues { id, .. }
+            | Node::Unnest { id, .. }
             | Node::Aggregate { id, .. } => *id,
         }
     }
@@ -95,6 +123,10 @@ impl Node {
             Node::Source { schema, .. }
             | Node::Project { schema, .. }
             | Node::Join { schema, .. }
+            | Node::LeftJoin { schema, .. }
+            | Node::Union { schema, .. }
+            | Node::DistinctValues { schema, .. }
+            | Node::Unnest { schema, .. }
             | Node::Aggregate { schema, .. } => schema,
         }
     }
@@ -102,8 +134,13 @@ impl Node {
     pub fn inputs(&self) -> Vec<&Node> {
         match self {
             Node::Source { .. } => vec![],
-            Node::Filter { input, .. } | Node::Project { input, .. } | Node::Aggregate { input, .. } => vec![input],
-            Node::Join { left, right, .. } => vec![left, right],
+            Node::Filter { input, .. }
+            | Node::Project { input, .. }
+            | Node::DistinctValues { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::Aggregate { input, .. } => vec![input],
+            Node::Join { left, right, .. } | Node::LeftJoin { left, right, .. } => vec![left, right],
+            Node::Union { inputs, .. } => inputs.iter().collect(),
         }
     }
 
@@ -111,11 +148,16 @@ impl Node {
     pub fn map_inputs(mut self, map: &mut dyn FnMut(Node) -> Result<Node>) -> Result<Node> {
         let inputs = match &mut self {
             Node::Source { .. } => vec![],
-            Node::Filter { input, .. } | Node::Project { input, .. } | Node::Aggregate { input, .. } => vec![input],
-            Node::Join { left, right, .. } => vec![left, right],
+            Node::Filter { input, .. }
+            | Node::Project { input, .. }
+            | Node::DistinctValues { input, .. }
+            | Node::Unnest { input, .. }
+            | Node::Aggregate { input, .. } => vec![&mut **input],
+            Node::Join { left, right, .. } | Node::LeftJoin { left, right, .. } => vec![&mut **left, &mut **right],
+            Node::Union { inputs, .. } => inputs.iter_mut().collect(),
         };
         for input in inputs {
-            **input = map((**input).clone())?;
+            *input = map(input.clone())?;
         }
         Ok(self)
     }

@@ -25,6 +25,7 @@ pub async fn carry_out(
         Statement::CreateMaterializedView(create) => {
             define::create_materialized_view(environment, transaction, create).await
         }
+        Statement::AlterTable(table) => statements::alter::alter_table(environment, transaction, table).await,
         Statement::Drop { kind, names, if_exists, cascade } => {
             define::drop_relations(environment, transaction, *kind, names, *if_exists, *cascade).await
         }
@@ -67,6 +68,7 @@ pub fn refuse_in_read_only(transaction: &Transaction, statement: &Statement) -> 
         Statement::CreateSource(_) => "CREATE SOURCE",
         Statement::CreateView(_) => "CREATE VIEW",
         Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
+        Statement::AlterTable(_) => "ALTER TABLE",
         Statement::Drop { .. } => "DROP",
         Statement::Copy(copy) if copy.direction == CopyDirection::FromStdin => "COPY FROM",
         _ => return Ok(()),

@@ -113,8 +113,12 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
 }
 
 fn view(create: ast::CreateView) -> Result<Statement> {
-    if create.or_replace || create.or_alter {
-        return Err(Error::not_built("CREATE OR REPLACE VIEW").with_hint("DROP the view and CREATE it again."));
+    if create.or_alter {
+        return Err(Error::not_built("CREATE OR ALTER VIEW").with_hint("Use CREATE OR REPLACE VIEW."));
+    }
+    if create.or_replace && create.materialized {
+        return Err(Error::not_built("CREATE OR REPLACE MATERIALIZED VIEW")
+            .with_hint("DROP the materialized view and CREATE it again."));
     }
     if create.temporary {
         return Err(Error::not_built("a temporary view").with_hint("Create an ordinary view."));
@@ -143,7 +147,7 @@ fn view(create: ast::CreateView) -> Result<Statement> {
     if create.if_not_exists {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "CREATE VIEW has no IF NOT EXISTS"));
     }
-    Ok(Statement::CreateView(CreateView { name, columns, query: create.query }))
+    Ok(Statement::CreateView(CreateView { name, or_replace: create.or_replace, columns, query: create.query }))
 }
 
 fn refuse_table_clauses(create: &ast::CreateTable) -> Result<()> {
@@ -243,7 +247,7 @@ fn two_keys(create: &ast::CreateTable) -> Error {
     )
 }
 
-fn column(definition: &ast::ColumnDef) -> Result<(Column, bool)> {
+pub(super) fn column(definition: &ast::ColumnDef) -> Result<(Column, bool)> {
     let name = identifier(&definition.name);
     if name == ROW_ID {
         return Err(Error::new(

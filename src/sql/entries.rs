@@ -24,6 +24,11 @@ macro_rules! statements {
 }
 
 statements! {
+    ALTER_TABLE = "ALTER TABLE", "Adds, drops and renames columns, and renames the table, as long as no view reads it.",
+        "ALTER TABLE readings ADD COLUMN note text DEFAULT 'none'",
+        "ALTER TABLE [IF EXISTS] name action [, ...]\n\
+         action: ADD [COLUMN] [IF NOT EXISTS] column type [NOT NULL] [DEFAULT value] | DROP [COLUMN] [IF EXISTS] column\n\
+         \x20   | RENAME [COLUMN] column TO name | RENAME TO name";
     BEGIN = "BEGIN", "Opens a transaction: one snapshot from its first statement on, one commit at its end.",
         "BEGIN READ ONLY",
         "BEGIN [WORK | TRANSACTION] [mode [, ...]]\nSTART TRANSACTION [mode [, ...]]\n\
@@ -48,7 +53,7 @@ statements! {
         "CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [DEFAULT value] [PRIMARY KEY] [, ...]\n\
          \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (on_conflict = 'update')]";
     CREATE_VIEW = "CREATE VIEW", "Gives a query a name; it runs whenever it is read.",
-        "CREATE VIEW warm AS SELECT * FROM readings", "CREATE VIEW name [(column [, ...])] AS query";
+        "CREATE VIEW warm AS SELECT * FROM readings", "CREATE [OR REPLACE] VIEW name [(column [, ...])] AS query";
     DEALLOCATE = "DEALLOCATE", "Forgets a prepared statement of the extended protocol, or all of them.",
         "DEALLOCATE ALL", "DEALLOCATE name | ALL";
     DECLARE = "DECLARE", "Opens a cursor over a query or a subscription, within a transaction.",
@@ -117,6 +122,7 @@ impl Statement {
             Statement::CreateSource(_) => &CREATE_SOURCE,
             Statement::CreateView(_) => &CREATE_VIEW,
             Statement::CreateMaterializedView(_) => &CREATE_MATERIALIZED_VIEW,
+            Statement::AlterTable(_) => &ALTER_TABLE,
             Statement::Drop {
                 kind: DropKind::Table | DropKind::Source | DropKind::View | DropKind::MaterializedView,
                 ..

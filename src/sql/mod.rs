@@ -2,6 +2,7 @@
 //!
 //! Turns text into [`Statement`]s. Knows no catalog: names are not looked up here, types are.
 
+mod alter;
 mod copy;
 mod create;
 mod cursor;
@@ -16,6 +17,7 @@ pub use entries::{STATEMENTS, StatementEntry};
 pub use parse::{ParsedStatement, parse_expression, parse_query, parse_statements};
 pub use position::{char_position, offset_of_location};
 pub use statement::{
-    CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, CreateMaterializedView, CreateSource, CreateTable,
-    CreateView, CursorQuery, DeclareCursor, DropKind, Explain, Fetch, Statement, Subscribe, TransactionMode,
+    AlterAction, AlterTable, CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, CreateMaterializedView,
+    CreateSource, CreateTable, CreateView, CursorQuery, DeclareCursor, DropKind, Explain, Fetch, Statement, Subscribe,
+    TransactionMode,
 };

@@ -8,6 +8,7 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use super::alter::parse_alter;
 use super::copy::parse_copy;
 use super::create::{self, relation_name};
 use super::cursor::{parse_close, parse_declare, parse_fetch};
@@ -143,6 +144,7 @@ impl Input<'_> {
         };
         match first.as_str() {
             "CREATE" => create::parse_create(self),
+            "ALTER" => parse_alter(self),
             "COPY" => parse_copy(self),
             "DROP" => self.drop_statement(),
             "SET" => self.set_statement(),
@@ -159,9 +161,9 @@ impl Input<'_> {
             "FETCH" => parse_fetch(&self, false),
             "MOVE" => parse_fetch(&self, true),
             "CLOSE" => parse_close(&self),
-            "ALTER" | "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK"
-            | "VACUUM" | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO"
-            | "REFRESH" | "BACKUP" => Err(not_built(&first)),
+            "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "VACUUM"
+            | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "REFRESH"
+            | "BACKUP" => Err(not_built(&first)),
             "TABLE" => self.table_statement(),
             _ => self.sqlparser_statement(),
         }

@@ -19,6 +19,7 @@ pub enum Statement {
     CreateSource(CreateSource),
     CreateView(CreateView),
     CreateMaterializedView(CreateMaterializedView),
+    AlterTable(AlterTable),
     Drop {
         kind: DropKind,
         names: Vec<String>,
@@ -117,6 +118,7 @@ pub struct CreateSource {
 #[derive(Debug, Clone)]
 pub struct CreateView {
     pub name: String,
+    pub or_replace: bool,
     /// Names for the output columns; empty: the query's own.
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
@@ -128,6 +130,21 @@ pub struct CreateMaterializedView {
     pub if_not_exists: bool,
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterTable {
+    pub name: String,
+    pub if_exists: bool,
+    pub actions: Vec<AlterAction>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AlterAction {
+    AddColumn { column: Column, if_not_exists: bool },
+    DropColumn { name: String, if_exists: bool },
+    RenameColumn { from: String, to: String },
+    RenameTo(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use datafusion::execution::SessionState;
 use sqlparser::ast;
 
 use super::definitions::Definitions;
+use super::replace_view::{check_replacement, replaceable};
 use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
@@ -37,6 +38,9 @@ pub async fn create_table(
         schema_version: 1,
         upsert: create.upsert,
         source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
     };
     check_defaults(environment, &table)?;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
@@ -63,6 +67,9 @@ pub async fn create_source(
         schema_version: 1,
         upsert: false,
         source: Some(source),
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
     };
     check_defaults(environment, &table)?;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
@@ -76,7 +83,13 @@ pub async fn create_view(
 ) -> Result<Response> {
     transaction.lock_definitions(environment.handles).await?;
     let catalog = transaction.catalog(environment.handles);
-    is_taken(environment, &catalog, &create.name, false)?;
+    let replaced = match catalog.find(&create.name) {
+        Some(relation) if create.or_replace => Some(replaceable(relation)?),
+        _ => {
+            is_taken(environment, &catalog, &create.name, false)?;
+            None
+        }
+    };
     let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_query(definitions.state(), &definitions, &query, environment.text)?;
@@ -93,13 +106,17 @@ pub async fn create_view(
         return Err(Error::new(SqlState::DUPLICATE_COLUMN, format!("column \"{}\" specified more than once", pair[0]))
             .with_hint("Give the columns of the view different names with AS."));
     }
-    transaction.define(CatalogChange::CreateView(Arc::new(View {
-        id: catalog.next_id(),
+    let view = Arc::new(View {
+        id: replaced.as_ref().map_or_else(|| catalog.next_id(), |replaced| replaced.id),
         name: create.name.clone(),
         sql: create.query.to_string(),
         columns,
         depends_on: direct_dependencies(&catalog, &create.query),
-    })))?;
+    });
+    if let Some(replaced) = replaced {
+        check_replacement(environment, &catalog, &replaced, &view, transaction.started_us)?;
+    }
+    transaction.define(CatalogChange::CreateView(view))?;
     done("CREATE VIEW")
 }
 
@@ -207,7 +224,7 @@ pub async fn drop_relations(
 }
 
 /// The given relations and everything that reads them, dependents first.
-fn with_dependents(catalog: &Catalog, ids: &[RelationId]) -> Vec<RelationId> {
+pub(super) fn with_dependents(catalog: &Catalog, ids: &[RelationId]) -> Vec<RelationId> {
     let mut found: Vec<RelationId> = ids.to_vec();
     let mut next = 0;
     while next < found.len() {
@@ -232,7 +249,12 @@ fn kind_of(relation: &Relation) -> DropKind {
 }
 
 /// Is the name taken? With IF NOT EXISTS that is a notice, else 42P07.
-fn is_taken(environment: &Environment<'_>, catalog: &Catalog, name: &str, if_not_exists: bool) -> Result<bool> {
+pub(super) fn is_taken(
+    environment: &Environment<'_>,
+    catalog: &Catalog,
+    name: &str,
+    if_not_exists: bool,
+) -> Result<bool> {
     if catalog.find(name).is_none() {
         return Ok(false);
     }
@@ -255,7 +277,7 @@ fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColum
 }
 
 /// A DEFAULT must plan, and have the column's type.
-fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
+pub(super) fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
     let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0)?;
     for column in table.columns.iter().filter(|column| column.default.is_some()) {
         let value = super::scope::cast(default_expression(column)?, &column.sql_type)?;
@@ -270,7 +292,7 @@ fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
     Ok(())
 }
 
-fn skipping(message: String) -> Notice {
+pub(super) fn skipping(message: String) -> Notice {
     Notice { severity: "NOTICE", code: "00000", message, detail: None, hint: None }
 }
 

@@ -1,5 +1,6 @@
 //! Statements: one file per kind, each a function that names what it needs.
 
+pub mod alter;
 mod change;
 mod conflict;
 pub mod copy;
@@ -10,6 +11,7 @@ pub mod explain;
 pub mod flush;
 mod handles;
 mod insert;
+mod replace_view;
 mod response;
 mod returning;
 mod rows;

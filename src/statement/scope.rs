@@ -25,7 +25,7 @@ use crate::catalog::{Catalog, Column, Relation, Table, View};
 use crate::dataflow::ViewTable;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Found, RelationLookup, ViewPlan, plan_query_with_parameters};
-use crate::query::rewrite::{RewriteNames, rewrite};
+use crate::query::rewrite::{RewriteNames, rewrite, window_input};
 use crate::query::{ContextInput, QueryContext, QueryResult};
 use crate::sql::{parse_expression, parse_query};
 use crate::system::{SystemStats, SystemTables, ViewErrorFact, never_filled};
@@ -283,8 +283,15 @@ pub fn with_parameters(plan: LogicalPlan, parameters: &[ScalarValue]) -> Result<
 
 /// Names in FROM clauses, anywhere in the query, that may be in schema `public`.
 fn relation_names(query: &ast::Query) -> HashSet<String> {
-    let mut names = HashSet::new();
-    let _ = ast::visit_relations(query, |name| {
+    let mut names = RelationNames(HashSet::new());
+    let _ = ast::Visit::visit(query, &mut names);
+    names.0
+}
+
+struct RelationNames(HashSet<String>);
+
+impl RelationNames {
+    fn add(&mut self, name: &ast::ObjectName) {
         let parts: Vec<String> = name
             .0
             .iter()
@@ -295,11 +302,25 @@ fn relation_names(query: &ast::Query) -> HashSet<String> {
             })
             .collect();
         if let [name] | [_, name] | [_, _, name] = parts.as_slice() {
-            names.insert(name.clone());
+            self.0.insert(name.clone());
         }
-        ControlFlow::<()>::Continue(())
-    });
-    names
+    }
+}
+
+impl ast::Visitor for RelationNames {
+    type Break = ();
+
+    fn pre_visit_relation(&mut self, name: &ast::ObjectName) -> ControlFlow<()> {
+        self.add(name);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &ast::TableFactor) -> ControlFlow<()> {
+        if let Some(name) = window_input(factor) {
+            self.add(&name);
+        }
+        ControlFlow::Continue(())
+    }
 }
 
 /// The named relations, and through plain views what those read.

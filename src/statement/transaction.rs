@@ -181,9 +181,20 @@ impl Transaction {
     pub fn table_snapshot(&self, handles: &Handles, id: RelationId) -> Result<TableSnapshot> {
         let base = self.base.as_ref().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
         let snapshot = if self.is_autocommit && self.locks.contains_key(&id) {
-            handles.tables.snapshot(id, CommitNumber::MAX)?
+            let snapshot = handles.tables.snapshot(id, CommitNumber::MAX)?;
+            // The statement was planned for the table as it was.
+            if base.catalog.table(id).is_some_and(|table| table.schema_version != snapshot.table().schema_version) {
+                return Err(conflict(format!("table \"{}\" was altered by another session", snapshot.table().name)));
+            }
+            snapshot
         } else if let Some(snapshot) = base.tables.get(&id) {
-            snapshot.clone()
+            match base.catalog.table(id) {
+                // The transaction has altered it.
+                Some(table) if table.schema_version != snapshot.table().schema_version => {
+                    snapshot.altered(table.clone())?
+                }
+                _ => snapshot.clone(),
+            }
         } else {
             let table =
                 base.catalog.table(id).ok_or_else(|| Error::internal(format!("no table {id} in the snapshot")))?;
@@ -299,10 +310,16 @@ impl Transaction {
     /// Records a definition; later statements of the transaction see it.
     pub fn define(&mut self, change: CatalogChange) -> Result<()> {
         let base = self.base.as_mut().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;
-        Arc::make_mut(&mut base.catalog).apply(&change);
         if let CatalogChange::Drop(id) = &change {
             self.writes.forget(*id);
         }
+        if let CatalogChange::AlterTable(table) = &change
+            && self.writes.table(table.id).is_some()
+        {
+            return Err(Error::not_built("ALTER TABLE of a table whose rows the transaction has changed")
+                .with_hint("COMMIT first."));
+        }
+        Arc::make_mut(&mut base.catalog).apply(&change);
         self.writes.catalog.push(change);
         Ok(())
     }

@@ -113,6 +113,12 @@ impl WriteSet {
     }
 
     fn entry(&mut self, table: &Arc<Table>) -> Result<&mut TableWrites> {
+        let alters =
+            |change: &CatalogChange| matches!(change, CatalogChange::AlterTable(altered) if altered.id == table.id);
+        if self.catalog.iter().any(alters) {
+            return Err(Error::not_built("changing rows of a table in the transaction that alters it")
+                .with_hint("COMMIT first."));
+        }
         use std::collections::btree_map::Entry;
         match self.tables.entry(table.id) {
             Entry::Occupied(entry) => Ok(Arc::make_mut(entry.into_mut())),

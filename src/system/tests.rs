@@ -46,6 +46,9 @@ fn catalog() -> Catalog {
         schema_version: 1,
         upsert: false,
         source,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
     };
     let view_columns = vec![ViewColumn { name: "device".into(), sql_type: SqlType::Int4 }];
     let sql = "SELECT device FROM readings WHERE temperature > 30".to_owned();

@@ -10,6 +10,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use parking_lot::RwLock;
 use rustc_hash::FxHashSet;
 
+use super::columns::ColumnChange;
 use super::keyed::{CheckedInserts, KeyedRows};
 use super::pins::Pins;
 use super::segment::{Segment, row_ids};
@@ -24,6 +25,9 @@ use crate::types::{CommitNumber, RowId};
 pub(super) struct TableCell {
     pub table: Arc<Table>,
     pub form: StoredForm,
+    /// The commit that made the table's present columns, where this server applied it: rows of the log from before it
+    /// have others, so that the next manifest must have them cold.
+    pub altered_at: Option<CommitNumber>,
     pub write_lock: Arc<tokio::sync::Mutex<()>>,
     pub pins: Arc<Pins>,
     pub state: RwLock<State>,
@@ -37,6 +41,8 @@ pub(super) struct State {
     pub folded: Tombstones,
     /// Dropped in sequenced state; still read until the drop is durable.
     pub dropped: bool,
+    /// Altered in sequenced state: nothing is written until that is durable.
+    pub altering: bool,
     /// Monotonic time of the oldest change that is not cold.
     pub hot_since: Option<Duration>,
 }
@@ -51,12 +57,18 @@ pub(super) struct Prepared {
 
 impl TableCell {
     pub fn new(table: Arc<Table>, version: Version) -> Result<TableCell> {
-        let schema = table.schema_with_row_id();
-        let keyed = table.key().map(|key| KeyedRows::new(schema.clone(), key)).transpose()?;
-        let state =
-            State { version: Arc::new(version), keyed, folded: Tombstones::default(), dropped: false, hot_since: None };
+        let keyed = table.key().map(|key| KeyedRows::new(table.schema_with_row_id(), key)).transpose()?;
+        let state = State {
+            version: Arc::new(version),
+            keyed,
+            folded: Tombstones::default(),
+            dropped: false,
+            altering: false,
+            hot_since: None,
+        };
         Ok(TableCell {
-            form: StoredForm::new(schema),
+            form: StoredForm::new(&table)?,
+            altered_at: None,
             write_lock: Arc::new(tokio::sync::Mutex::new(())),
             pins: Arc::new(Pins::default()),
             state: RwLock::new(state),
@@ -73,7 +85,7 @@ impl TableCell {
         if state.dropped {
             return Err(self.does_not_exist());
         }
-        if writes.iter().any(|(write, _)| write.schema_version != self.table.schema_version) {
+        if state.altering || writes.iter().any(|(write, _)| write.schema_version != self.table.schema_version) {
             return Err(Error::new(
                 SqlState::SERIALIZATION_FAILURE,
                 format!("table \"{}\" was altered by a concurrent statement", self.table.name),
@@ -138,6 +150,33 @@ impl TableCell {
             many => arrow::compute::concat_batches(self.form.table_schema(), many)?,
         };
         Ok(vec![keyed.check(rows, deleted, &self.table.name)?])
+    }
+
+    /// The same rows as a table with other columns: `version` of them, and the newest state beside it.
+    pub fn altered(&self, table: Arc<Table>, version: &Version, at: CommitNumber) -> Result<TableCell> {
+        let form = StoredForm::new(&table)?;
+        let columns = ColumnChange::between(&self.form, &form);
+        let convert = |rows: &RecordBatch| columns.convert(rows, &form);
+        let state = self.state.read();
+        let hot = version.hot.converted(&convert)?;
+        let altered = TableCell {
+            write_lock: self.write_lock.clone(),
+            pins: self.pins.clone(),
+            altered_at: Some(at),
+            ..TableCell::new(table.clone(), Version { hot, ..version.clone() })?
+        };
+        {
+            let mut new = altered.state.write();
+            new.folded = state.folded.clone();
+            new.hot_since = state.hot_since;
+            if let (Some(old), Some(new)) = (&state.keyed, &mut new.keyed) {
+                for rows in old.live_batches()? {
+                    let checked = new.check(convert(&rows)?, &FxHashSet::default(), &table.name)?;
+                    new.insert(checked)?;
+                }
+            }
+        }
+        Ok(altered)
     }
 
     fn with_row_ids(&self, rows: &RecordBatch, first: RowId) -> Result<RecordBatch> {

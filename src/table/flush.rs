@@ -81,7 +81,9 @@ impl Tables {
         let mut report = FlushReport { manifest: number, flushed: flushed_to, ..FlushReport::default() };
         let mut flushed = Vec::with_capacity(captured.tables.len());
         for (cell, version) in &captured.tables {
-            let wanted = wanted(&cell.table);
+            // The log's rows from before an ALTER have other columns than the manifest's catalog says.
+            let behind = cell.altered_at.is_some_and(|altered| altered > version.cold.flushed);
+            let wanted = wanted(&cell.table) || behind;
             flushed.push(self.write_table(cell, version, flushed_to, number, wanted, &mut report).await?);
         }
         let manifest = manifest(number, &captured.durable, sequencer.next_row_id(), &flushed);
@@ -191,9 +193,11 @@ impl Tables {
 
     /// Puts a table's new cold part in place. Under the publish lock.
     fn swap(&self, table: &Flushed) {
-        let mut state = table.cell.state.write();
+        // An ALTER may have put another cell in its place since.
+        let cell = self.cell(table.cell.table.id).unwrap_or_else(|_| table.cell.clone());
+        let mut state = cell.state.write();
         let swapped = state.version.with_cold(table.files.clone());
-        let oldest = table.cell.pins.oldest();
+        let oldest = cell.pins.oldest();
         let needed = |commit: CommitNumber| oldest.is_some_and(|oldest| commit > oldest);
         state.folded = state.folded.split(|_, commit| !needed(commit)).0;
         let folded: Vec<_> = swapped.folded.into_iter().filter(|(_, commit)| needed(*commit)).collect();

@@ -75,6 +75,11 @@ impl KeyedRows {
         self.entries.len()
     }
 
+    /// All live rows.
+    pub fn live_batches(&self) -> Result<Vec<RecordBatch>> {
+        self.chunks.iter().map(Chunk::live_rows).collect()
+    }
+
     fn convert(&self, columns: &[ArrayRef]) -> Result<(Rows, Vec<u64>)> {
         let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
         let keys = self.converter.convert_columns(&columns)?;

@@ -13,6 +13,7 @@
 //!   * what a snapshot reads is immutable: a flush or a merge makes new parts, and leaves the old ones to who holds them
 
 mod cell;
+mod columns;
 mod flush;
 mod keyed;
 mod pins;

@@ -17,7 +17,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result as DataFusionResult};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema, Result as DataFusionResult};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -71,8 +72,8 @@ impl TableProvider for SnapshotTable {
         } else {
             let predicate = conjunction(filters.iter().filter(|filter| self.stored_as_is(filter)).cloned());
             let schema = DFSchema::try_from(self.snapshot.form().scan_schema().as_ref().clone())?;
-            let predicate =
-                predicate.map(|predicate| state.create_physical_expr(unqualified(predicate)?, &schema)).transpose()?;
+            let in_files = |predicate| state.create_physical_expr(self.in_files(predicate)?, &schema);
+            let predicate = predicate.map(in_files).transpose()?;
             Some(cold::scan(&self.snapshot, &projection, predicate, partitions)?)
         };
         match (hot, cold) {
@@ -93,19 +94,22 @@ impl SnapshotTable {
                 field.is_some_and(|(_, field)| !matches!(field.data_type(), DataType::Interval(_)))
             })
     }
-}
 
-/// The files' schema knows no table names.
-fn unqualified(filter: Expr) -> DataFusionResult<Expr> {
-    use datafusion::common::Column;
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let transformed = filter.transform(|expr| match expr {
-        Expr::Column(column) if column.relation.is_some() => {
-            Ok(Transformed::yes(Expr::Column(Column::new_unqualified(column.name))))
-        }
-        other => Ok(Transformed::no(other)),
-    })?;
-    Ok(transformed.data)
+    /// The filter in the files' names of the columns, of no table.
+    fn in_files(&self, filter: Expr) -> DataFusionResult<Expr> {
+        let (table, files) = (self.snapshot.schema_with_row_id(), self.snapshot.form().scan_schema());
+        let transformed = filter.transform(|expr| match expr {
+            Expr::Column(column) => {
+                let name = match table.index_of(&column.name) {
+                    Ok(position) => files.field(position).name().clone(),
+                    Err(_) => column.name,
+                };
+                Ok(Transformed::yes(Expr::Column(Column::new_unqualified(name))))
+            }
+            other => Ok(Transformed::no(other)),
+        })?;
+        Ok(transformed.data)
+    }
 }
 
 #[cfg(test)]

@@ -125,6 +125,18 @@ impl Memtable {
         true
     }
 
+    /// The same rows with other columns.
+    pub fn converted(&self, convert: &dyn Fn(&RecordBatch) -> Result<RecordBatch>) -> Result<Memtable> {
+        let mut converted = Memtable { segments: Vec::with_capacity(self.segments.len()), rows: self.rows, bytes: 0 };
+        for segment in &self.segments {
+            let rows = convert(&segment.rows)?;
+            let bytes = batch_bytes(&rows);
+            converted.bytes += bytes;
+            converted.segments.push(Arc::new(Segment { rows, commits: segment.commits.clone(), bytes }));
+        }
+        Ok(converted)
+    }
+
     /// Number of rows inserted by commits up to `at`.
     pub fn rows_at(&self, at: CommitNumber) -> usize {
         self.segments.iter().map(|segment| segment.rows_at(at)).sum()

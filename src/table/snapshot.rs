@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and, filter_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -81,6 +81,13 @@ impl TableSnapshot {
         TableSnapshot { overlay: Some(Arc::new(Overlay { inserts, deleted })), ..self.clone() }
     }
 
+    /// The same rows as a table that the transaction has altered.
+    pub fn altered(&self, table: Arc<Table>) -> Result<TableSnapshot> {
+        let cell = self.cell.altered(table, &self.version, CommitNumber::MAX)?;
+        let version = cell.state.read().version.clone();
+        Ok(TableSnapshot { cell: Arc::new(cell), version, ..self.clone() })
+    }
+
     /// Number of visible rows.
     pub fn row_count(&self) -> usize {
         let rows = self.version.rows_at(self.at);
@@ -116,23 +123,31 @@ impl TableSnapshot {
         batch_rows: usize,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let file = self.files().get(file).ok_or_else(|| Error::internal("a file that is not there"))?;
-        let schema = self.cell.form.table_schema();
-        let row_id = schema.fields().len() - 1;
-        let mut read: Vec<usize> = projection.clone();
+        let form = &self.cell.form;
+        let row_id = form.table_schema().fields().len() - 1;
         let hidden = self.may_hide(file.row_id_min, file.row_id_max);
-        if hidden {
-            read.push(row_id);
-        }
+        // Positions in the file and in the table, in the file's order; `_row_id` is behind all others.
+        let wanted = projection.iter().copied().chain(hidden.then_some(row_id));
+        let mut read: Vec<(usize, usize)> =
+            wanted.filter_map(|column| Some((form.position_in(file, column)?, column))).collect();
         read.sort_unstable();
         read.dedup();
-        let wanted: Option<Vec<usize>> = projection.iter().map(|column| read.binary_search(column).ok()).collect();
-        let wanted = wanted.ok_or_else(|| Error::internal("a projection beyond the table's columns"))?;
-        let read_schema = Arc::new(schema.project(&read)?);
-        let rows = self.tier.read_rows(file, read, read_schema, batch_rows).await?;
+        let (positions, columns): (Vec<usize>, Vec<usize>) = read.into_iter().unzip();
+        let read_schema = Arc::new(form.table_schema().project(&columns)?);
+        let schema = Arc::new(form.table_schema().project(&projection)?);
+        let rows = self.tier.read_rows(file, positions, read_schema, batch_rows).await?;
         let snapshot = self.clone();
+        let all: Vec<usize> = (0..columns.len()).collect();
         let visible = move |rows: Result<RecordBatch>| {
             let rows = rows?;
-            if hidden { snapshot.visible(&rows, &wanted) } else { Ok(rows.project(&wanted)?) }
+            let rows = if hidden { snapshot.visible(&rows, &all)? } else { rows };
+            let column = |column: &usize| match columns.iter().position(|read| read == column) {
+                Some(position) => Ok(rows.column(position).clone()),
+                None => snapshot.cell.form.missing(*column, rows.num_rows()),
+            };
+            let columns = projection.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
+            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+            Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
         };
         Ok(rows.map(visible).boxed())
     }

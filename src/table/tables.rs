@@ -102,6 +102,22 @@ impl Tables {
         }
     }
 
+    /// Refuses writes (40001) until the ALTER that was sequenced is published.
+    pub fn begin_alter(&self, id: RelationId) {
+        if let Ok(cell) = self.cell(id) {
+            cell.state.write().altering = true;
+        }
+    }
+
+    /// Puts the table with its new columns in the place of the old one. Whoever reads the old one holds it.
+    fn alter(&self, table: &Arc<Table>, at: CommitNumber) -> Result<()> {
+        let old = self.cell(table.id)?;
+        let version = old.state.read().version.clone();
+        let new = old.altered(table.clone(), &version, at)?;
+        self.cells.write().insert(table.id, Arc::new(new));
+        Ok(())
+    }
+
     pub(super) fn cell(&self, id: RelationId) -> Result<Arc<TableCell>> {
         self.cells
             .read()
@@ -143,8 +159,10 @@ impl Tables {
         }
         self.apply_write(sequenced)?;
         for change in &sequenced.write.catalog {
-            if let CatalogChange::Drop(id) = change {
-                self.drop_table(*id);
+            match change {
+                CatalogChange::Drop(id) => self.drop_table(*id),
+                CatalogChange::AlterTable(table) => self.begin_alter(table.id),
+                _ => {}
             }
         }
         Ok(())
@@ -230,6 +248,9 @@ impl Tables {
         for change in &commit.catalog {
             if let CatalogChange::CreateTable(table) = change {
                 self.create(table.clone(), commit.number)?;
+            }
+            if let CatalogChange::AlterTable(table) = change {
+                self.alter(table, commit.number)?;
             }
             Arc::make_mut(&mut durable.catalog).apply(change);
         }

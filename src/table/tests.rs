@@ -23,6 +23,7 @@ use crate::testing::{SimDisk, SimExecutor, SimRng};
 use crate::tier::Tier;
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
+mod altered;
 mod concurrent;
 
 pub(super) const READINGS: RelationId = RelationId(16384);
@@ -33,7 +34,18 @@ fn column(name: &str, sql_type: SqlType) -> Column {
 }
 
 fn table(id: RelationId, name: &str, columns: Vec<Column>, kind: TableKind) -> Arc<Table> {
-    Arc::new(Table { id, name: name.to_string(), columns, kind, schema_version: 1, upsert: false, source: None })
+    Arc::new(Table {
+        id,
+        name: name.to_string(),
+        columns,
+        kind,
+        schema_version: 1,
+        upsert: false,
+        source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
+    })
 }
 
 /// `readings (device text, time timestamp, temperature double precision, pause interval)`

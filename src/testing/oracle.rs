@@ -30,6 +30,15 @@ pub enum Call {
     /// Value, time.
     First(usize, usize),
     Last(usize, usize),
+    CountDistinct(usize),
+    SumDistinct(usize),
+    AvgDistinct(usize),
+    /// Of integers, with 16 digits.
+    Variance(usize),
+    /// The population's, of integers, with 16 digits.
+    Deviation(usize),
+    /// Texts in ascending order of a column, NULL last, then of the text, with ", " between them.
+    StringAgg(usize, usize),
 }
 
 /// Digits after the point of an average of integers.
@@ -55,6 +64,41 @@ pub fn join(left: &[Row], right: &[Row], on: &[(usize, usize)]) -> Vec<Row> {
         }
     }
     joined
+}
+
+/// Each pair of rows with equal columns, not NULL, for which `matches` is true; and left rows without any such pair, with
+/// `right_columns` times NULL.
+pub fn left_join(
+    left: &[Row],
+    right: &[Row],
+    on: &[(usize, usize)],
+    right_columns: usize,
+    matches: impl Fn(&Row) -> Option<bool>,
+) -> Vec<Row> {
+    let mut joined = Vec::new();
+    for row in left {
+        let pairs = filter(&join(std::slice::from_ref(row), right, on), &matches);
+        if pairs.is_empty() {
+            joined.push(row.iter().cloned().chain(std::iter::repeat_n(Value::Null, right_columns)).collect());
+        }
+        joined.extend(pairs);
+    }
+    joined
+}
+
+pub fn union(parts: &[Vec<Row>]) -> Vec<Row> {
+    parts.iter().flatten().cloned().collect()
+}
+
+/// Each row with each number of the list that `expand` makes of it behind it.
+pub fn unnest(rows: &[Row], expand: impl Fn(&Row) -> Vec<i64>) -> Vec<Row> {
+    let mut expanded = Vec::new();
+    for row in rows {
+        for element in expand(row) {
+            expanded.push(row.iter().cloned().chain([Value::Integer(element)]).collect());
+        }
+    }
+    expanded
 }
 
 /// Groups' keys, then the calls. Without keys, one row even over nothing.
@@ -88,6 +132,12 @@ fn aggregate(rows: &[&Row], call: Call) -> Value {
         Call::Avg(column) => average(&present(rows, column)),
         Call::Min(column) => present(rows, column).into_iter().min_by(Value::compare_pair).unwrap_or(Value::Null),
         Call::Max(column) => present(rows, column).into_iter().max_by(Value::compare_pair).unwrap_or(Value::Null),
+        Call::CountDistinct(column) => Value::Integer(distinct(&present(rows, column)).len() as i64),
+        Call::SumDistinct(column) => sum(&distinct(&present(rows, column))),
+        Call::AvgDistinct(column) => average(&distinct(&present(rows, column))),
+        Call::Variance(column) => spread(&present(rows, column), false),
+        Call::Deviation(column) => spread(&present(rows, column), true),
+        Call::StringAgg(text, key) => texts(rows, text, key),
         Call::First(value, time) => end(rows, value, time, Ordering::Less),
         Call::Last(value, time) => end(rows, value, time, Ordering::Greater),
     }
@@ -95,6 +145,54 @@ fn aggregate(rows: &[&Row], call: Call) -> Value {
 
 fn present(rows: &[&Row], column: usize) -> Vec<Value> {
     rows.iter().map(|row| row[column].canonical()).filter(|value| !value.is_null()).collect()
+}
+
+/// From the definition: half of all squared differences of pairs, over n (n - 1); the population's root over n^2.
+fn spread(values: &[Value], deviation: bool) -> Value {
+    let numbers: Vec<i128> = values
+        .iter()
+        .filter_map(|value| if let Value::Integer(value) = value { Some(i128::from(*value)) } else { None })
+        .collect();
+    let count = numbers.len() as i128;
+    if count < if deviation { 1 } else { 2 } {
+        return Value::Null;
+    }
+    let squares: i128 = numbers.iter().flat_map(|left| numbers.iter().map(move |right| (left - right).pow(2))).sum();
+    let one = 10_i128.pow(16);
+    // Twice the numerator, because each pair is counted in both orders.
+    let unscaled = match deviation {
+        false => (squares * one * 2 / (count * (count - 1) * 2) + 1) / 2,
+        true => {
+            let target = squares * one * one / (2 * count * count);
+            let root = target.isqrt();
+            if (2 * root + 1).pow(2) * 2 * count * count <= squares * one * one * 4 { root + 1 } else { root }
+        }
+    };
+    Value::Numeric { unscaled, scale: 16 }
+}
+
+fn texts(rows: &[&Row], text: usize, key: usize) -> Value {
+    let mut found: Vec<(Value, String)> = Vec::new();
+    for row in rows {
+        if let Value::Text(text) = &row[text] {
+            found.push((row[key].canonical(), text.clone()));
+        }
+    }
+    found.sort_by(|left, right| left.0.compare(&right.0).then(left.1.cmp(&right.1)));
+    match found.is_empty() {
+        true => Value::Null,
+        false => Value::Text(found.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn distinct(values: &[Value]) -> Vec<Value> {
+    let mut kept: Vec<Value> = Vec::new();
+    for value in values {
+        if kept.iter().all(|other| other.compare(value).is_ne()) {
+            kept.push(value.clone());
+        }
+    }
+    kept
 }
 
 fn end(rows: &[&Row], value: usize, time: usize, wanted: Ordering) -> Value {

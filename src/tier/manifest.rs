@@ -73,8 +73,27 @@ pub struct DataFile {
     pub row_id_max: RowId,
     pub commit_min: CommitNumber,
     pub commit_max: CommitNumber,
-    /// Of the table's columns, in order.
+    /// Of the file's columns, in order.
     pub columns: Vec<ColumnBounds>,
+    /// Of the same columns; empty in files of tables that had never been altered: 1, 2, 3, ...
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub field_ids: Vec<u32>,
+}
+
+impl DataFile {
+    /// Where a column stands in the file.
+    pub fn position_of(&self, field_id: u32) -> Option<usize> {
+        if self.field_ids.is_empty() {
+            let position = (field_id as usize).checked_sub(1)?;
+            return (position < self.columns.len()).then_some(position);
+        }
+        self.field_ids.iter().position(|other| *other == field_id)
+    }
+
+    /// Where `_row_id` stands: behind all columns.
+    pub fn row_id_position(&self) -> usize {
+        self.columns.len()
+    }
 }
 
 /// A Parquet file of (row id, commit).

@@ -133,6 +133,7 @@ impl Tier {
             commit_min: commits.0,
             commit_max: commits.1,
             columns: encoded.columns,
+            field_ids: form.field_ids_to_note(),
         })
     }
 

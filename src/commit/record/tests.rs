@@ -52,6 +52,9 @@ fn everything() -> Write {
         schema_version: 1,
         upsert: false,
         source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
     };
     Write {
         tables: vec![

@@ -13,7 +13,9 @@ mod accumulator;
 mod call;
 mod extreme;
 mod groups;
+mod spreads;
 mod sums;
+mod texts;
 
 use std::sync::Arc;
 
@@ -24,6 +26,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use self::extreme::Multiset;
 use self::groups::{Groups, Output};
+use self::texts::Texts;
 use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
@@ -43,6 +46,8 @@ pub struct Aggregate {
     state: KeyedState,
     /// One per min, max, first and last over an input with deletes.
     multisets: Vec<Multiset>,
+    /// One per string_agg.
+    texts: Vec<Texts>,
     parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
@@ -94,6 +99,7 @@ impl Aggregate {
             inputs: expressions.select(&places).cast_to(&types),
             state: groups.empty_state(),
             multisets: if append_only { Vec::new() } else { groups.multisets() },
+            texts: groups.texts(),
             groups: Arc::new(groups),
             parallel,
             counters: Counters::default(),
@@ -111,7 +117,9 @@ impl Aggregate {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.state.memory_bytes() + self.multisets.iter().map(Multiset::memory_bytes).sum::<usize>()
+        self.state.memory_bytes()
+            + self.multisets.iter().map(Multiset::memory_bytes).sum::<usize>()
+            + self.texts.iter().map(Texts::memory_bytes).sum::<usize>()
     }
 
     /// For VERIFY's own test: one group is lost.
@@ -134,13 +142,17 @@ impl Aggregate {
             parts.iter().try_for_each(|part| multiset.gather(&part.keys, &part.args, &part.weights))?;
             multiset.apply();
         }
+        for texts in &mut self.texts {
+            parts.iter().try_for_each(|part| texts.gather(&part.keys, &part.args, &part.weights))?;
+            texts.apply();
+        }
         let first_group = self.groups.is_global() && self.state.rows()? == 0;
         let has_rows = |chunk: usize| parts.iter().any(|part| part.starts[chunk] < part.starts[chunk + 1]);
         let writers = self.state.writers().enumerate();
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
-        let (groups, multisets) = (&*self.groups, &self.multisets);
+        let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.texts[..]));
         let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
-            merge_chunk(groups, multisets, (chunk, writer), &parts, emit)
+            merge_chunk(groups, kept, (chunk, writer), &parts, emit)
         });
         let mut output = Vec::new();
         for change in changes {
@@ -174,7 +186,7 @@ impl Aggregate {
 /// Adds a step's rows to one chunk, and tells what changed.
 fn merge_chunk(
     groups: &Groups,
-    multisets: &[Multiset],
+    (multisets, texts): (&[Multiset], &[Texts]),
     (index, writer): (usize, ChunkWriter<'_>),
     parts: &[Part],
     emit: bool,
@@ -204,6 +216,9 @@ fn merge_chunk(
     }
     for multiset in multisets {
         change.rows_read += multiset.refresh(chunk, &touched)?;
+    }
+    for texts in texts {
+        change.rows_read += texts.refresh(chunk, &touched)?;
     }
     let weights = groups.weights(chunk)?;
     let is_alive = |place: &u32| weights[*place as usize] != 0 || groups.is_global();

@@ -4,9 +4,13 @@
 //! stands in `dataflow::state`.
 
 mod aggregate;
+mod distinct_values;
 mod filter;
 mod join;
+mod left_join;
 mod project;
+mod union;
+mod unnest;
 
 use super::errors::ErrorDelta;
 use crate::delta::DeltaBatch;
@@ -14,9 +18,13 @@ use crate::error::Result;
 use crate::io::{Inline, Parallel, parallel};
 
 pub use aggregate::{Aggregate, AggregateInputs, AggregateScan};
+pub use distinct_values::DistinctValues;
 pub use filter::{Filter, apply as filter_rows};
 pub use join::Join;
+pub use left_join::LeftJoin;
 pub use project::{Project, apply as project_rows};
+pub use union::Union;
+pub use unnest::Unnest;
 
 /// A step of fewer rows is done before another thread has started.
 const PARALLEL_ROWS_MIN: usize = 8192;

@@ -90,6 +90,36 @@ pub fn join(left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>
     Node::Join { id: left.id().max(right.id()) + 1, left: Box::new(left), right: Box::new(right), on, filter, schema }
 }
 
+pub fn left_join(left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Node {
+    let schema = Arc::new(left.schema().join(right.schema()).unwrap());
+    let id = left.id().max(right.id()) + 1;
+    Node::LeftJoin { id, left: Box::new(left), right: Box::new(right), on, filter, schema }
+}
+
+pub fn union(inputs: Vec<Node>) -> Node {
+    let schema = inputs[0].schema().clone();
+    let id = inputs.iter().map(Node::id).max().unwrap() + 1;
+    Node::Union { id, inputs, schema }
+}
+
+/// `keys` columns of group keys; columns from `first_distinct` on are distinct.
+pub fn distinct_values(input: Node, keys: usize, first_distinct: usize) -> Node {
+    let schema = input.schema().clone();
+    Node::DistinctValues { id: input.id() + 1, input: Box::new(input), keys, first_distinct, schema }
+}
+
+/// The list in column `column` becomes its elements.
+pub fn unnest(input: Node, column: usize) -> Node {
+    let fields = input.schema().fields().iter().enumerate().map(|(index, field)| match field.data_type() {
+        DataType::List(element) if index == column => {
+            Arc::new(Field::new(field.name(), element.data_type().clone(), true))
+        }
+        _ => field.clone(),
+    });
+    let schema = df_schema(&Arc::new(Schema::new(fields.collect::<Vec<_>>())));
+    Node::Unnest { id: input.id() + 1, input: Box::new(input), column, schema }
+}
+
 pub fn aggregate(input: Node, group: Vec<Expr>, calls: Vec<(AggregateFunction, Vec<Expr>)>) -> Node {
     let type_of = |expr: &Expr| expr.get_type(input.schema()).unwrap();
     let call = |(function, args): (AggregateFunction, Vec<Expr>)| {
@@ -108,6 +138,7 @@ fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType
     match (function, input) {
         (AggregateFunction::Sum, Some(input)) => sum_type(&input).unwrap(),
         (AggregateFunction::Avg, Some(input)) => average_type(&input).unwrap(),
+        (AggregateFunction::VarSamp | AggregateFunction::StddevPop, Some(input)) => average_type(&input).unwrap(),
         (AggregateFunction::CountAll | AggregateFunction::Count, _) => DataType::Int64,
         (_, input) => input.unwrap(),
     }
@@ -121,6 +152,10 @@ pub fn numbered(root: Node) -> Node {
             | Node::Filter { id, .. }
             | Node::Project { id, .. }
             | Node::Join { id, .. }
+            | Node::LeftJoin { id, .. }
+            | Node::Union { id, .. }
+            | Node::DistinctValues { id, .. }
+            | Node::Unnest { id, .. }
             | Node::Aggregate { id, .. } => *id = *next,
         }
         *next += 1;

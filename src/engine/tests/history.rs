@@ -194,6 +194,9 @@ fn create_table(catalog: &Catalog, name: &str, kind: TableKind) -> CatalogChange
         schema_version: 1,
         upsert: false,
         source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
     }))
 }
 

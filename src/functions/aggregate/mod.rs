@@ -8,19 +8,24 @@ mod extreme;
 mod first_last;
 mod fold;
 mod result_type;
+mod string_agg;
 mod sum;
+mod variance;
 
 use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
+pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_text, ordered};
 
 /// Our aggregates; where DataFusion has one of the same name, ours takes its place.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     let mut functions = sum::functions();
     functions.extend(extreme::functions());
     functions.extend(first_last::functions());
+    functions.extend(variance::functions());
+    functions.push(string_agg::OrderedStringAgg::function());
     functions
 }
 

@@ -147,7 +147,7 @@ fn input_type(fields: &[FieldRef]) -> Result<&DataType> {
     }
 }
 
-fn out_of_range(what: &str) -> DataFusionError {
+pub fn out_of_range(what: &str) -> DataFusionError {
     DataFusionError::External(Box::new(Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("{what} out of range"))))
 }
 

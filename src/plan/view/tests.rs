@@ -188,9 +188,12 @@ fn what_is_not_incremental_is_named() {
     for (sql, expected) in [
         ("SELECT truck FROM readings ORDER BY truck", "ORDER BY"),
         ("SELECT truck FROM readings LIMIT 3", "LIMIT"),
-        ("SELECT r.truck FROM readings r LEFT JOIN trucks t ON r.truck = t.truck", "LEFT JOIN"),
+        ("SELECT r.truck FROM readings r FULL JOIN trucks t ON r.truck = t.truck", "FULL JOIN"),
+        (
+            "SELECT r.truck FROM readings r LEFT JOIN trucks t ON r.total < t.capacity",
+            "an outer join without an equality",
+        ),
         ("SELECT r.truck FROM readings r, trucks t", "a join without an equality (cross join)"),
-        ("SELECT truck FROM readings UNION ALL SELECT truck FROM trucks", "UNION"),
         (
             "SELECT truck FROM readings INTERSECT SELECT truck FROM trucks",
             "a semi-join or anti-join (IN, EXISTS, INTERSECT, EXCEPT)",
@@ -198,8 +201,7 @@ fn what_is_not_incremental_is_named() {
         ("SELECT truck FROM readings WHERE truck IN (SELECT truck FROM trucks)", "a subquery in an expression"),
         ("SELECT (SELECT max(capacity) FROM trucks) AS m FROM readings", "a subquery in an expression"),
         ("SELECT truck, row_number() OVER (PARTITION BY truck) AS n FROM readings", "a window function"),
-        ("SELECT count(DISTINCT truck) FROM readings", "count(DISTINCT ...)"),
-        ("SELECT sum(distance) FILTER (WHERE fuel > 1) FROM readings", "sum(...) FILTER"),
+        ("SELECT median(velocity) FILTER (WHERE fuel > 1) FROM readings", "median(...) FILTER"),
         ("SELECT median(velocity) FROM readings", "aggregate median"),
         ("SELECT truck, sum(distance) FROM readings GROUP BY ROLLUP (truck)", "GROUPING SETS, ROLLUP or CUBE"),
         ("SELECT 1 AS one", "a SELECT without FROM"),
@@ -256,7 +258,7 @@ fn damaged_and_future_bytes_are_refused() {
     bytes[last] ^= 1;
     assert_eq!(refused(&bytes), SqlState::DATA_CORRUPTED);
     bytes[last] ^= 1;
-    bytes[4] = 2;
+    bytes[4] = 3;
     assert_eq!(refused(&bytes), SqlState::FEATURE_NOT_SUPPORTED);
     assert_eq!(refused(&bytes[..5]), SqlState::DATA_CORRUPTED);
     assert_eq!(refused(b""), SqlState::DATA_CORRUPTED);

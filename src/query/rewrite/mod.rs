@@ -11,6 +11,7 @@
 //! | `x = ANY ('{1,2}')`, `x <> ALL (ARRAY[1, 2])` | `x IN (1, 2)`, `x NOT IN (1, 2)` | arrays |
 //! | `ARRAY(SELECT x FROM ...)` | `(SELECT array_agg(x) FROM ...)`, empty instead of NULL | arrays |
 //! | `c.tableoid` | the table's oid | names |
+//! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
 //!
 //! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
 
@@ -18,6 +19,7 @@ mod arrays;
 mod names;
 mod select_list;
 mod types;
+mod windows;
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -25,6 +27,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
 
 pub use arrays::parse_array;
+pub use windows::window_input;
 
 use crate::error::{Error, Result};
 use crate::plan::name_output;
@@ -87,7 +90,10 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         names::unqualify_table_function(factor);
-        ControlFlow::Continue(())
+        match windows::rewrite_window(factor) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {

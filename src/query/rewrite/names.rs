@@ -54,10 +54,15 @@ pub fn unqualify_table_function(factor: &mut TableFactor) {
     }
 }
 
-/// Functions, operators and collations without their schema.
+/// Functions, operators and collations without their schema; `every` by its other name.
 pub fn unqualify(expr: &mut Expr) {
     match expr {
-        Expr::Function(function) => strip_schema(&mut function.name),
+        Expr::Function(function) => {
+            strip_schema(&mut function.name);
+            if parts(&function.name) == ["every"] {
+                function.name = ObjectName::from(vec![Ident::new("bool_and")]);
+            }
+        }
         Expr::BinaryOp { op, .. } => {
             if let BinaryOperator::PGCustomBinaryOperator(path) = op
                 && let Some(plain) = path.last().and_then(|symbol| operator(symbol))

@@ -13,43 +13,86 @@ use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, Pa
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType, ReplaceChildrenOptions};
 use datafusion::physical_plan::filter_pushdown::{FilterDescription, FilterPushdownPhase};
 use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::union::UnionExec;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties};
 use futures::StreamExt;
 
+use crate::error::Error;
 use crate::table::snapshot::TableSnapshot;
-use crate::tier::{DataFile, TIER_URL, from_stored};
+use crate::tier::{DataFile, StoredForm, TIER_URL, from_stored};
 
-/// The files of a snapshot, pruned by `predicate` (over the files' columns).
+/// The files of a snapshot, pruned by `predicate` (over the files' columns). Files that lack the same of the wanted
+/// columns, because they are older than these, are read together.
 pub(super) fn scan(
     snapshot: &TableSnapshot,
     projection: &[usize],
     predicate: Option<Arc<dyn PhysicalExpr>>,
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut groups: Vec<(Vec<bool>, Vec<&DataFile>)> = Vec::new();
+    for file in snapshot.files() {
+        let present = projection.iter().map(|column| snapshot.form().position_in(file, *column).is_some()).collect();
+        match groups.iter_mut().find(|(other, _)| *other == present) {
+            Some((_, files)) => files.push(file),
+            None => groups.push((present, vec![file])),
+        }
+    }
+    let scan = |(present, files): (Vec<bool>, Vec<&DataFile>)| {
+        scan_files(snapshot, projection, &present, &files, predicate.clone(), partitions)
+    };
+    let mut scans = groups.into_iter().map(scan).collect::<Result<Vec<_>>>()?;
+    match scans.pop() {
+        Some(only) if scans.is_empty() => Ok(only),
+        Some(last) => {
+            scans.push(last);
+            UnionExec::try_new(scans)
+        }
+        None => internal_err!("a scan of no files"),
+    }
+}
+
+/// `present`: which of the projection's columns these files have.
+fn scan_files(
+    snapshot: &TableSnapshot,
+    projection: &[usize],
+    present: &[bool],
+    files: &[&DataFile],
+    predicate: Option<Arc<dyn PhysicalExpr>>,
+    partitions: usize,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let form = snapshot.form();
     let row_id = form.table_schema().fields().len() - 1;
-    let hides = snapshot.files().iter().any(|file| snapshot.may_hide(file.row_id_min, file.row_id_max));
-    let as_is = projection.iter().all(|column| form.is_same(*column));
-    let mut read = projection.to_vec();
+    let hides = files.iter().any(|file| snapshot.may_hide(file.row_id_min, file.row_id_max));
+    let as_is = projection.iter().all(|column| form.is_same(*column)) && present.iter().all(|present| *present);
+    let mut read: Vec<usize> =
+        projection.iter().zip(present).filter(|(_, present)| **present).map(|(column, _)| *column).collect();
     if hides {
         read.push(row_id);
     }
-    let files = files(snapshot, read, predicate, partitions)?;
+    // What a file does not have is not NULL for it, but what the column's definition says.
+    let has_all = |predicate: &Arc<dyn PhysicalExpr>| {
+        let columns = collect_columns(predicate);
+        columns.iter().all(|column| files.iter().all(|file| form.position_in(file, column.index()).is_some()))
+    };
+    let scanned = file_source(snapshot, files, read, predicate.filter(has_all), partitions)?;
     if !hides && as_is {
-        return Ok(files);
+        return Ok(scanned);
     }
     let schema = Arc::new(form.table_schema().project(projection)?);
-    Ok(Arc::new(ColdRowsExec::new(snapshot.clone(), files, schema, hides)))
+    let columns = projection.iter().copied().zip(present.iter().copied()).collect();
+    Ok(Arc::new(ColdRowsExec::new(snapshot.clone(), scanned, schema, columns, hides)))
 }
 
-fn files(
+fn file_source(
     snapshot: &TableSnapshot,
+    files: &[&DataFile],
     read: Vec<usize>,
     predicate: Option<Arc<dyn PhysicalExpr>>,
     partitions: usize,
@@ -59,16 +102,16 @@ fn files(
     if let Some(predicate) = predicate {
         source = source.with_predicate(predicate);
     }
-    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.min(snapshot.files().len())];
+    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); partitions.min(files.len())];
     let count = groups.len();
-    for (position, file) in snapshot.files().iter().enumerate() {
-        let statistics = Arc::new(statistics(file, &schema));
+    for (position, file) in files.iter().enumerate() {
+        let statistics = Arc::new(statistics(snapshot.form(), file, &schema));
         let file = PartitionedFile::new(file.path.clone(), file.bytes).with_statistics(statistics);
         if let Some(group) = groups.get_mut(position % count) {
             group.push(file);
         }
     }
-    let rows: u64 = snapshot.files().iter().map(|file| file.rows).sum();
+    let rows: u64 = files.iter().map(|file| file.rows).sum();
     let all = Statistics {
         num_rows: Precision::Exact(usize::try_from(rows).unwrap_or(usize::MAX)),
         ..Statistics::new_unknown(&schema)
@@ -83,11 +126,12 @@ fn files(
 
 /// A file's statistics as DataFusion prunes by them. It takes exact bounds only, and answers no query by a single
 /// file's; the scan's own statistics say no bounds.
-fn statistics(file: &DataFile, schema: &SchemaRef) -> Statistics {
+fn statistics(form: &StoredForm, file: &DataFile, schema: &SchemaRef) -> Statistics {
     let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
     let unknown = ColumnStatistics::new_unknown();
     let columns = schema.fields().iter().enumerate().map(|(position, field)| {
-        let Some(bounds) = file.columns.get(position) else { return unknown.clone() };
+        let bounds = form.position_in(file, position).and_then(|position| file.columns.get(position));
+        let Some(bounds) = bounds else { return unknown.clone() };
         let value = |bound: &Option<crate::tier::Bound>| {
             let scalar = bound.as_ref().and_then(|bound| bound.to_scalar(field.data_type()));
             scalar.map_or(Precision::Absent, Precision::Exact)
@@ -111,15 +155,23 @@ fn statistics(file: &DataFile, schema: &SchemaRef) -> Statistics {
 struct ColdRowsExec {
     snapshot: TableSnapshot,
     files: Arc<dyn ExecutionPlan>,
-    /// What comes out: the files' columns without the row id that was read for `hides`.
+    /// What comes out: the files' columns without the row id that was read for `hides`, and those that they lack.
     schema: SchemaRef,
+    /// For each of the schema's columns its position in the table, and whether the files have it.
+    columns: Arc<[(usize, bool)]>,
     hides: bool,
     properties: Arc<PlanProperties>,
     metrics: ExecutionPlanMetricsSet,
 }
 
 impl ColdRowsExec {
-    fn new(snapshot: TableSnapshot, files: Arc<dyn ExecutionPlan>, schema: SchemaRef, hides: bool) -> ColdRowsExec {
+    fn new(
+        snapshot: TableSnapshot,
+        files: Arc<dyn ExecutionPlan>,
+        schema: SchemaRef,
+        columns: Arc<[(usize, bool)]>,
+        hides: bool,
+    ) -> ColdRowsExec {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema.clone()),
             files.output_partitioning().clone(),
@@ -127,7 +179,7 @@ impl ColdRowsExec {
             Boundedness::Bounded,
         );
         let properties = Arc::new(properties);
-        ColdRowsExec { snapshot, files, schema, hides, properties, metrics: ExecutionPlanMetricsSet::new() }
+        ColdRowsExec { snapshot, files, schema, columns, hides, properties, metrics: ExecutionPlanMetricsSet::new() }
     }
 }
 
@@ -169,7 +221,13 @@ impl ExecutionPlan for ColdRowsExec {
         let Ok([files]) = <[Arc<dyn ExecutionPlan>; 1]>::try_from(children) else {
             return internal_err!("ColdRowsExec has one child");
         };
-        Ok(Arc::new(ColdRowsExec::new(self.snapshot.clone(), files, self.schema.clone(), self.hides)))
+        Ok(Arc::new(ColdRowsExec::new(
+            self.snapshot.clone(),
+            files,
+            self.schema.clone(),
+            self.columns.clone(),
+            self.hides,
+        )))
     }
 
     fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -184,7 +242,8 @@ impl ExecutionPlan for ColdRowsExec {
         parent_filters: Vec<Arc<dyn PhysicalExpr>>,
         _: &ConfigOptions,
     ) -> Result<FilterDescription> {
-        let as_is = self.schema.fields().iter().zip(self.files.schema().fields()).all(|(a, b)| a == b);
+        let complete = self.columns.iter().all(|(_, present)| *present);
+        let as_is = complete && self.schema.fields().iter().zip(self.files.schema().fields()).all(|(a, b)| a == b);
         if as_is {
             FilterDescription::from_children(parent_filters, &self.children())
         } else {
@@ -215,13 +274,20 @@ impl ExecutionPlan for ColdRowsExec {
         let rows = self.files.execute(partition, context)?;
         let (snapshot, schema, hides) = (self.snapshot.clone(), self.schema.clone(), self.hides);
         let metrics = BaselineMetrics::new(&self.metrics, partition);
-        let columns: Vec<usize> = (0..schema.fields().len()).collect();
+        let columns = self.columns.clone();
+        let read: Vec<usize> = (0..columns.iter().filter(|(_, present)| *present).count()).collect();
         let visible = rows.map(move |rows| {
             let rows = rows?;
             let _timer = metrics.elapsed_compute().timer();
-            let external = |error: crate::error::Error| DataFusionError::External(Box::new(error));
-            let rows = if hides { snapshot.visible(&rows, &columns).map_err(external)? } else { rows };
-            let rows = from_stored(&schema, rows.columns(), rows.num_rows()).map_err(external)?;
+            let external = |error: Error| DataFusionError::External(Box::new(error));
+            let rows = if hides { snapshot.visible(&rows, &read).map_err(external)? } else { rows };
+            let mut present = rows.columns().iter();
+            let filled = columns.iter().map(|(column, is_present)| match is_present {
+                true => present.next().cloned().ok_or_else(|| Error::internal("a column of a file is missing")),
+                false => snapshot.form().missing(*column, rows.num_rows()),
+            });
+            let filled = filled.collect::<crate::error::Result<Vec<_>>>().map_err(external)?;
+            let rows = from_stored(&schema, &filled, rows.num_rows()).map_err(external)?;
             metrics.record_output(rows.num_rows());
             Ok(rows)
         });

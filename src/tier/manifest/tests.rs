@@ -15,6 +15,7 @@ fn manifest() -> Manifest {
         commit_min: CommitNumber(1),
         commit_max: CommitNumber(u64::MAX),
         columns: vec![bounds, ColumnBounds::default()],
+        field_ids: vec![1, 3],
     };
     let table = TableFiles {
         flushed: CommitNumber(7),

@@ -1,7 +1,8 @@
 //! What a table's columns look like in its files.
 //!
-//! The table's columns in order, then `_row_id`. Field ids follow Iceberg's rules: position + 1 for a column, a fixed
-//! high id for the row id, which no column can reach. Parquet has no form for intervals of months, days and
+//! The table's columns in order, then `_row_id`. Field ids follow Iceberg's rules: position + 1 for a column unless the
+//! table was altered, a fixed high id for the row id, which no column can reach. A column that a file does not have has
+//! one value for all of the file's rows. Parquet has no form for intervals of months, days and
 //! nanoseconds: they are 16 bytes (months, days as 4 and nanoseconds as 8 bytes, little endian).
 
 use std::collections::HashMap;
@@ -10,12 +11,18 @@ use std::sync::Arc;
 use ::parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 use arrow::array::{
     Array, ArrayRef, AsArray, FixedSizeBinaryBuilder, IntervalMonthDayNanoArray, RecordBatch, RecordBatchOptions,
+    UInt32Array, new_null_array,
 };
+use arrow::compute::take;
 use arrow::datatypes::{
     DataType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
+use arrow::ipc::reader::StreamReader;
 
+use crate::catalog::{StoredColumn, Table};
 use crate::error::{Error, Result};
+use crate::tier::DataFile;
+use crate::types::ROW_ID;
 
 /// Field id of `_row_id`.
 const ROW_ID_FIELD_ID: i32 = 2_000_000_000;
@@ -26,20 +33,51 @@ const INTERVAL_BYTES: usize = 16;
 pub struct StoredForm {
     table: SchemaRef,
     file: SchemaRef,
+    /// For each of the table's columns its field id, and what rows have that were written before it.
+    columns: Vec<(u32, ArrayRef)>,
+    altered: bool,
 }
 
 impl StoredForm {
-    /// Of a table's schema with `_row_id` as the last column.
-    pub fn new(table: SchemaRef) -> Self {
-        let fields = table.fields();
-        let last = fields.len().saturating_sub(1);
-        let stored = fields.iter().enumerate().map(|(position, field)| {
-            let id = if position == last { ROW_ID_FIELD_ID } else { position as i32 + 1 };
-            let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_string(), id.to_string())]);
-            Field::new(field.name(), stored_type(field.data_type()), field.is_nullable()).with_metadata(metadata)
+    /// Errors: XX001 where the value for rows from before a column does not read back.
+    pub fn new(table: &Table) -> Result<Self> {
+        let stored = table.stored_columns();
+        let schema = table.schema_with_row_id();
+        let row_id = StoredColumn { field_id: ROW_ID_FIELD_ID as u32, name: ROW_ID.to_string(), missing: None };
+        let fields = schema.fields().iter().zip(stored.iter().chain([&row_id])).map(|(field, stored)| {
+            let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_string(), stored.field_id.to_string())]);
+            Field::new(&stored.name, stored_type(field.data_type()), field.is_nullable()).with_metadata(metadata)
         });
-        let file = Arc::new(Schema::new(stored.collect::<Vec<_>>()));
-        StoredForm { table, file }
+        let file = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = stored.iter().zip(schema.fields());
+        let columns = columns.map(|(stored, field)| Ok((stored.field_id, missing_value(stored, field.data_type())?)));
+        let columns = columns.collect::<Result<_>>()?;
+        Ok(StoredForm { table: schema, file, columns, altered: !table.stored.is_empty() })
+    }
+
+    /// Where a column (or, behind the last, `_row_id`) stands in a file; `None`: the file does not have it.
+    pub fn position_in(&self, file: &DataFile, column: usize) -> Option<usize> {
+        match self.columns.get(column) {
+            Some((field_id, _)) => file.position_of(*field_id),
+            None => Some(file.row_id_position()),
+        }
+    }
+
+    /// A column of `rows` rows that a file does not have.
+    pub fn missing(&self, column: usize, rows: usize) -> Result<ArrayRef> {
+        let value = self.columns.get(column).map(|(_, value)| value);
+        let value = value.ok_or_else(|| Error::internal("a column that no table has"))?;
+        Ok(take(value, &UInt32Array::from_value(0, rows), None)?)
+    }
+
+    /// Of the table's columns, in order.
+    pub fn field_ids(&self) -> Vec<u32> {
+        self.columns.iter().map(|(field_id, _)| *field_id).collect()
+    }
+
+    /// For the manifest: nothing where positions tell.
+    pub fn field_ids_to_note(&self) -> Vec<u32> {
+        if self.altered { self.field_ids() } else { Vec::new() }
     }
 
     pub fn table_schema(&self) -> &SchemaRef {
@@ -57,9 +95,12 @@ impl StoredForm {
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
-    /// Whether a column stands in files as it is.
+    /// Whether a column stands in files as it is, under its name.
     pub fn is_same(&self, column: usize) -> bool {
-        self.table.fields().get(column).is_some_and(|field| stored_type(field.data_type()) == *field.data_type())
+        let (table, file) = (self.table.fields().get(column), self.file.fields().get(column));
+        table
+            .zip(file)
+            .is_some_and(|(table, file)| table.data_type() == file.data_type() && table.name() == file.name())
     }
 
     pub fn to_stored(&self, rows: &RecordBatch) -> Result<RecordBatch> {
@@ -74,6 +115,18 @@ pub(crate) fn from_stored(schema: &SchemaRef, columns: &[ArrayRef], rows: usize)
     let columns = columns.iter().zip(wanted).map(|(column, data_type)| from_stored_column(column, data_type));
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     Ok(RecordBatch::try_new_with_options(schema.clone(), columns.collect::<Result<Vec<_>>>()?, &options)?)
+}
+
+/// One row: what a column's rows from before it have.
+fn missing_value(stored: &StoredColumn, data_type: &DataType) -> Result<ArrayRef> {
+    let Some(bytes) = &stored.missing else { return Ok(new_null_array(data_type, 1)) };
+    let damaged = || Error::corrupted(format!("the value of rows from before column \"{}\" is damaged", stored.name));
+    let mut reader = StreamReader::try_new(bytes.as_slice(), None).map_err(|_| damaged())?;
+    let rows = reader.next().and_then(|rows| rows.ok()).ok_or_else(damaged)?;
+    match rows.columns() {
+        [value] if value.len() == 1 && value.data_type() == data_type => Ok(value.clone()),
+        _ => Err(damaged()),
+    }
 }
 
 fn stored_type(data_type: &DataType) -> DataType {

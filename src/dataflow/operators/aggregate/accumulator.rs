@@ -2,15 +2,17 @@
 //! it: `avg(x)`, `sum(x)`, `count(x)` and `min(x)` keep one count of values between them.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::extreme::Extreme;
-use super::sums;
+use super::{spreads, sums};
 use crate::dataflow::state::{Column, ColumnType};
 use crate::delta::Weights;
 use crate::error::Result;
+use crate::functions::OrderedText;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accumulator {
@@ -27,6 +29,11 @@ pub enum Accumulator {
     MergedIntegerSum,
     MergedFloatSum,
     Extreme(Extreme),
+    /// Exact moments of floats, or of numerics.
+    FloatMoments,
+    NumericMoments,
+    /// The group's present text; its entries stand in [`super::texts::Texts`].
+    Text(Arc<OrderedText>),
 }
 
 impl Accumulator {
@@ -39,6 +46,7 @@ impl Accumulator {
                 vec![ColumnType::Int128, ColumnType::Int16, ColumnType::Rare]
             }
             Accumulator::Extreme(extreme) => vec![extreme.column_type()],
+            Accumulator::FloatMoments | Accumulator::NumericMoments | Accumulator::Text(_) => vec![ColumnType::Bytes],
         }
     }
 
@@ -64,6 +72,8 @@ impl Accumulator {
             (Accumulator::FloatSum, [values]) => sums::add_floats(columns, places, values, weights),
             (Accumulator::MergedIntegerSum, [sums]) => sums::merge_integers(columns, places, sums, weights),
             (Accumulator::MergedFloatSum, [sums]) => sums::merge_floats(columns, places, sums, weights),
+            (Accumulator::FloatMoments, [values]) => spreads::add_floats(&mut columns[0], places, values, weights),
+            (Accumulator::NumericMoments, [values]) => spreads::add_numerics(&mut columns[0], places, values, weights),
             (Accumulator::Extreme(extreme), args) => extreme.accumulate(&mut columns[0], places, args, weights),
             _ => Ok(()),
         }

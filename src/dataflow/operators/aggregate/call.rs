@@ -7,10 +7,13 @@ use arrow::datatypes::DataType;
 
 use super::accumulator::{Accumulator, Layout};
 use super::extreme::Extreme;
+use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
+use super::texts;
 use crate::dataflow::state::Column;
 use crate::error::{Error, Result};
 use crate::functions::numeric::WideSum;
+use crate::functions::{OrderedText, Spread, literal_text};
 use crate::plan::{AggregateCall, AggregateFunction};
 
 /// The state column that holds the groups' weight.
@@ -35,6 +38,8 @@ enum Kind {
     PartialIntegers,
     PartialFloats,
     Extreme(Extreme),
+    Spread(SpreadResult),
+    Text,
 }
 
 /// Values of the groups asked for, and for those that cannot be computed their row and error.
@@ -109,6 +114,21 @@ impl Call {
                 let column = layout.column(Accumulator::Extreme(extreme.clone()), &args);
                 Ok(Call { kind: Kind::Extreme(extreme), column, counts })
             }
+            (F::StringAgg, [(value, _), _, _, keys @ ..]) => {
+                let text = |arg: usize| call.args.get(arg).and_then(literal_text).unwrap_or_default();
+                let key_types: Vec<DataType> = keys.iter().map(|(_, key_type)| key_type.clone()).collect();
+                let order = Arc::new(OrderedText::new(text(1), text(2), &key_types)?);
+                let mut args = vec![layout.argument(*value, DataType::Utf8)];
+                args.extend(keys.iter().map(|(key, key_type)| layout.argument(*key, key_type.clone())));
+                let column = layout.column(Accumulator::Text(order), &args);
+                Ok(Call { kind: Kind::Text, column, counts: WEIGHT_COLUMN })
+            }
+            (function, [(input, input_type)]) if let Some(spread) = spread(function) => {
+                let (result, accumulator, input_type) = SpreadResult::new(spread, input_type, &call.return_type)?;
+                let arg = layout.argument(*input, input_type);
+                let column = layout.column(accumulator, &[arg]);
+                Ok(Call { kind: Kind::Spread(result), column, counts: WEIGHT_COLUMN })
+            }
             (function, inputs) => Err(Error::internal(format!("{function:?} of {inputs:?}"))),
         }
     }
@@ -135,6 +155,8 @@ impl Call {
             Kind::PartialIntegers => Ok((sums::partial_integers(own[0].as_int128()?, counts, places), Vec::new())),
             Kind::PartialFloats => Ok((sums::partial_floats(own, counts, places)?, Vec::new())),
             Kind::Extreme(extreme) => Ok((extreme.finish(&own[0], counts, places)?, Vec::new())),
+            Kind::Spread(result) => result.finish(&own[0], places),
+            Kind::Text => Ok((texts::finish(&own[0], places)?, Vec::new())),
         }
     }
 
@@ -152,8 +174,19 @@ impl Call {
                 Ok(result.failures(|place| WideSum { low: low[place], high: high[place] }, counts, places))
             }
             Kind::FloatSum(result) => result.failures(own, counts, places),
-            Kind::Count | Kind::PartialIntegers | Kind::PartialFloats | Kind::Extreme(_) => Ok(Vec::new()),
+            Kind::Spread(result) => Ok(result.finish(&own[0], places)?.1),
+            Kind::Count | Kind::PartialIntegers | Kind::PartialFloats | Kind::Extreme(_) | Kind::Text => Ok(Vec::new()),
         }
+    }
+}
+
+fn spread(function: AggregateFunction) -> Option<Spread> {
+    match function {
+        AggregateFunction::VarSamp => Some(Spread { population: false, deviation: false }),
+        AggregateFunction::VarPop => Some(Spread { population: true, deviation: false }),
+        AggregateFunction::StddevSamp => Some(Spread { population: false, deviation: true }),
+        AggregateFunction::StddevPop => Some(Spread { population: true, deviation: true }),
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::accumulator::{Accumulator, Layout, Placed};
 use super::call::{Call, WEIGHT_COLUMN};
 use super::extreme::Multiset;
+use super::texts::Texts;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::batch;
 use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState, Keys};
@@ -95,6 +96,15 @@ impl Groups {
             _ => None,
         };
         self.accumulators.iter().filter_map(multiset).collect()
+    }
+
+    /// The entries of each call that puts texts together.
+    pub fn texts(&self) -> Vec<Texts> {
+        let texts = |placed: &Placed| match &placed.accumulator {
+            Accumulator::Text(order) => Some(Texts::new(order.clone(), placed.columns.start, placed.args.clone())),
+            _ => None,
+        };
+        self.accumulators.iter().filter_map(texts).collect()
     }
 
     pub fn pack(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {

@@ -1,0 +1,188 @@
+//! ALTER TABLE: a table's next definition, on which no view may depend.
+//!
+//! Rows are not rewritten: columns have field ids, and what a file lacks is what the column's definition says. A writer
+//! that was under way with the former columns is refused where it is sequenced.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{Field, Schema};
+use arrow::ipc::writer::StreamWriter;
+use sqlparser::ast;
+
+use super::define::{check_defaults, is_taken, skipping};
+use super::response::Response;
+use super::scope::{self, Environment, default_expression, no_relation, skeleton};
+use super::transaction::Transaction;
+use crate::catalog::{Catalog, CatalogChange, Column, Relation, StoredColumn, Table, TableKind};
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{AlterAction, AlterTable};
+
+pub async fn alter_table(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    alter: &AlterTable,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    let done = Response::Done { tag: "ALTER TABLE".to_owned() };
+    let Some(table) = altered_table(environment, &catalog, alter)? else { return Ok(done) };
+    refuse_dependents(&catalog, &table)?;
+    // Statements that read the table in order to change it come to their end first.
+    transaction.lock_for_change(environment.handles, &table).await?;
+    let mut next = Table {
+        stored: table.stored_columns(),
+        last_field_id: table.last_field_id.max(table.columns.len() as u32),
+        schema_version: table.schema_version + 1,
+        ..table.as_ref().clone()
+    };
+    for action in &alter.actions {
+        match action {
+            AlterAction::AddColumn { column, if_not_exists } => {
+                add_column(environment, transaction, &mut next, column, *if_not_exists).await?;
+            }
+            AlterAction::DropColumn { name, if_exists } => drop_column(environment, &mut next, name, *if_exists)?,
+            AlterAction::RenameColumn { from, to } => rename_column(&mut next, from, to)?,
+            AlterAction::RenameTo(name) => {
+                is_taken(environment, &catalog, name, false)?;
+                next.name.clone_from(name);
+            }
+        }
+    }
+    if (&next.columns, &next.name) != (&table.columns, &table.name) {
+        transaction.define(CatalogChange::AlterTable(Arc::new(next)))?;
+    }
+    Ok(done)
+}
+
+/// `None`: there is none, and that is fine.
+fn altered_table(environment: &Environment<'_>, catalog: &Catalog, alter: &AlterTable) -> Result<Option<Arc<Table>>> {
+    match catalog.find(&alter.name) {
+        Some(Relation::Table(table)) if table.source.is_some() => {
+            Err(Error::not_built("ALTER TABLE of a source").with_hint("DROP the source and CREATE it again."))
+        }
+        Some(Relation::Table(table)) => Ok(Some(table.clone())),
+        Some(other) => Err(Error::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("\"{}\" is not a table but a {}", alter.name, other.kind_name()),
+        )),
+        None if alter.if_exists => {
+            environment.session.notice(skipping(format!("relation \"{}\" does not exist, skipping", alter.name)));
+            Ok(None)
+        }
+        None => Err(no_relation(catalog, &alter.name)),
+    }
+}
+
+fn refuse_dependents(catalog: &Catalog, table: &Table) -> Result<()> {
+    let dependents: Vec<String> = catalog
+        .dependents(table.id)
+        .map(|other| format!("{} {} depends on table {}", other.kind_name(), other.name(), table.name))
+        .collect();
+    if dependents.is_empty() {
+        return Ok(());
+    }
+    let message = format!("cannot alter table {} because other objects depend on it", table.name);
+    Err(Error::new(SqlState::DEPENDENT_OBJECTS, message)
+        .with_detail(dependents.join("\n"))
+        .with_hint("DROP them, alter the table, and CREATE them again."))
+}
+
+async fn add_column(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    table: &mut Table,
+    column: &Column,
+    if_not_exists: bool,
+) -> Result<()> {
+    if table.columns.iter().any(|other| other.name == column.name) {
+        let message = format!("column \"{}\" of relation \"{}\" already exists", column.name, table.name);
+        if if_not_exists {
+            environment.session.notice(skipping(format!("{message}, skipping")));
+            return Ok(());
+        }
+        return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
+    }
+    let field_id = table.last_field_id + 1;
+    let taken = table.stored.iter().map(|stored| &stored.name).chain(&table.dropped).any(|name| *name == column.name);
+    let name = if taken { format!("{}#{field_id}", column.name) } else { column.name.clone() };
+    table.columns.push(column.clone());
+    check_defaults(environment, table)?;
+    let missing = value_of_default(environment, transaction, column).await?;
+    if column.not_null && missing.is_none() {
+        let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name);
+        return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_hint("Give the column a DEFAULT."));
+    }
+    table.stored.push(StoredColumn { field_id, name, missing });
+    table.last_field_id = field_id;
+    Ok(())
+}
+
+/// What rows from before the column have: its DEFAULT, computed now. `None`: NULL.
+async fn value_of_default(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    column: &Column,
+) -> Result<Option<Vec<u8>>> {
+    if column.default.is_none() {
+        return Ok(None);
+    }
+    let value = scope::cast(default_expression(column)?, &column.sql_type)?;
+    let query = skeleton(vec![ast::SelectItem::UnnamedExpr(value)], Vec::new(), None)?;
+    let rows = environment.rows_of_query(transaction, &query, None, &[]).await?;
+    let data_type = column.sql_type.arrow();
+    let value = cast(rows.column(0), &data_type)?;
+    if value.is_null(0) {
+        return Ok(None);
+    }
+    let schema = Arc::new(Schema::new(vec![Field::new("", data_type, true)]));
+    let mut bytes = Vec::new();
+    let mut writer = StreamWriter::try_new(&mut bytes, &schema)?;
+    writer.write(&RecordBatch::try_new(schema.clone(), vec![value])?)?;
+    writer.finish()?;
+    drop(writer);
+    Ok(Some(bytes))
+}
+
+fn drop_column(environment: &Environment<'_>, table: &mut Table, name: &str, if_exists: bool) -> Result<()> {
+    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
+        let error = no_column(table, name);
+        if if_exists {
+            environment.session.notice(skipping(format!("{}, skipping", error.message())));
+            return Ok(());
+        }
+        return Err(error);
+    };
+    if let TableKind::PrimaryKey { columns } = &mut table.kind {
+        if columns.contains(&position) {
+            return Err(Error::not_built("DROP COLUMN of a column of the primary key")
+                .with_hint("Make a new table and INSERT the rows into it."));
+        }
+        columns.iter_mut().filter(|column| **column > position).for_each(|column| *column -= 1);
+    }
+    if table.columns.len() == 1 {
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
+    }
+    table.columns.remove(position);
+    let stored = table.stored.remove(position);
+    table.dropped.push(stored.name);
+    Ok(())
+}
+
+fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {
+    let Some(position) = table.columns.iter().position(|column| column.name == from) else {
+        return Err(no_column(table, from));
+    };
+    if table.columns.iter().any(|column| column.name == to) {
+        let message = format!("column \"{to}\" of relation \"{}\" already exists", table.name);
+        return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
+    }
+    table.columns[position].name = to.to_owned();
+    Ok(())
+}
+
+fn no_column(table: &Table, name: &str) -> Error {
+    let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+    Error::new(SqlState::UNDEFINED_COLUMN, message)
+}
