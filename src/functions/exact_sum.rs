@@ -222,6 +222,7 @@ impl ExactSum {
     }
 
     /// NaN and the infinities, where there are any.
+    #[inline]
     fn special(&self) -> Option<f64> {
         let rest = self.rest.as_deref()?;
         match (rest.nan != 0, rest.positive_infinity != 0, rest.negative_infinity != 0) {
@@ -261,6 +262,7 @@ impl ExactSum {
     }
 
     /// The window and its base; with [`ExactSum::rest_bytes`] the whole state, laid out for columns.
+    #[inline]
     pub fn window(&self) -> (i128, i16) {
         (self.window, self.base)
     }
@@ -278,11 +280,13 @@ impl ExactSum {
         bytes
     }
 
+    #[inline]
     pub fn has_rest(&self) -> bool {
         self.rest.is_some()
     }
 
     /// From what [`ExactSum::window`] and [`ExactSum::rest_bytes`] gave.
+    #[inline]
     pub fn from_parts(window: i128, base: i16, rest: &[u8]) -> Result<Self> {
         if rest.is_empty() {
             return Ok(ExactSum { window, base, rest: None });

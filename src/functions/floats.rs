@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 /// Name in the registry and in stored plans.
 pub const CANONICAL_FLOAT: &str = "canonical_float";
 
+#[inline]
 pub fn canonical_f64(value: f64) -> f64 {
     if value.is_nan() { f64::NAN } else { value + 0.0 }
 }

@@ -137,7 +137,7 @@ impl ScalarUDFImpl for TimeBucket {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         if let Some(buckets) = self.buckets_of_one_width(&args.args)? {
-            return Ok(ColumnarValue::Array(cast(&buckets, args.return_field.data_type())?));
+            return Ok(ColumnarValue::Array(as_type(buckets, args.return_field.data_type())?));
         }
         let scalar = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
         let rows = if scalar { 1 } else { args.number_rows };
@@ -161,11 +161,20 @@ impl ScalarUDFImpl for TimeBucket {
             width.bucket(time, origin).map(Some)
         };
         let buckets = (0..rows).map(bucket).collect::<Result<TimestampMicrosecondArray>>()?;
-        let buckets = cast(&buckets, args.return_field.data_type())?;
+        let buckets = as_type(buckets, args.return_field.data_type())?;
         match scalar {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&buckets, 0)?)),
             false => Ok(ColumnarValue::Array(buckets)),
         }
+    }
+}
+
+/// Microseconds as the call's type. A zone is only a label on them: Arrow's cast would take them for local times, and
+/// look the zone's rules up for each row.
+fn as_type(buckets: TimestampMicrosecondArray, data_type: &DataType) -> Result<ArrayRef> {
+    match data_type {
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => Ok(Arc::new(buckets.with_timezone_opt(zone.clone()))),
+        other => Ok(cast(&buckets, other)?),
     }
 }
 

@@ -22,6 +22,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, TableReference};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 
+use super::explain::shown;
 use super::view_plan::{AggregateCall, AggregateFunction, Node};
 use crate::error::{Error, Result};
 use crate::functions::is_total_bucket;
@@ -108,15 +109,17 @@ fn take_apart(node: &Node) -> Result<Option<Parts>> {
     }))
 }
 
-/// Whether the left side is to be aggregated below the join, or the right one; `None` if neither can be.
+/// Whether the left side is to be aggregated below the join, or the right one; `None` if it cannot be.
 fn side_to_aggregate(parts: &Parts) -> Option<bool> {
-    let sides = [true, false].into_iter().filter(|is_left| can_aggregate(parts, *is_left));
-    let grouped_by = |is_left: &bool| {
-        let own = if *is_left { &parts.left } else { &parts.right };
-        parts.group.iter().filter(|expr| is_over(expr, own.schema())).count()
+    let own = |is_left: bool| if is_left { parts.left.schema() } else { parts.right.schema() };
+    let grouped_by = |is_left: bool| parts.group.iter().filter(|expr| is_over(expr, own(is_left))).count();
+    let mut args = parts.aggregates.iter().flat_map(|call| &call.args);
+    let is_left = match args.next() {
+        Some(arg) => is_over(arg, own(true)),
+        // There are only counts: of the many rows, not of the registry that the groups are named by.
+        None => grouped_by(true) <= grouped_by(false),
     };
-    // Where both can (there are only counts), the one that the groups are not named by: the many rows, not the registry.
-    sides.min_by_key(grouped_by)
+    can_aggregate(parts, is_left).then_some(is_left)
 }
 
 fn can_aggregate(parts: &Parts, is_left: bool) -> bool {
@@ -192,7 +195,7 @@ impl Below {
             }
             expr => {
                 let data_type = expr.get_type(&self.input)?;
-                (None, Arc::new(Field::new(expr.schema_name().to_string(), data_type, true)))
+                (None, Arc::new(Field::new(shown(expr), data_type, true)))
             }
         };
         let column = Expr::Column(Column::new(qualifier.clone(), field.name()));
@@ -206,7 +209,7 @@ impl Below {
     /// The column that holds the call's value for the rows of one key.
     fn call(&mut self, function: AggregateFunction, args: &[Expr], return_type: DataType) -> Expr {
         let call = AggregateCall { function, args: args.to_vec(), return_type };
-        let args: Vec<String> = args.iter().map(|arg| arg.schema_name().to_string()).collect();
+        let args: Vec<String> = args.iter().map(shown).collect();
         let args = if function == AggregateFunction::CountAll { "*".to_owned() } else { args.join(", ") };
         let name = format!("{}({args})", function.name());
         if !self.calls.contains(&call) {

@@ -116,7 +116,7 @@ fn describe_call(call: &AggregateCall) -> String {
 }
 
 /// The expression as the user could have written it: operators for the functions that stand for them.
-fn shown(expr: &Expr) -> String {
+pub(super) fn shown(expr: &Expr) -> String {
     let written = expr.clone().transform_up(|expr| match expr {
         Expr::ScalarFunction(mut function) => match (Arithmetic::named(function.name()), function.args.len()) {
             (Some(operator), 2) => match (operator.operator(), function.args.pop(), function.args.pop()) {

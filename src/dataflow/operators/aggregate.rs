@@ -19,9 +19,9 @@ mod texts;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{ArrayRef, UInt32Array};
 use arrow::compute::kernels::cmp::not_distinct;
-use arrow::compute::{and, take};
+use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use self::extreme::Multiset;
@@ -251,7 +251,10 @@ fn emit_changes(groups: &Groups, before: &Output, after: &Output, output: &mut V
         if kept.is_empty() {
             continue;
         }
-        let columns = side.columns.iter().map(|column| Ok(take(column, &kept, None)?)).collect::<Result<_>>()?;
+        let columns = match kept.len() == side.places.len() {
+            true => side.columns.clone(),
+            false => side.columns.iter().map(|column| Ok(take(column, &kept, None)?)).collect::<Result<_>>()?,
+        };
         let rows = batch(groups.schema(), columns, kept.len())?;
         output.push(DeltaBatch::new(rows, vec![weight; kept.len()].into())?);
     }
@@ -260,27 +263,30 @@ fn emit_changes(groups: &Groups, before: &Output, after: &Output, output: &mut V
 
 /// Which rows of both sides are the same row of the same group.
 fn same_rows(groups: &Groups, before: &Output, after: &Output) -> Result<(Vec<bool>, Vec<bool>)> {
-    let (mut before_rows, mut after_rows) = (Vec::new(), Vec::new());
+    let mut pairs: Vec<(u32, u32)> = Vec::new();
     // A group keeps its place in the chunk while the step merges.
     let row_of_place = before.row_of_place();
     for (row, place) in after.places.iter().enumerate() {
         let Some(old) = row_of_place.get(*place as usize).copied().filter(|old| *old != u32::MAX) else { continue };
         if !before.errs(old as usize) && !after.errs(row) {
-            before_rows.push(old);
-            after_rows.push(row as u32);
+            pairs.push((old, row as u32));
         }
     }
-    let mut equal = BooleanArray::from(vec![true; before_rows.len()]);
-    let (before_rows, after_rows) = (UInt32Array::from(before_rows), UInt32Array::from(after_rows));
+    // Column by column, and only rows that are the same so far: a count, where there is one, tells most of them apart.
     for index in groups.group_count()..before.columns.len() {
-        let old = take(&before.columns[index], &before_rows, None)?;
-        let new = take(&after.columns[index], &after_rows, None)?;
-        equal = and(&equal, &not_distinct(&old, &new)?)?;
+        if pairs.is_empty() {
+            break;
+        }
+        let (old_rows, new_rows): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+        let old = take(&before.columns[index], &UInt32Array::from(old_rows), None)?;
+        let new = take(&after.columns[index], &UInt32Array::from(new_rows), None)?;
+        let mut equal = not_distinct(&old, &new)?.values().iter().collect::<Vec<bool>>().into_iter();
+        pairs.retain(|_| equal.next().unwrap_or_default());
     }
     let mut same = (vec![false; before.places.len()], vec![false; after.places.len()]);
-    for pair in (0..equal.len()).filter(|pair| equal.value(*pair)) {
-        same.0[before_rows.value(pair) as usize] = true;
-        same.1[after_rows.value(pair) as usize] = true;
+    for (old, new) in pairs {
+        same.0[old as usize] = true;
+        same.1[new as usize] = true;
     }
     Ok(same)
 }

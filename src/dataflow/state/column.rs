@@ -84,6 +84,7 @@ impl Column {
         }
     }
 
+    #[inline]
     pub fn key(&self, row: usize) -> &[u8] {
         match self {
             Column::Fixed { width, bytes, .. } => &bytes[row * width..(row + 1) * width],
@@ -325,6 +326,7 @@ pub struct RareColumn {
 }
 
 impl RareColumn {
+    #[inline]
     pub fn get(&self, row: usize) -> &[u8] {
         // Nearly always there is none at all.
         if self.present.is_empty() {

@@ -139,6 +139,7 @@ impl Keys {
         }
     }
 
+    #[inline]
     pub fn get(&self, row: usize) -> &[u8] {
         match &self.places {
             Places::Fixed(width) => &self.bytes[row * width..(row + 1) * width],
@@ -157,6 +158,7 @@ fn take_words<const WIDTH: usize>(bytes: &[u8], rows: &[u32]) -> Vec<u8> {
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The hash of a packed key. Stable: part of the state's format.
+#[inline]
 pub fn hash_key(key: &[u8]) -> u64 {
     if key.len().is_multiple_of(8) && key.len() <= 32 {
         let (words, _) = key.as_chunks::<8>();

@@ -45,6 +45,7 @@ impl KeyedState {
         self.slots.len()
     }
 
+    #[inline]
     pub fn chunk_of(&self, hash: u64) -> usize {
         (hash >> PARTITION_SHIFT) as usize & (self.slots.len() - 1)
     }

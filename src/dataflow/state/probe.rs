@@ -21,14 +21,17 @@ pub struct Probe {
 }
 
 /// The bits of a hash that this table uses; the higher ones choose the chunk.
+#[inline]
 fn hash_bits(hash: u64) -> u64 {
     hash & 0xffff_ffff
 }
 
+#[inline]
 fn word_of(hash: u64, row: u32) -> u64 {
     hash_bits(hash) << 32 | u64::from(row + 1)
 }
 
+#[inline]
 fn row_of(word: u64) -> u32 {
     (word as u32).wrapping_sub(1)
 }
@@ -126,6 +129,7 @@ fn words_for(rows: usize) -> usize {
     (rows * 8 / 5 + 1).next_power_of_two().max(WORDS_MIN)
 }
 
+#[inline]
 fn put(words: &mut [u64], word: u64) {
     let mask = words.len() - 1;
     let mut place = (word >> 32) as usize & mask;

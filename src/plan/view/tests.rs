@@ -270,7 +270,7 @@ fn an_aggregate_over_a_join_is_split_around_it() {
         "SELECT t.driver, time_bucket('1 hour', r.time) AS hour, count(*), avg(r.velocity), last(r.velocity, r.time) \
          FROM readings r JOIN trucks t ON r.truck = t.truck GROUP BY 1, 2",
         &[
-            "Aggregate: by t.driver, time_bucket(INTERVAL '1 HOURS',r.time) [merge_count(count(*)), merge_avg(partial_sum(r.velocity), count(r.velocity)), last(last(r.velocity,r.time), max(r.time))] [0]",
+            "Aggregate: by t.driver, time_bucket(INTERVAL '1 HOURS', r.time) [merge_count(count(*)), merge_avg(partial_sum(r.velocity), count(r.velocity)), last(last(r.velocity, r.time), max(r.time))] [0]",
             "  Join: r.truck = t.truck [1]",
             "    Aggregate: by r.truck, time_bucket(INTERVAL '1 HOURS', r.time) [count(*), partial_sum(r.velocity), count(r.velocity), last(r.velocity, r.time), max(r.time)] [2]",
             "      Source: readings (time, truck, velocity) [3]",

@@ -221,11 +221,13 @@ fn is_ordered_in_64_bits(data_type: &DataType) -> bool {
 }
 
 /// Integers that are ordered as the floats are, one NaN above all numbers.
+#[inline]
 fn ordered_f64(value: f64) -> i64 {
     let bits = canonical_f64(value).to_bits() as i64;
     bits ^ ((bits >> 63) as u64 >> 1) as i64
 }
 
+#[inline]
 fn f64_of_ordered(ordered: i64) -> f64 {
     f64::from_bits((ordered ^ ((ordered >> 63) as u64 >> 1) as i64) as u64)
 }
