@@ -89,7 +89,7 @@ async fn run(batches: &[RecordBatch]) -> Result<Run> {
     };
     let table = table();
     let created = Write { catalog: vec![CatalogChange::CreateTable(table.clone())], ..Write::default() };
-    sequencer.sequence(created, |_| tables.create(table.clone()))?.1.await?;
+    sequencer.sequence(created, |sequenced| tables.create(table.clone(), sequenced.commit))?.1.await?;
 
     let started = clock.monotonic();
     let writers = (0..WRITERS).map(|writer| {
@@ -101,7 +101,7 @@ async fn run(batches: &[RecordBatch]) -> Result<Run> {
                 let write = Write { tables: vec![part], ..Write::default() };
                 sequencer.sequence(write, |sequenced| tables.apply_write(sequenced))?.1.await?;
             }
-            Ok(())
+            Ok::<(), tidemark::error::Error>(())
         })
     });
     join_all(writers).await.into_iter().try_for_each(|written| written.expect("a writer ends"))?;
@@ -149,7 +149,18 @@ fn table() -> Arc<Table> {
     let statement = parse_statements(sql).expect("it parses").remove(0).statement;
     let Statement::CreateTable(create) = statement else { panic!("not a table") };
     let CreateTable { name, columns, kind, .. } = create;
-    Arc::new(Table { id: READINGS, name, columns, kind, schema_version: 1, upsert: false, source: None })
+    Arc::new(Table {
+        id: READINGS,
+        name,
+        columns,
+        kind,
+        schema_version: 1,
+        upsert: false,
+        source: None,
+        stored: Vec::new(),
+        dropped: Vec::new(),
+        last_field_id: 0,
+    })
 }
 
 fn readings(from: usize) -> RecordBatch {

@@ -76,6 +76,7 @@ async fn start(folder: &std::path::Path) -> Outcome<Server> {
     let mut settings = Settings { data_dir: folder.join("data"), trust_loopback: true, ..Settings::default() };
     settings.listen_sql.set_port(0);
     settings.listen_http.set_port(0);
+    settings.listen_flight.set_port(0);
     Ok(Server::start(settings).await?)
 }
 

@@ -6,7 +6,7 @@
 //! source or COPY -> ingest/decode -> ingest/batcher -> commit/sequencer -> wal (fsync, then the acknowledgement)
 //!   -> commit/publish -> dataflow/worker -> operators -> view
 //!   -> table/flush -> tier/parquet -> tier/manifest
-//!   -> query at one commit -> server/pg
+//!   -> query at one commit -> server/pg | server/flight
 //! ```
 //!
 //! A module uses only floors below it, and earlier modules of its own floor. `sql-tests/floors.rs` reads every path in

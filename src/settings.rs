@@ -20,6 +20,7 @@ pub struct Settings {
     pub listen_sql: SocketAddr,
     /// Address of health and metrics.
     pub listen_http: SocketAddr,
+    pub listen_flight: SocketAddr,
     /// Local clients need no password.
     pub trust_loopback: bool,
     pub wal: WalSettings,
@@ -27,6 +28,7 @@ pub struct Settings {
     pub query: QuerySettings,
     pub dataflow: DataflowSettings,
     pub server: ServerSettings,
+    pub flight: FlightSettings,
 }
 
 impl Default for Settings {
@@ -36,12 +38,14 @@ impl Default for Settings {
             object_store: String::new(),
             listen_sql: SocketAddr::from(([127, 0, 0, 1], 5480)),
             listen_http: SocketAddr::from(([127, 0, 0, 1], 5481)),
+            listen_flight: SocketAddr::from(([127, 0, 0, 1], 5482)),
             trust_loopback: false,
             wal: WalSettings::default(),
             table: TableSettings::default(),
             query: QuerySettings::default(),
             dataflow: DataflowSettings::default(),
             server: ServerSettings::default(),
+            flight: FlightSettings::default(),
         }
     }
 }
@@ -157,6 +161,38 @@ impl Default for ServerSettings {
             message_bytes_max: 256 << 20,
             login_timeout_ms: 30_000,
             copy_bytes_max: 2 << 30,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FlightSettings {
+    /// Results that were promised and not read yet; each keeps what it reads from going away.
+    pub results_max: usize,
+    /// A result that nobody reads is let go after this long.
+    pub result_age_ms: u64,
+    pub prepared_statements_max: usize,
+    /// Logins that are remembered.
+    pub tokens_max: usize,
+    /// A login or a prepared statement that is not used for this long is forgotten.
+    pub session_age_ms: u64,
+    /// Largest message of a client: a statement's text, its parameters.
+    pub message_bytes_max: usize,
+    /// Rows are sent in messages of about this size.
+    pub batch_bytes: usize,
+}
+
+impl Default for FlightSettings {
+    fn default() -> Self {
+        FlightSettings {
+            results_max: 256,
+            result_age_ms: 600_000,
+            prepared_statements_max: 4096,
+            tokens_max: 4096,
+            session_age_ms: 3_600_000,
+            message_bytes_max: 4 << 20,
+            batch_bytes: 1 << 20,
         }
     }
 }

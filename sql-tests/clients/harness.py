@@ -67,34 +67,38 @@ class Server:
 
     living = []
 
-    def __init__(self, folder, name="data", settings=()):
-        """`settings` are TIDEMARK__SECTION__KEY variables."""
+    def __init__(self, folder, name="data", settings=(), password=None):
+        """`settings` are TIDEMARK__SECTION__KEY variables. Without a password local clients are trusted."""
         self.settings = dict(settings)
+        self.password = password
+        if password:
+            self.settings["TIDEMARK_PASSWORD"] = password
         self.folder = pathlib.Path(folder)
         self.data_dir = self.folder / name
         self.port = None
+        self.flight_port = None
         self.process = None
         self.starts = 0
         self.log = None
 
-    def command(self, port):
-        # The two other listeners get free ports too, in case that they are built in.
+    def command(self, port, flight_port=None):
         return [
             binary(), "start",
             "--data-dir", str(self.data_dir),
             "--listen-sql", f"127.0.0.1:{port}",
             "--listen-http", f"127.0.0.1:{free_port()}",
-            "--trust-loopback",
+            "--listen-flight", f"127.0.0.1:{flight_port or free_port()}",
+            *([] if self.password else ["--trust-loopback"]),
         ]
 
     def launch(self):
         """Starts the process without waiting for it."""
-        self.port = free_port()
+        self.port, self.flight_port = free_port(), free_port()
         self.starts += 1
         self.log = self.folder / f"{self.data_dir.name}-{self.starts}.log"
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
-                self.command(self.port), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                self.command(self.port, self.flight_port), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
                 cwd=self.folder, env={**os.environ, "RUST_BACKTRACE": "1", **self.settings},
             )
         if self not in Server.living:
@@ -152,6 +156,7 @@ class Server:
         return {
             **os.environ, "PGHOST": "127.0.0.1", "PGPORT": str(self.port), "PGUSER": "tidemark",
             "PGDATABASE": "tidemark", "PGTZ": "UTC", "PGCONNECT_TIMEOUT": "10", "PGCLIENTENCODING": "UTF8",
+            **({"PGPASSWORD": self.password} if self.password else {}),
         }
 
     def psql(self, sql=None, *, lines=None, arguments=(), check=True, timeout=120):
@@ -183,7 +188,12 @@ class Server:
 
     def address(self):
         """Connection string for psycopg."""
-        return f"host=127.0.0.1 port={self.port} user=tidemark dbname=tidemark connect_timeout=10"
+        password = f" password={self.password}" if self.password else ""
+        return f"host=127.0.0.1 port={self.port} user=tidemark dbname=tidemark connect_timeout=10{password}"
+
+    def flight_address(self):
+        """URI for Arrow Flight's clients."""
+        return f"grpc://127.0.0.1:{self.flight_port}"
 
 
 def main(*checks):

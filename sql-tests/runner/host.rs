@@ -36,6 +36,7 @@ impl Host {
             data_dir: folder.path().join("data"),
             listen_sql: SocketAddr::from(([127, 0, 0, 1], 0)),
             listen_http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listen_flight: SocketAddr::from(([127, 0, 0, 1], 0)),
             trust_loopback: true,
             ..Settings::default()
         };

@@ -25,7 +25,7 @@ impl Defaults {
     }
 }
 
-/// Errors: 22023 for unknown or wrong settings, 58030 for a file that cannot be read, 0A000 for what is not built yet.
+/// Errors: 22023 for unknown or wrong settings, 58030 for a file that cannot be read.
 pub fn load(flags: &Flags, defaults: Defaults) -> Result<Settings> {
     let file = read_file(flags.config.as_deref())?;
     let environment = std::env::vars_os().filter_map(|(name, value)| {
@@ -33,7 +33,7 @@ pub fn load(flags: &Flags, defaults: Defaults) -> Result<Settings> {
         name.starts_with(PREFIX).then(|| (name, value.to_string_lossy().into_owned()))
     });
     let mut settings = merge(defaults, file, environment)?;
-    apply_flags(&mut settings, flags)?;
+    apply_flags(&mut settings, flags);
     Ok(settings)
 }
 
@@ -109,11 +109,7 @@ fn typed(text: &str) -> Value {
     read.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
-fn apply_flags(settings: &mut Settings, flags: &Flags) -> Result<()> {
-    if flags.listen_flight.is_some() {
-        return Err(Error::not_built("--listen-flight (Arrow Flight SQL)")
-            .with_hint("Use --listen-sql: PostgreSQL's protocol, and COPY (query) TO STDOUT for bulk export."));
-    }
+fn apply_flags(settings: &mut Settings, flags: &Flags) {
     if let Some(data_dir) = &flags.data_dir {
         settings.data_dir.clone_from(data_dir);
     }
@@ -126,8 +122,10 @@ fn apply_flags(settings: &mut Settings, flags: &Flags) -> Result<()> {
     if let Some(address) = flags.listen_http {
         settings.listen_http = address;
     }
+    if let Some(address) = flags.listen_flight {
+        settings.listen_flight = address;
+    }
     settings.trust_loopback |= flags.trust_loopback;
-    Ok(())
 }
 
 #[cfg(test)]

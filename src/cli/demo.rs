@@ -11,6 +11,7 @@ use tidemark::error::{Error, Result, SqlState};
 use tidemark::io::{Clock, SystemClock};
 use tidemark::settings::Settings;
 
+use super::Flags;
 use super::signals::Signals;
 use super::start::{print_addresses, psql};
 use super::status::{Snapshot, status_line, status_table};
@@ -24,14 +25,18 @@ const LINE: Duration = Duration::from_secs(5);
 /// Ports tried behind the usual one.
 const PORTS_TRIED: u16 = 100;
 
-/// `any_sql_port`, `any_http_port`: the address was not chosen by a flag, so that another free port will do.
-pub async fn run(mut settings: Settings, any_sql_port: bool, any_http_port: bool) -> Result<ExitCode> {
+/// An address that no flag chose may have another port, if its own is taken.
+pub async fn run(mut settings: Settings, flags: &Flags) -> Result<ExitCode> {
     let mut signals = Signals::listen()?;
-    if any_sql_port {
-        settings.listen_sql = free_address(settings.listen_sql, None)?;
+    if flags.listen_sql.is_none() {
+        settings.listen_sql = free_address(settings.listen_sql, &[])?;
     }
-    if any_http_port {
-        settings.listen_http = free_address(settings.listen_http, Some(settings.listen_sql.port()))?;
+    if flags.listen_http.is_none() {
+        settings.listen_http = free_address(settings.listen_http, &[settings.listen_sql.port()])?;
+    }
+    if flags.listen_flight.is_none() {
+        let others = [settings.listen_sql.port(), settings.listen_http.port()];
+        settings.listen_flight = free_address(settings.listen_flight, &others)?;
     }
     let data_dir = settings.data_dir.clone();
     let server = tokio::select! {
@@ -59,11 +64,11 @@ async fn start(settings: Settings) -> Result<Server> {
 }
 
 /// The address itself, or the next port that nobody listens on.
-fn free_address(wanted: SocketAddr, not: Option<u16>) -> Result<SocketAddr> {
+fn free_address(wanted: SocketAddr, others: &[u16]) -> Result<SocketAddr> {
     let mut address = wanted;
     for port in wanted.port()..wanted.port().saturating_add(PORTS_TRIED) {
         address.set_port(port);
-        if Some(port) != not && TcpListener::bind(address).is_ok() {
+        if !others.contains(&port) && TcpListener::bind(address).is_ok() {
             if port != wanted.port() {
                 println!("port {} is taken, using {port}", wanted.port());
             }
@@ -71,7 +76,7 @@ fn free_address(wanted: SocketAddr, not: Option<u16>) -> Result<SocketAddr> {
         }
     }
     Err(Error::new(SqlState::IO_ERROR, format!("no free port from {} on", wanted.port()))
-        .with_hint("Choose addresses with --listen-sql and --listen-http."))
+        .with_hint("Choose addresses with --listen-sql, --listen-http and --listen-flight."))
 }
 
 /// Shows what happens until a signal comes.

@@ -63,7 +63,7 @@ struct Flags {
     /// Address for health and metrics [default: 127.0.0.1:5481]
     #[arg(long, value_name = "ADDR")]
     listen_http: Option<SocketAddr>,
-    /// Address for Arrow Flight SQL (not built yet)
+    /// Address for Arrow Flight SQL [default: 127.0.0.1:5482]
     #[arg(long, value_name = "ADDR")]
     listen_flight: Option<SocketAddr>,
     /// Let clients of this machine in without a password
@@ -97,7 +97,7 @@ fn execute(command: Command) -> Result<ExitCode> {
         }
         Command::Demo { flags, .. } => {
             let settings = config::load(&flags, config::Defaults::demo())?;
-            runtime()?.block_on(demo::run(settings, flags.listen_sql.is_none(), flags.listen_http.is_none()))
+            runtime()?.block_on(demo::run(settings, &flags))
         }
     }
 }

@@ -29,8 +29,9 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
 
 /// How to reach the server, as lines to copy.
 pub fn print_addresses(server: &Server) {
-    println!("SQL   {}", psql(server.addr_sql()));
-    println!("HTTP  http://{}/metrics", server.addr_http());
+    println!("SQL     {}", psql(server.addr_sql()));
+    println!("HTTP    http://{}/metrics", server.addr_http());
+    println!("Flight  grpc://{}", server.addr_flight());
 }
 
 /// The psql call for an address; a server on all addresses is reached on this machine's own.

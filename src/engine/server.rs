@@ -34,6 +34,7 @@ pub struct Server {
     recovered: Recovered,
     addr_sql: SocketAddr,
     addr_http: SocketAddr,
+    addr_flight: SocketAddr,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<TaskHandle<()>>>,
     /// Log, flush, views: in the order in which they end.
@@ -57,6 +58,7 @@ impl Server {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(&settings.data_dir)?);
         let sql = listen(settings.listen_sql).await?;
         let http = listen(settings.listen_http).await?;
+        let flight = listen(settings.listen_flight).await?;
         let password = std::env::var("TIDEMARK_PASSWORD").ok();
         let verifier = password::load_or_create(&disk, &SystemRng, password.as_deref())?;
         let store = open_store(&settings.object_store, &settings.data_dir.join("tier"))?;
@@ -88,7 +90,7 @@ impl Server {
         let handles = Arc::new(Handles {
             settings: settings.clone(),
             started_us: clock.now_us(),
-            clock,
+            clock: clock.clone(),
             sequencer,
             tables,
             dataflows,
@@ -102,6 +104,7 @@ impl Server {
         let server = Server {
             addr_sql: local_address(&sql)?,
             addr_http: local_address(&http)?,
+            addr_flight: local_address(&flight)?,
             handles: handles.clone(),
             sessions: sessions.clone(),
             recovered,
@@ -111,7 +114,15 @@ impl Server {
         };
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
-            tokio::spawn(server::pg::serve(sql, sessions, settings.server.clone(), stopped.clone())),
+            tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), stopped.clone())),
+            tokio::spawn(server::flight::serve(
+                flight,
+                sessions,
+                settings.flight.clone(),
+                settings.server.connections_max,
+                clock,
+                stopped.clone(),
+            )),
             tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),
             tokio::spawn(serve_http(http, handles, stopped)),
         ];
@@ -135,6 +146,15 @@ impl Server {
 
     pub fn addr_http(&self) -> SocketAddr {
         self.addr_http
+    }
+
+    pub fn addr_flight(&self) -> SocketAddr {
+        self.addr_flight
+    }
+
+    /// Bytes that running ad hoc queries hold.
+    pub fn query_memory_bytes(&self) -> usize {
+        self.handles.query.memory_used_bytes()
     }
 
     pub fn stats(&self) -> ServerStats {
@@ -228,7 +248,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         Error::new(SqlState::IO_ERROR, format!("cannot listen on {address}"))
             .with_detail(error.to_string())
-            .with_hint("Choose another address with --listen-sql or --listen-http.")
+            .with_hint("Choose another address with --listen-sql, --listen-http or --listen-flight.")
     })
 }
 

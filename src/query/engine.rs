@@ -28,6 +28,7 @@ use super::any_of::any_of;
 use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
+use super::held::HeldQuery;
 use super::output::present;
 use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
 use super::single_value::single_value;
@@ -123,6 +124,18 @@ impl QueryEngine {
         Ok(QueryResult { schema, rows: stream_rows(threads, batches, deadline) })
     }
 
+    /// Plans a query whose result is read later, perhaps in parts. `rows` is how many rows its tables have; `timeout`
+    /// bounds the planning and then each reading.
+    pub async fn hold(
+        &self,
+        context: &QueryContext,
+        plan: LogicalPlan,
+        rows: usize,
+        timeout: Option<Duration>,
+    ) -> Result<HeldQuery> {
+        HeldQuery::plan(self.threads()?, context.state().clone(), plan, rows, timeout).await
+    }
+
     /// The plan as lines of text; with `analyze`, after running it to its end.
     pub async fn explain(
         &self,
@@ -166,7 +179,7 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
 }
 
 /// Refuses everything but queries, then optimises.
-async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+pub(super) async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     queries_only().verify_plan(&plan)?;
     Ok(state.create_physical_plan(&present(decorrelate(plan)?)?).await?)
 }

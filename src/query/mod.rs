@@ -13,6 +13,7 @@ mod array_literals;
 mod context;
 mod decorrelate;
 mod engine;
+mod held;
 mod leave_out;
 mod output;
 pub mod rewrite;
@@ -22,6 +23,7 @@ mod store;
 
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
+pub use held::HeldQuery;
 pub use leave_out::leave_out_errors;
-pub use output::present;
+pub use output::{present, result_type};
 pub use rows::{Deadline, RowStream};

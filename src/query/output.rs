@@ -16,6 +16,14 @@ use datafusion::logical_expr::{
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 
+/// The SQL type of a result's column. Errors: 0A000 for one that has no PostgreSQL form.
+pub fn result_type(data_type: &DataType) -> Result<SqlType> {
+    SqlType::from_arrow(data_type).ok_or_else(|| {
+        Error::not_built(format!("a result column of type {data_type}"))
+            .with_hint("Select the parts that you need, or cast them to text.")
+    })
+}
+
 /// The same plan, its array columns as text. Errors: a column of a type that has no PostgreSQL form.
 pub fn present(plan: LogicalPlan) -> Result<LogicalPlan> {
     let schema = plan.schema().clone();

@@ -1,4 +1,5 @@
 //! Protocols. Each knows its wire and `session`'s surface, nothing else.
 
+pub mod flight;
 pub mod http;
 pub mod pg;

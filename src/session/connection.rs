@@ -1,6 +1,7 @@
 //! One client's session: its transaction, its settings, and each statement to the function that carries it out.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
@@ -9,8 +10,10 @@ use parking_lot::Mutex;
 use super::copy_in::CopyIn;
 use super::describe::describe;
 use super::dispatch::{carry_out, refuse_in_read_only};
+use super::hold::hold;
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
+use crate::query::HeldQuery;
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
 use crate::statement::{Environment, Handles, SessionView, Transaction, Variables, Waiting};
 use crate::statement::{Notice, OutputColumn, Response};
@@ -327,14 +330,22 @@ impl Connection for Session {
         }
         let declared = prepared.declared.lock().clone();
         let timeout = self.view.variables().statement_timeout();
-        self.view.waits_for(None);
-        match timeout {
-            Some(timeout) => match tokio::time::timeout(timeout, self.run(parsed, &declared, &parameters)).await {
-                Ok(response) => response,
-                Err(_) => Err(self.view.timed_out(&self.handles)),
-            },
-            None => self.run(parsed, &declared, &parameters).await,
-        }
+        let (view, handles) = (self.view.clone(), self.handles.clone());
+        within(timeout, self.run(parsed, &declared, &parameters), &view, &handles).await
+    }
+
+    async fn hold(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<HeldQuery> {
+        let prepared = prepared(statement)?;
+        let declared = prepared.declared.lock().clone();
+        let environment = Environment {
+            handles: &self.handles,
+            session: &self.view,
+            text: &prepared.statement.text,
+            declared: &declared,
+        };
+        let timeout = self.view.variables().statement_timeout();
+        let held = hold(&environment, &prepared.statement.statement, &parameters);
+        within(timeout, held, &self.view, &self.handles).await
     }
 
     fn cursor_columns(&self, name: &str) -> Option<Arc<[OutputColumn]>> {
@@ -397,6 +408,21 @@ impl Connection for Session {
 
     fn settings(&self) -> EncodeSettings {
         self.view.variables().encode_settings()
+    }
+}
+
+/// `work`, or 57014 if it takes longer than the session allows, with the name of the view that it waited for.
+async fn within<T>(
+    timeout: Option<Duration>,
+    work: impl Future<Output = Result<T>>,
+    view: &SessionView,
+    handles: &Handles,
+) -> Result<T> {
+    view.waits_for(None);
+    let Some(timeout) = timeout else { return work.await };
+    match tokio::time::timeout(timeout, work).await {
+        Ok(done) => done,
+        Err(_) => Err(view.timed_out(handles)),
     }
 }
 

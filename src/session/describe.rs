@@ -11,6 +11,7 @@ use super::surface::Description;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_query_with_parameters;
+use crate::query::present;
 use crate::sql::{CursorQuery, DeclareCursor, Statement, column_type, relation_name};
 use crate::statement::OutputColumn;
 use crate::statement::definitions::Definitions;
@@ -140,7 +141,9 @@ fn plan(
     Ok((plan, parameters.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect()))
 }
 
+/// As they leave the query engine: arrays are text by then.
 fn columns(plan: &LogicalPlan) -> Result<Vec<OutputColumn>> {
+    let plan = present(plan.clone())?;
     let fields: Vec<_> = plan.schema().fields().iter().cloned().collect();
     Ok(output_columns(&Schema::new(fields))?.to_vec())
 }

@@ -5,8 +5,10 @@ mod copy_in;
 mod database;
 mod describe;
 mod dispatch;
+mod hold;
 mod surface;
 
+pub use crate::query::HeldQuery;
 pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
 pub use crate::types::text::EncodeSettings;
 pub use connection::Session;

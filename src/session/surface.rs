@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
+use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
 
 use crate::error::Result;
+use crate::query::HeldQuery;
 use crate::statement::{Notice, OutputColumn, Response};
 use crate::types::SqlType;
 use crate::types::text::EncodeSettings;
@@ -52,6 +54,12 @@ pub trait Connection: Send {
 
     /// Columns of an open cursor of this name: a protocol may ask for them as for a portal's of its own.
     fn cursor_columns(&self, name: &str) -> Option<Arc<[OutputColumn]>>;
+
+    /// Fixes what a query reads, as of now, and plans it; it runs when the result is read. For protocols that answer a
+    /// question first and send rows later, perhaps over several connections. Always a transaction of its own.
+    ///
+    /// Errors: 0A000 for a statement that does more than read.
+    async fn hold(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<HeldQuery>;
 
     /// A statement failed, wherever: it did not parse, its parameters did not read, its rows or its COPY broke off
     /// after [`Connection::execute`] had answered, or it was cancelled. An open transaction becomes
@@ -108,6 +116,23 @@ pub struct Verifier {
     pub iterations: u32,
     pub stored_key: [u8; 32],
     pub server_key: [u8; 32],
+}
+
+impl Verifier {
+    /// Whether it was made from this password, for a protocol in which the client sends it. Takes milliseconds.
+    pub fn accepts(&self, password: &str) -> bool {
+        let iterations = self.iterations as usize;
+        let salted = gen_salted_password(password, &self.salt, iterations);
+        match ScramSecret::verifier_from_salted_password(self.salt.clone(), salted, iterations) {
+            ScramSecret::Verifier { stored_key, .. } => is_same(&stored_key, &self.stored_key),
+            _ => false,
+        }
+    }
+}
+
+/// Takes as long whatever differs.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
 }
 
 /// Shows no key material.

@@ -33,7 +33,7 @@ pub use response::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Resp
 pub use returning::returning_query;
 pub use rows::into_table;
 pub use scope::Environment;
-pub use select::{output_columns, select};
+pub use select::{hold, output_columns, select};
 pub use session_facts::{SessionView, Waiting, system_stats};
 pub use show::show;
 pub use subscribe::{subscribe, subscription_columns};

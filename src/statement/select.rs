@@ -7,11 +7,10 @@ use datafusion::common::ScalarValue;
 use sqlparser::ast;
 
 use super::response::{OutputColumn, Response};
-use super::scope::Environment;
+use super::scope::{Environment, with_parameters};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::query::QueryResult;
-use crate::types::SqlType;
+use crate::query::{HeldQuery, QueryResult, result_type};
 
 pub async fn select(
     environment: &Environment<'_>,
@@ -24,18 +23,26 @@ pub async fn select(
     Ok(Response::Rows { columns: output_columns(&schema)?, schema, rows, tag: "SELECT".to_owned(), is_live: false })
 }
 
+/// A query that is read later, at the commit of now.
+pub async fn hold(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    query: &ast::Query,
+    parameters: &[ScalarValue],
+) -> Result<HeldQuery> {
+    refuse_locks(query)?;
+    let planned = environment.plan(transaction, query).await?;
+    let plan = with_parameters(planned.plan, parameters)?;
+    let timeout = environment.session.variables().statement_timeout();
+    environment.handles.query.hold(&planned.context, plan, transaction.rows_of_tables(), timeout).await
+}
+
 /// Names and types of a result's columns, as the client is told them.
 pub fn output_columns(schema: &Schema) -> Result<Arc<[OutputColumn]>> {
     schema
         .fields()
         .iter()
-        .map(|field| {
-            let sql_type = SqlType::from_arrow(field.data_type()).ok_or_else(|| {
-                Error::not_built(format!("a result column of type {}", field.data_type()))
-                    .with_hint("Select the parts that you need, or cast them to text.")
-            })?;
-            Ok(OutputColumn { name: field.name().clone(), sql_type })
-        })
+        .map(|field| Ok(OutputColumn { name: field.name().clone(), sql_type: result_type(field.data_type())? }))
         .collect()
 }
 

@@ -177,6 +177,11 @@ impl Transaction {
         self.base.as_ref().map(|base| base.at)
     }
 
+    /// Rows of all tables in the snapshot.
+    pub fn rows_of_tables(&self) -> usize {
+        self.base.iter().flat_map(|base| base.tables.values()).map(TableSnapshot::row_count).sum()
+    }
+
     /// A table as the transaction sees it, its own writes included.
     pub fn table_snapshot(&self, handles: &Handles, id: RelationId) -> Result<TableSnapshot> {
         let base = self.base.as_ref().ok_or_else(|| Error::internal("the transaction has no snapshot"))?;

@@ -20,7 +20,7 @@ use super::SqlType;
 use crate::error::{Error, Result, SqlState};
 
 pub use interval::parse_interval;
-pub use number::{parse_decimal, parse_f32, parse_f64, parse_i16, parse_i32, parse_i64};
+pub use number::{parse_decimal, parse_f32, parse_f64, parse_i16, parse_i32, parse_i64, parse_numeric};
 pub use time::{parse_date, parse_time_zone, parse_timestamp, parse_timestamptz};
 
 /// One value of a type. `zone` is the session's: a timestamptz that names none is meant in it.

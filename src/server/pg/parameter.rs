@@ -11,11 +11,8 @@ use super::encode::{EPOCH_DAYS, EPOCH_US, Format};
 use super::frontend::Fields;
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
-use crate::types::parse::{null_value, parse_decimal, parse_text};
+use crate::types::parse::{null_value, parse_numeric, parse_text};
 use crate::types::text::{EncodeSettings, write_text};
-
-/// The most decimal digits that a numeric has.
-const NUMERIC_DIGITS_MAX: usize = 38;
 
 const OID: u32 = 26;
 /// Types that clients declare though Tidemark has them as text; their binary forms are not text's.
@@ -122,7 +119,7 @@ fn decode_array(mut value: Bytes) -> Result<String> {
 
 fn decode_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValue> {
     match sql_type {
-        SqlType::Numeric { .. } => decode_numeric(text),
+        SqlType::Numeric { .. } => parse_numeric(text),
         _ => parse_text(sql_type, text, zone),
     }
 }
@@ -138,28 +135,6 @@ fn utf8(bytes: &[u8]) -> Result<&str> {
     Ok(text)
 }
 
-/// With as many digits as the text has: a parameter carries no modifier, so nothing may be rounded here.
-fn decode_numeric(text: &str) -> Result<ScalarValue> {
-    let (precision, scale) = numeric_digits(text);
-    Ok(ScalarValue::Decimal128(Some(parse_decimal(text, precision, scale)?), precision, scale))
-}
-
-/// Precision and scale that hold the number exactly, as far as 38 digits do; what is no number gets any.
-fn numeric_digits(text: &str) -> (u8, i8) {
-    let text = text.trim_ascii().trim_start_matches(['+', '-']);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().unwrap_or_default().clamp(-10_000, 10_000)),
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let whole_digits = whole.trim_start_matches('0').len().min(1_000_000) as i64;
-    let fraction_digits = fraction.len().min(1_000_000) as i64;
-    let most = NUMERIC_DIGITS_MAX as i64;
-    let whole_digits = (whole_digits + exponent).clamp(0, most);
-    let scale = (fraction_digits - exponent).clamp(0, most - whole_digits);
-    ((whole_digits + scale).max(1) as u8, scale as i8)
-}
-
 fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarValue> {
     let wrong = || {
         Error::new(SqlState::INVALID_BINARY_REPRESENTATION, format!("incorrect binary data format for type {sql_type}"))
@@ -172,7 +147,7 @@ fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarVal
         SqlType::Int8 => ScalarValue::Int64(Some(i64::from_be_bytes(fixed(&value, wrong)?))),
         SqlType::Float4 => ScalarValue::Float32(Some(f32::from_be_bytes(fixed(&value, wrong)?))),
         SqlType::Float8 => ScalarValue::Float64(Some(f64::from_be_bytes(fixed(&value, wrong)?))),
-        SqlType::Numeric { .. } => decode_numeric(&numeric_text(value).ok_or_else(wrong)??)?,
+        SqlType::Numeric { .. } => parse_numeric(&numeric_text(value).ok_or_else(wrong)??)?,
         SqlType::Text | SqlType::Varchar(_) => parse_text(sql_type, utf8(&value)?, Tz::UTC)?,
         SqlType::Bytea => ScalarValue::Binary(Some(value.to_vec())),
         SqlType::Date => ScalarValue::Date32(Some(date(i32::from_be_bytes(fixed(&value, wrong)?))?)),

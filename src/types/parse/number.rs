@@ -1,5 +1,7 @@
 //! Integers, floats and numerics from text.
 
+use datafusion::common::ScalarValue;
+
 use super::invalid;
 use crate::error::{Error, Result, SqlState};
 
@@ -224,3 +226,28 @@ fn not_a_numeric(text: &str) -> Error {
     }
     invalid("numeric", text)
 }
+
+/// A numeric with as many digits as the text has: a parameter carries no modifier, so nothing may be rounded here.
+pub fn parse_numeric(text: &str) -> Result<ScalarValue> {
+    let (precision, scale) = numeric_digits(text);
+    Ok(ScalarValue::Decimal128(Some(parse_decimal(text, precision, scale)?), precision, scale))
+}
+
+/// Precision and scale that hold the number exactly, as far as 38 digits do; what is no number gets any.
+fn numeric_digits(text: &str) -> (u8, i8) {
+    let text = text.trim_ascii().trim_start_matches(['+', '-']);
+    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().unwrap_or_default().clamp(-10_000, 10_000)),
+        None => (text, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let whole_digits = whole.trim_start_matches('0').len().min(1_000_000) as i64;
+    let fraction_digits = fraction.len().min(1_000_000) as i64;
+    let most = DIGITS_MAX as i64;
+    let whole_digits = (whole_digits + exponent).clamp(0, most);
+    let scale = (fraction_digits - exponent).clamp(0, most - whole_digits);
+    ((whole_digits + scale).max(1) as u8, scale as i8)
+}
+
+/// The most decimal digits that a numeric has.
+const DIGITS_MAX: usize = 38;

@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result, SqlState};
 use crate::server::pg::scram_verifier;
 use crate::session::{
-    Authentication, Connection, CopyChunk, CopyFormat, CopyInSink, Database, Description, EncodeSettings, Login,
-    Notice, OutputColumn, Parsed, Response, TransactionStatus,
+    Authentication, Connection, CopyChunk, CopyFormat, CopyInSink, Database, Description, EncodeSettings, HeldQuery,
+    Login, Notice, OutputColumn, Parsed, Response, TransactionStatus,
 };
 use crate::types::SqlType;
 
@@ -307,6 +307,10 @@ impl Connection for FakeConnection {
             }
         }
         Ok(())
+    }
+
+    async fn hold(&mut self, _: &Parsed, _: Vec<ScalarValue>) -> Result<HeldQuery> {
+        Err(Error::not_built("a held query of the fake"))
     }
 
     fn take_notices(&mut self) -> Vec<Notice> {
