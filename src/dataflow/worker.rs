@@ -403,7 +403,8 @@ impl Worker {
     /// but not while somebody waits for the step's changes.
     async fn next_for_step(&mut self) -> Option<Item> {
         let waits = self.settings.step_cuts_seed != 0 && self.taps.is_empty();
-        if waits { self.queue.recv().await } else { self.queue.try_recv().ok() }
+        // A read of what is applied stands in no queue, and must not wait for a commit to come.
+        if waits { self.next_item().await } else { self.queue.try_recv().ok() }
     }
 
     /// One step in three ends by chance where it might go on; the same seed gives the same cuts.
