@@ -91,7 +91,7 @@ fn wide() -> Columns {
 
 async fn load(server: &Server, table: &str, columns: &Columns, rows: usize) -> Result<()> {
     let definitions: Vec<&str> = columns.iter().map(|(definition, _)| definition.as_str()).collect();
-    let values: Vec<&str> = columns.iter().map(|(_, value)| *value).collect();
+    let values: Vec<String> = columns.iter().enumerate().map(|(at, (_, value))| format!("{value} AS v{at}")).collect();
     server.run_sql(&format!("CREATE TABLE {table} ({})", definitions.join(", "))).await?;
     for start in (0..rows).step_by(INSERT_ROWS) {
         let end = (start + INSERT_ROWS).min(rows) - 1;

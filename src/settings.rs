@@ -20,6 +20,7 @@ pub struct Settings {
     pub listen_sql: SocketAddr,
     /// Address of health and metrics.
     pub listen_http: SocketAddr,
+    /// Address of Arrow Flight SQL.
     pub listen_flight: SocketAddr,
     /// Local clients need no password.
     pub trust_loopback: bool,
@@ -172,6 +173,7 @@ pub struct FlightSettings {
     pub results_max: usize,
     /// A result that nobody reads is let go after this long.
     pub result_age_ms: u64,
+    /// Prepared statements that are remembered.
     pub prepared_statements_max: usize,
     /// Logins that are remembered.
     pub tokens_max: usize,

@@ -99,7 +99,7 @@ def types_round_trip(folder):
         equal(len(schema.names), 14, "columns, none of them hidden")
         for name, expected in names.items():
             equal(schema.field(name).type, expected, f"type of {name}")
-        months = fetch(flight, "SELECT INTERVAL '14 months -3 days 01:00:00.000001' AS iv")["iv"][0].as_py()
+        months = fetch(flight, "SELECT '14 months -3 days 01:00:00.000001'::text::interval AS iv")["iv"][0].as_py()
         equal((months.months, months.days, months.nanoseconds), (14, -3, 3_600_000_001_000), "an interval's parts")
     server.stop()
 
@@ -279,7 +279,7 @@ def is_idle(server):
 def cancel(folder):
     """A query stops, and the server comes to rest, when it is cancelled, left, or takes too long."""
     server = Server(folder).start()
-    busy = "SELECT count(*) FROM generate_series(1, 3000000) AS a(n), generate_series(1, 3000000) AS b(m) WHERE (n * m) % 7 = 3"
+    busy = "SELECT count(*) FROM generate_series(1, 1000000000000) AS a(n) WHERE n % 7 = 8"
     with connect(server) as flight, flight.cursor() as cursor:
         timer = threading.Timer(1.0, cursor.adbc_cancel)
         timer.start()

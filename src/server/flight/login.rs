@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use tokio::sync::Semaphore;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service, http};
@@ -25,6 +25,11 @@ use crate::error::{Error, Result, SqlState};
 use crate::session::{Authentication, Database, NAME, Verifier};
 
 const AUTHORIZATION: &str = "authorization";
+/// Clients written in Go send no padding, most others do.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// Passwords that are checked at a time: a check takes milliseconds of a core, and anybody may ask for one.
 const CHECKS_MAX: usize = 2;
 
@@ -120,7 +125,7 @@ fn proof(headers: &http::HeaderMap) -> Result<Proof> {
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Err(malformed());
     }
-    let decoded = BASE64_STANDARD.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let decoded = BASE64.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|text| text.split_once(':')) {
         Some((user, password)) => Ok(Proof::Password { user: user.to_owned(), password: password.to_owned() }),
         None => Err(malformed()),

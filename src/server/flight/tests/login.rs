@@ -53,7 +53,8 @@ async fn a_password_may_come_with_each_call() {
     let mut client = running.client().await;
     client.set_header("authorization", basic("tidemark", "right"));
     assert_eq!(number(&mut client, "SELECT CAST(1 AS bigint)").await, 1);
-    client.set_header("authorization", basic("tidemark", "wrong"));
+    // Without padding, as clients written in Go send it.
+    client.set_header("authorization", basic("tidemark", "wrong").trim_end_matches('=').to_owned());
     assert_eq!(state_of(&mut client).await, (Code::Unauthenticated, "28P01".into()));
     for malformed in ["Basic !", "Digest x", "right", "Basic cmlnaHQ="] {
         client.set_header("authorization", malformed);
@@ -63,11 +64,11 @@ async fn a_password_may_come_with_each_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unused_token_expires() {
-    let running = with_password(|settings| settings.flight.session_age_ms = 100).await;
+    let running = with_password(|settings| settings.flight.session_age_ms = 1000).await;
     let mut client = running.client().await;
     client.handshake("tidemark", "right").await.unwrap();
     assert_eq!(number(&mut client, "SELECT CAST(1 AS bigint)").await, 1);
-    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
     assert_eq!(state_of(&mut client).await, (Code::Unauthenticated, "28000".into()));
 }
 

@@ -81,11 +81,13 @@ async fn parts_are_disjoint_and_read_one_commit() {
     running.sql("INSERT INTO readings SELECT n, '' FROM generate_series(1000000, 1000999) AS t(n)").await;
     running.sql("DELETE FROM readings WHERE id < 1000; FLUSH").await;
     let mut parts = Vec::new();
-    for endpoint in &info.endpoint {
-        // A stream that broke off may be read again.
-        let mut broken = client.do_get(endpoint.ticket.clone().unwrap()).await.unwrap();
-        assert!(broken.next().await.unwrap().unwrap().num_rows() > 0);
-        drop(broken);
+    for (index, endpoint) in info.endpoint.iter().enumerate() {
+        // A stream that broke off may be read again. Not the last: what is left of it may be sent before it breaks, and
+        // then all parts were read.
+        if index + 1 < info.endpoint.len() {
+            let mut broken = client.do_get(endpoint.ticket.clone().unwrap()).await.unwrap();
+            assert!(broken.next().await.unwrap().unwrap().num_rows() > 0);
+        }
         parts.push(sum(&read(&mut client, endpoint).await.unwrap()));
     }
     assert!(parts.iter().all(|(_, rows)| *rows > 10_000), "{parts:?}");
