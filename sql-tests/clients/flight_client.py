@@ -305,7 +305,8 @@ def cancel(folder):
     # A stream that is left in the middle may be begun again, and another client may cancel the query for good.
     reader = client.do_get(info.endpoints[0].ticket)
     first = reader.read_chunk().data
-    equal(first.column(0)[0].as_py(), 1, "the first row")
+    # Threads share the work, so that it may begin with any of the first few batches.
+    expect(first.column(0)[0].as_py() < 1_000_000, f"begins with {first.column(0)[0]}")
     cancelled = pyarrow.flight.connect(server.flight_address()).do_action(
         pyarrow.flight.Action("CancelFlightInfo", cancel_request(info)))
     equal([bytes(result.body) for result in cancelled], [b"\x08\x01"], "CANCELLED")
@@ -314,7 +315,8 @@ def cancel(folder):
 
     options = pyarrow.flight.FlightCallOptions(headers=[(b"tidemark-set-statement-timeout", b"300ms")])
     info = info_of(client, busy, options)
-    refused(lambda: client.do_get(info.endpoints[0].ticket).read_all(), "57014", "statement timeout")
+    # Read batch by batch: pyarrow makes a KeyboardInterrupt of a cancelled `read_all`.
+    refused(lambda: drain(client.do_get(info.endpoints[0].ticket)), "57014", "statement timeout")
     eventually(lambda: is_idle(server), "at rest after the timeout")
     server.stop()
 
