@@ -69,6 +69,14 @@ struct Builder<'a> {
     parallel: Arc<dyn Parallel>,
 }
 
+/// What any join is made of: each side's keys and columns, the residual predicate, the output.
+struct JoinParts {
+    left: (Expressions, SchemaRef),
+    right: (Expressions, SchemaRef),
+    residual: Option<Expressions>,
+    schema: SchemaRef,
+}
+
 impl Dataflow {
     /// `settings`: the session's that the view was created under. `append_only`: relations of the plan whose deltas never
     /// have a negative weight. `parallel`: the threads that steps may use.
@@ -330,31 +338,30 @@ impl Builder<'_> {
     }
 
     fn join(&self, node: &Node) -> Result<Join> {
-        let Node::Join { left, right, on, filter, schema, .. } = node else {
-            return Err(Error::internal("not a join"));
-        };
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
-        let left_keys = self.compile(node, left, &left_keys)?;
-        let right_keys = self.compile(node, right, &right_keys)?;
-        let compile =
-            |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), schema, &self.settings);
-        let residual = filter.as_ref().map(compile).transpose()?;
-        let (left_schema, right_schema) = (arrow_schema(left.schema()), arrow_schema(right.schema()));
-        Join::new((left_keys, &left_schema), (right_keys, &right_schema), residual, arrow_schema(schema))
+        let JoinParts { left, right, residual, schema } = self.join_parts(node)?;
+        Join::new((left.0, &left.1), (right.0, &right.1), residual, schema)
     }
 
     fn left_join(&self, node: &Node) -> Result<LeftJoin> {
-        let Node::LeftJoin { left, right, on, filter, schema, .. } = node else {
-            return Err(Error::internal("not a left join"));
+        let JoinParts { left, right, residual, schema } = self.join_parts(node)?;
+        LeftJoin::new(left, right, residual, schema)
+    }
+
+    fn join_parts(&self, node: &Node) -> Result<JoinParts> {
+        let (Node::Join { left, right, on, filter, schema, .. }
+        | Node::LeftJoin { left, right, on, filter, schema, .. }) = node
+        else {
+            return Err(Error::internal("not a join"));
         };
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
-        let left_keys = self.compile(node, left, &left_keys)?;
-        let right_keys = self.compile(node, right, &right_keys)?;
         let compile =
             |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), schema, &self.settings);
-        let residual = filter.as_ref().map(compile).transpose()?;
-        let (left_schema, right_schema) = (arrow_schema(left.schema()), arrow_schema(right.schema()));
-        LeftJoin::new((left_keys, left_schema), (right_keys, right_schema), residual, arrow_schema(schema))
+        Ok(JoinParts {
+            left: (self.compile(node, left, &left_keys)?, arrow_schema(left.schema())),
+            right: (self.compile(node, right, &right_keys)?, arrow_schema(right.schema())),
+            residual: filter.as_ref().map(compile).transpose()?,
+            schema: arrow_schema(schema),
+        })
     }
 
     fn aggregate(&self, node: &Node) -> Result<Aggregate> {
