@@ -28,6 +28,7 @@ pub struct Settings {
     pub table: TableSettings,
     pub query: QuerySettings,
     pub dataflow: DataflowSettings,
+    pub checkpoint: CheckpointSettings,
     pub server: ServerSettings,
     pub flight: FlightSettings,
 }
@@ -45,6 +46,7 @@ impl Default for Settings {
             table: TableSettings::default(),
             query: QuerySettings::default(),
             dataflow: DataflowSettings::default(),
+            checkpoint: CheckpointSettings::default(),
             server: ServerSettings::default(),
             flight: FlightSettings::default(),
         }
@@ -139,6 +141,24 @@ impl Default for DataflowSettings {
             step_cuts_seed: 0,
             lag_bytes_max: 4 << 30,
         }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckpointSettings {
+    /// The state of views is written this often, if anything was committed.
+    pub interval_ms: u64,
+    /// And once so much was committed since it last was.
+    pub log_bytes: u64,
+    /// The log is kept for checkpoints up to this size. Where they fail for so long, the next start makes views again from
+    /// their tables instead.
+    pub log_bytes_max: u64,
+}
+
+impl Default for CheckpointSettings {
+    fn default() -> Self {
+        CheckpointSettings { interval_ms: 30_000, log_bytes: 256 << 20, log_bytes_max: 8 << 30 }
     }
 }
 

@@ -85,6 +85,10 @@ impl Host {
     pub async fn crash_and_start(&mut self) -> Result<(), String> {
         if let Host::Tidemark { server, settings, .. } = self {
             if let Some(running) = server.take() {
+                // Views come back from a checkpoint at the head, from one with commits behind it, or without any.
+                if running.recovered().head.0.is_multiple_of(3) {
+                    running.checkpoint().await.map_err(|error| format!("a checkpoint: {error:?}"))?;
+                }
                 running.crash().await;
             }
             *server = Some(start_server(settings).await?);

@@ -6,7 +6,7 @@
 //! ```text
 //! batch    the statements as they stand
 //! view     every SELECT also as a materialized view, compared where it stands and again at the end of the file
-//! restart  the server killed without any flush, and started again, between statements
+//! restart  the server killed without any flush, now and then right after a checkpoint, and started again, between statements
 //! tier     everything flushed to cold files before each statement that reads or changes rows
 //! drip     as view, with INSERTs as single-row commits in another order, some undone and done again, and random steps
 //! wire     a bare socket: simple protocol, extended protocol, text and binary results, compared with each other

@@ -14,6 +14,8 @@ use crate::wal::{self, DroppedTail, WalRecord, WalTail};
 /// What a replay found. Of commits up to `after` it knows nothing but their number.
 #[derive(Debug)]
 pub struct Replayed {
+    /// Every commit later than this one was handed out.
+    pub after: CommitNumber,
     /// The last commit of the log; `after` if there is none later.
     pub last_commit: CommitNumber,
     /// Of the last commit handed out.
@@ -40,22 +42,25 @@ impl Replayed {
     }
 }
 
-/// Hands every durable commit later than `after` to `each`, in order.
+/// Hands every durable commit later than `after` to `each`, in order; where the log still has them, also those between
+/// `wanted_after` and `after`.
 /// Errors: XX001 for a damaged log, 0A000 for one of a later version, and those of `each`.
 pub fn replay(
     disk: &Arc<dyn Disk>,
     after: CommitNumber,
+    wanted_after: CommitNumber,
     each: &mut dyn FnMut(Arc<Commit>) -> Result<()>,
 ) -> Result<Replayed> {
     let mut last_timestamp_us = None;
     let mut max_row_id: Option<RowId> = None;
-    let replayed = wal::replay(&**disk, after, &mut |record| {
+    let replayed = wal::replay(&**disk, after, wanted_after, &mut |record| {
         let (timestamp_us, parts) = decode(&record)?;
         last_timestamp_us = Some(timestamp_us);
         max_row_id = max_row_id.max(parts.iter().filter_map(last_row_id).max());
         each(Arc::new(combine(record.commit, timestamp_us, parts)?))
     })?;
     Ok(Replayed {
+        after: replayed.after,
         last_commit: replayed.last_commit.map_or(after, |last| last.max(after)),
         last_timestamp_us,
         max_row_id,

@@ -79,6 +79,7 @@ impl Sequencer {
             publisher,
             durable_head: AtomicU64::new(durable_head),
             keep_after: AtomicU64::new(0),
+            held_after: AtomicU64::new(u64::MAX),
             counting: Counting::default(),
         });
         let writer = LogWriter::new(shared.clone(), wal, clock, start.last_timestamp_us, ended_sender);
@@ -128,6 +129,12 @@ impl Sequencer {
     /// Segments that hold no commit later than `keep_after` may go; the writer removes them when it gets to it.
     pub fn truncate_wal(&self, keep_after: CommitNumber) {
         self.shared.keep_after.fetch_max(keep_after.0, Ordering::AcqRel);
+        self.shared.work.notify_one();
+    }
+
+    /// Keeps the commits later than `after`, whatever is truncated: a checkpoint needs them. `None` keeps none.
+    pub fn hold_wal(&self, after: Option<CommitNumber>) {
+        self.shared.held_after.store(after.map_or(u64::MAX, |after| after.0), Ordering::Release);
         self.shared.work.notify_one();
     }
 
@@ -185,6 +192,7 @@ pub(super) struct Shared {
     publisher: Arc<dyn Publish>,
     durable_head: AtomicU64,
     keep_after: AtomicU64,
+    held_after: AtomicU64,
     pub counting: Counting,
 }
 
@@ -205,8 +213,11 @@ impl Shared {
         CommitNumber(self.durable_head.load(Ordering::Acquire))
     }
 
+    /// What tables no longer need and nobody holds.
     pub fn keep_after(&self) -> CommitNumber {
-        CommitNumber(self.keep_after.load(Ordering::Acquire))
+        let (keep_after, held_after) =
+            (self.keep_after.load(Ordering::Acquire), self.held_after.load(Ordering::Acquire));
+        CommitNumber(keep_after.min(held_after))
     }
 
     /// The log is over: everyone who waits, and everyone who comes, gets `error`.

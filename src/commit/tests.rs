@@ -42,7 +42,7 @@ fn start(seed: u64, settings: WalSettings) -> Server {
 fn replayed(disk: &SimDisk) -> Vec<Arc<Commit>> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut commits = Vec::new();
-    replay(&disk, CommitNumber(0), &mut |commit| {
+    replay(&disk, CommitNumber(0), CommitNumber(0), &mut |commit| {
         commits.push(commit);
         Ok(())
     })
@@ -61,7 +61,7 @@ async fn what_is_acknowledged_on_a_real_disk_is_replayed() -> Result<()> {
         SequencerStart::default(),
         live.clone(),
         disk.clone(),
-        replay(&disk, CommitNumber(0), &mut |_| Ok(()))?.tail,
+        replay(&disk, CommitNumber(0), CommitNumber(0), &mut |_| Ok(()))?.tail,
     );
     let writer = tokio::spawn(writer.run());
     for i in 0..3 {
@@ -72,7 +72,7 @@ async fn what_is_acknowledged_on_a_real_disk_is_replayed() -> Result<()> {
     sequencer.shutdown().await;
     writer.await.unwrap()?;
     let mut again = Vec::new();
-    let replayed = replay(&disk, CommitNumber(0), &mut |commit| {
+    let replayed = replay(&disk, CommitNumber(0), CommitNumber(0), &mut |commit| {
         again.push(commit);
         Ok(())
     })?;

@@ -15,7 +15,7 @@ use super::expression::{Expressions, arrow_schema, batch};
 use super::operators::{
     Aggregate, AggregateInputs, Counters, DistinctValues, Filter, Join, LeftJoin, Project, Union, Unnest,
 };
-use super::state::LogState;
+use super::state::{LogState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::io::Parallel;
@@ -127,6 +127,18 @@ impl Dataflow {
         self.root.counters()
     }
 
+    /// All state, always in the same order for the same plan: what checkpoints and eviction walk over.
+    pub fn states(&mut self) -> Vec<StateRef<'_>> {
+        let mut states = Vec::new();
+        self.root.add_states(&mut states);
+        match &mut self.kept {
+            Kept::Groups { .. } => {}
+            Kept::Log(log) => states.push(StateRef::Log(log)),
+            Kept::Bag(bag) => states.extend(bag.states()),
+        }
+        states
+    }
+
     pub fn memory_bytes(&self) -> usize {
         let kept = match &self.kept {
             Kept::Groups { .. } => 0,
@@ -141,7 +153,7 @@ impl Dataflow {
         match &self.kept {
             Kept::Log(log) => Ok(log.rows()),
             Kept::Bag(bag) => Ok(bag.rows()),
-            Kept::Groups { .. } => self.root.top_aggregate().map_or(Ok(0), |aggregate| Ok(aggregate.rows()? as u64)),
+            Kept::Groups { .. } => self.root.top_aggregate().map_or(Ok(0), |aggregate| Ok(aggregate.rows() as u64)),
         }
     }
 
@@ -231,6 +243,34 @@ impl Operator {
         };
         self.below().iter().for_each(|below| counters.add(below.counters()));
         counters
+    }
+
+    fn add_states<'a>(&'a mut self, states: &mut Vec<StateRef<'a>>) {
+        match self {
+            Operator::Source { .. } => {}
+            Operator::Filter(below, _) | Operator::Project(below, _) | Operator::Unnest(below, _) => {
+                below.add_states(states);
+            }
+            Operator::Union(below, _) => below.iter_mut().for_each(|below| below.add_states(states)),
+            Operator::Join(left, right, join) => {
+                left.add_states(states);
+                right.add_states(states);
+                states.extend(join.states());
+            }
+            Operator::LeftJoin(left, right, join) => {
+                left.add_states(states);
+                right.add_states(states);
+                states.extend(join.states());
+            }
+            Operator::DistinctValues(below, distinct) => {
+                below.add_states(states);
+                states.extend(distinct.states());
+            }
+            Operator::Aggregate(below, aggregate) => {
+                below.add_states(states);
+                states.extend(aggregate.states());
+            }
+        }
     }
 
     fn memory_bytes(&self) -> usize {

@@ -17,7 +17,7 @@ use datafusion::common::ScalarValue;
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, batch};
 use super::operators::{AggregateScan, filter_rows, project_rows};
-use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LogState};
+use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LogState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 
@@ -46,7 +46,7 @@ impl Bag {
             for chunk in (0..self.state.chunk_count()).filter(|chunk| starts[*chunk] < starts[chunk + 1]) {
                 let rows = starts[chunk]..starts[chunk + 1];
                 let weights = order[rows.clone()].iter().map(|row| weights.value(*row as usize));
-                add_rows(self.state.chunk_mut(chunk)?, &keys, rows, weights)?;
+                add_rows(&mut *self.state.chunk_mut(chunk)?, &keys, rows, weights)?;
             }
             self.rows += weights.values().iter().sum::<i64>();
             self.state.rebalance()?;
@@ -56,6 +56,10 @@ impl Bag {
 
     pub fn memory_bytes(&self) -> usize {
         self.state.memory_bytes()
+    }
+
+    pub fn states(&mut self) -> [StateRef<'_>; 2] {
+        [StateRef::Keyed(&mut self.state), StateRef::Count(&mut self.rows)]
     }
 
     /// Rows, each as often as it is there.
@@ -132,7 +136,7 @@ impl Content {
                 Ok(None)
             }
             Content::Log(log) => {
-                let Some(delta) = log.batch(place.part) else { return Ok(None) };
+                let Some(delta) = log.batch(place.part)? else { return Ok(None) };
                 let rows = rows_max.min(delta.num_rows() - place.row);
                 let read = delta.slice(place.row, rows);
                 *place = match place.row + rows < delta.num_rows() {

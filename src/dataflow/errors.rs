@@ -4,7 +4,7 @@
 use arrow::array::Array;
 use datafusion::common::HashMap;
 
-use super::state::{OrderedState, OrderedUpdates};
+use super::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::{DeltaBatch, Digest, digest_batch};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::OperatorId;
@@ -110,9 +110,13 @@ const LENGTH_BYTES: usize = 2;
 const INPUT_CHARS_MAX: usize = 256;
 
 impl ErrorSet {
-    pub fn apply(&mut self, delta: &ErrorDelta) {
-        self.state.apply(&delta.updates);
+    pub fn apply(&mut self, delta: &ErrorDelta) -> Result<()> {
         self.rows += delta.rows;
+        self.state.apply(&delta.updates)
+    }
+
+    pub fn states(&mut self) -> [StateRef<'_>; 2] {
+        [StateRef::Ordered(&mut self.state), StateRef::Count(&mut self.rows)]
     }
 
     /// Different errors.
@@ -133,9 +137,10 @@ impl ErrorSet {
         self.state.memory_bytes()
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = ViewError> {
+    /// Errors: XX001, 58030 if state that is at rest cannot be read.
+    pub fn iter(&self) -> Result<impl Iterator<Item = ViewError>> {
         let states: HashMap<&str, SqlState> = SqlState::ALL.iter().map(|(state, _)| (state.0, *state)).collect();
-        self.state.iter().filter_map(move |(key, weight)| read(key, weight, &states))
+        Ok(self.state.iter()?.filter_map(move |(key, weight)| read(key, weight, &states)))
     }
 }
 

@@ -11,6 +11,7 @@
 //! delta with the other side's state, an aggregate keeps one row per group.
 
 mod build;
+pub mod checkpoint;
 mod content;
 mod errors;
 mod expression;

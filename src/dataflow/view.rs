@@ -115,7 +115,7 @@ impl ViewSnapshot {
     }
 
     /// Rows and groups that could not be computed and are left out.
-    pub fn errors(&self) -> impl Iterator<Item = ViewError> {
+    pub fn errors(&self) -> Result<impl Iterator<Item = ViewError>> {
         self.errors.iter()
     }
 

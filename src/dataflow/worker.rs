@@ -28,10 +28,13 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use xxhash_rust::xxh3::Xxh3Default;
 
 use super::build::{Dataflow, StepInput};
+use super::checkpoint::{CheckpointImage, SavedView, ViewImage};
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
+use super::state::{PageStore, Residence, StateReader, StateRef};
 use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
@@ -85,8 +88,10 @@ pub type ViewReads = HashMap<RelationId, Result<ViewSnapshot>>;
 type ReadAnswer = oneshot::Sender<(CommitNumber, ViewReads)>;
 
 enum Item {
-    Commit(Arc<Commit>),
+    Commit(QueuedCommit),
     Create(Box<Create>),
+    Restore(Box<Restore>),
+    Checkpoint(oneshot::Sender<CheckpointImage>),
     Drop(RelationId),
     Read(Vec<RelationId>, ReadAnswer),
     Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
@@ -94,10 +99,23 @@ enum Item {
     Stop,
 }
 
+struct QueuedCommit {
+    commit: Arc<Commit>,
+    /// Counted to what waits.
+    bytes: u64,
+}
+
 struct Create {
     view: Arc<MaterializedView>,
     plan: ViewPlan,
     backfill: HashMap<RelationId, Backfill>,
+    done: oneshot::Sender<Result<()>>,
+}
+
+struct Restore {
+    view: Arc<MaterializedView>,
+    plan: ViewPlan,
+    saved: SavedView,
     done: oneshot::Sender<Result<()>>,
 }
 
@@ -122,8 +140,14 @@ impl Dataflows {
             taps.send(table.table, commit.number, std::slice::from_ref(&*table.delta));
         }
         drop(taps);
-        self.queued_bytes.fetch_add(bytes_of(&commit), Ordering::Relaxed);
-        self.push(Item::Commit(commit));
+        let bytes = bytes_of(&commit);
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.push(Item::Commit(QueuedCommit { commit, bytes }));
+    }
+
+    /// A commit that the last life published already: nobody is subscribed, and what waits of it suspends no view.
+    pub fn push_recovered(&self, commit: Arc<Commit>) {
+        self.push(Item::Commit(QueuedCommit { commit, bytes: 0 }));
     }
 
     /// The view joins the stream here. `backfill` holds what its base tables contain at exactly this place; views that
@@ -136,6 +160,26 @@ impl Dataflows {
     ) -> oneshot::Receiver<Result<()>> {
         let (done, receiver) = oneshot::channel();
         self.push(Item::Create(Box::new(Create { view, plan, backfill, done })));
+        receiver
+    }
+
+    /// The view joins the stream here with the state that a checkpoint of exactly this place has of it. Answers when it is
+    /// live; after an error it is not there. Errors: 55000 for state of another plan, XX001 for state that is damaged.
+    pub fn push_restore(
+        &self,
+        view: Arc<MaterializedView>,
+        plan: ViewPlan,
+        saved: SavedView,
+    ) -> oneshot::Receiver<Result<()>> {
+        let (done, receiver) = oneshot::channel();
+        self.push(Item::Restore(Box::new(Restore { view, plan, saved, done })));
+        receiver
+    }
+
+    /// A barrier: answers with the state of all live views at exactly this place.
+    pub fn push_checkpoint(&self) -> oneshot::Receiver<CheckpointImage> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Item::Checkpoint(answer));
         receiver
     }
 
@@ -213,6 +257,7 @@ impl Dataflows {
 pub struct Worker {
     settings: DataflowSettings,
     parallel: Arc<dyn Parallel>,
+    residence: Arc<Residence>,
     queue: mpsc::UnboundedReceiver<Item>,
     applied: mpsc::UnboundedReceiver<(Vec<RelationId>, ReadAnswer)>,
     busy_with: Arc<AtomicU32>,
@@ -230,6 +275,9 @@ pub struct Worker {
 
 struct View {
     dataflow: Dataflow,
+    /// Tells what its state is the state of.
+    plan: u128,
+    append_only: HashSet<RelationId>,
     schema: SchemaRef,
     sources: HashSet<RelationId>,
     errors: ErrorSet,
@@ -259,6 +307,7 @@ impl Worker {
         let worker = Worker {
             settings,
             parallel: Arc::new(Inline),
+            residence: Arc::default(),
             queue,
             applied,
             busy_with,
@@ -279,6 +328,12 @@ impl Worker {
         self
     }
 
+    /// State counts to `residence`, and leaves for its store when there is too much of it.
+    pub fn with_residence(mut self, residence: Arc<Residence>) -> Worker {
+        self.residence = residence;
+        self
+    }
+
     /// Runs until [`Dataflows::stop`], or until every handle is gone and the queue is empty.
     pub async fn run(mut self) {
         let mut next = self.next_item().await;
@@ -287,6 +342,15 @@ impl Worker {
             match item {
                 Item::Commit(commit) => next = self.step_from(commit).await,
                 Item::Create(create) => self.create(*create).await,
+                Item::Restore(restore) => {
+                    let Restore { view, plan, saved, done } = *restore;
+                    let restored = self.restore(&view, &plan, &saved);
+                    self.publish_stats();
+                    let _ = done.send(restored);
+                }
+                Item::Checkpoint(answer) => {
+                    let _ = answer.send(self.image());
+                }
                 Item::Stop => return,
                 Item::Drop(view) => {
                     self.views.remove(&view);
@@ -331,16 +395,16 @@ impl Worker {
     }
 
     /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
-    async fn step_from(&mut self, first: Arc<Commit>) -> Option<Item> {
+    async fn step_from(&mut self, first: QueuedCommit) -> Option<Item> {
         let mut input = StepInput::default();
         let mut rows = self.take(&first, &mut input);
-        let (mut commits, mut last) = (1, first.number);
+        let (mut commits, mut last) = (1, first.commit.number);
         let mut next = None;
         while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
             match self.next_for_step().await {
-                Some(Item::Commit(commit)) => {
-                    rows += self.take(&commit, &mut input);
-                    (commits, last) = (commits + 1, commit.number);
+                Some(Item::Commit(queued)) => {
+                    rows += self.take(&queued, &mut input);
+                    (commits, last) = (commits + 1, queued.commit.number);
                 }
                 other => {
                     next = other;
@@ -355,9 +419,9 @@ impl Worker {
     }
 
     /// Takes a commit out of the queue into a step.
-    fn take(&self, commit: &Commit, input: &mut StepInput) -> usize {
-        self.queued_bytes.fetch_sub(bytes_of(commit), Ordering::Relaxed);
-        take_commit(commit, input)
+    fn take(&self, queued: &QueuedCommit, input: &mut StepInput) -> usize {
+        self.queued_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
+        take_commit(&queued.commit, input)
     }
 
     /// What waits, if that is too much.
@@ -436,6 +500,7 @@ impl Worker {
             }
         }
         self.busy_with.store(0, Ordering::Relaxed);
+        self.make_room();
         self.publish_stats();
     }
 
@@ -470,7 +535,7 @@ impl Worker {
     ) -> Result<View> {
         let waiting = self.queued_bytes.load(Ordering::Relaxed);
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
-        let mut made = View::build(view, plan, &append_only, self.parallel.clone())?;
+        let mut made = View::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
             if let Some(error) = self.unmade.get(&source) {
@@ -479,6 +544,7 @@ impl Worker {
             if let Some(upstream) = self.views.get(&source) {
                 for delta in upstream.snapshot(self.commit)?.deltas(self.settings.rows_per_step_max.min(1 << 16)) {
                     made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]))?;
+                    made.make_room(&self.residence)?;
                 }
             } else if !backfill.contains_key(&source) {
                 return Err(Error::internal(format!("no backfill for relation {source} of view {}", view.name)));
@@ -500,6 +566,7 @@ impl Worker {
                     break;
                 }
                 made.dataflow_step(&StepInput::from_iter([(relation, deltas)]))?;
+                made.make_room(&self.residence)?;
                 self.stats.lock().insert(view.id, made.stats(view.id, self.commit, ViewStatus::Creating));
                 self.answer_applied();
                 if let Some(bytes) = self.bytes_behind().filter(|bytes| *bytes > waiting) {
@@ -508,6 +575,40 @@ impl Worker {
             }
         }
         Ok(made)
+    }
+
+    fn restore(&mut self, view: &MaterializedView, plan: &ViewPlan, saved: &SavedView) -> Result<()> {
+        let append_only = saved.append_only.iter().copied().collect();
+        let mut made = View::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        if made.plan != saved.plan {
+            return Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, "the checkpoint is of another plan"));
+        }
+        let store = self.residence.store().ok_or_else(|| Error::internal("no store of pages"))?;
+        made.restore(store, &saved.states)?;
+        self.views.insert(view.id, made);
+        Ok(())
+    }
+
+    /// Views that failed are not in it: they are made again at the next start.
+    fn image(&mut self) -> CheckpointImage {
+        let live = self.views.iter_mut().filter(|(_, view)| view.failed.is_none());
+        CheckpointImage { commit: self.commit, views: live.map(|(id, view)| view.image(*id)).collect() }
+    }
+
+    /// Lets state go that has not been touched for long, while memory is full.
+    fn make_room(&mut self) {
+        // The first round forgets what was touched, the second finds what still was not.
+        for _ in 0..2 {
+            if !self.residence.is_full() {
+                return;
+            }
+            for view in self.views.values_mut() {
+                if let Err(error) = view.make_room(&self.residence) {
+                    tracing::warn!(%error, "state could not leave memory");
+                    return;
+                }
+            }
+        }
     }
 
     fn read(&self, views: &[RelationId]) -> (CommitNumber, ViewReads) {
@@ -554,6 +655,23 @@ fn mixed(seed: u64) -> u64 {
     mixed ^ (mixed >> 31)
 }
 
+/// Raised whenever an operator keeps other state than before for the same plan: older checkpoints are then of no use.
+const STATE_FORMAT: u32 = 1;
+
+/// Of all that a view's operators are built from.
+fn digest_of_plan(view: &MaterializedView) -> u128 {
+    let mut digest = Xxh3Default::new();
+    digest.update(&STATE_FORMAT.to_le_bytes());
+    digest.update(&view.plan);
+    for (name, value) in &view.settings {
+        [name, value].into_iter().for_each(|text| {
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        });
+    }
+    digest.digest128()
+}
+
 fn no_such_view(id: RelationId) -> Error {
     Error::new(SqlState::UNDEFINED_TABLE, format!("materialized view {id} does not exist"))
 }
@@ -582,17 +700,46 @@ impl View {
     fn build(
         view: &MaterializedView,
         plan: &ViewPlan,
-        append_only: &HashSet<RelationId>,
+        append_only: HashSet<RelationId>,
         parallel: Arc<dyn Parallel>,
+        residence: &Arc<Residence>,
     ) -> Result<Self> {
-        Ok(View {
-            dataflow: Dataflow::build(plan, &view.settings, append_only, parallel)?,
+        let mut built = View {
+            dataflow: Dataflow::build(plan, &view.settings, &append_only, parallel)?,
+            plan: digest_of_plan(view),
+            append_only,
             schema: view.schema(),
             sources: source_relations(&plan.root).into_iter().collect(),
             errors: ErrorSet::default(),
             failed: None,
             cost: 0,
-        })
+        };
+        built.states().iter().for_each(|state| state.attach(residence));
+        Ok(built)
+    }
+
+    /// All of its state, always in the same order.
+    fn states(&mut self) -> Vec<StateRef<'_>> {
+        let mut states = self.dataflow.states();
+        states.extend(self.errors.states());
+        states
+    }
+
+    fn image(&mut self, id: RelationId) -> ViewImage {
+        let mut append_only: Vec<RelationId> = self.append_only.iter().copied().collect();
+        append_only.sort();
+        let states = self.states().iter().map(StateRef::image).collect();
+        ViewImage { view: id, plan: self.plan, append_only, states }
+    }
+
+    fn restore(&mut self, store: &Arc<dyn PageStore>, saved: &[u8]) -> Result<()> {
+        let mut reader = StateReader::new(store.clone(), saved);
+        self.states().iter_mut().try_for_each(|state| state.restore(&mut reader))?;
+        reader.finish()
+    }
+
+    fn make_room(&mut self, residence: &Residence) -> Result<()> {
+        self.states().iter_mut().try_for_each(|state| state.make_room(residence))
     }
 
     /// A step while the view is being made.
@@ -603,7 +750,7 @@ impl View {
     fn try_step(&mut self, input: &StepInput, emit: bool) -> Result<Vec<DeltaBatch>> {
         let mut errors = ErrorDelta::default();
         let output = self.dataflow.step(input, emit, &mut errors)?;
-        self.errors.apply(&errors);
+        self.errors.apply(&errors)?;
         output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
     }
 

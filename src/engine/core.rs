@@ -1,8 +1,9 @@
 //! The core, wired and recovered: tables, log, sequencer and views over given seams.
 //!
-//! Starts no thread and opens no file: the loops that must run are given back, and the server runs them on threads, a
-//! simulation under its executor.
+//! Starts no thread: the loops that must run are given back, and the server runs them on threads, a simulation under its
+//! executor.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
@@ -11,10 +12,14 @@ use tokio::sync::mpsc;
 
 use super::publisher::{Publisher, SourceChange};
 use super::recovery::{Recovered, recover};
-use crate::commit::{LogWriter, Publish, Sequencer};
+use crate::catalog::MaterializedView;
+use crate::commit::{Commit, LogWriter, Publish, Sequencer};
+use crate::dataflow::checkpoint::{Checkpointer, Checkpoints, SavedCheckpoint, SavedView};
+use crate::dataflow::state::Residence;
 use crate::dataflow::{Dataflows, Worker};
 use crate::error::{Error, Result};
 use crate::io::{Clock, Disk};
+use crate::plan::ViewPlan;
 use crate::settings::Settings;
 use crate::statement::LiveViews;
 use crate::table::Tables;
@@ -34,6 +39,7 @@ pub(super) struct Core {
     pub sequencer: Arc<Sequencer>,
     pub dataflows: Dataflows,
     pub publisher: Arc<Publisher>,
+    pub checkpointer: Arc<Checkpointer>,
     pub recovered: Recovered,
 }
 
@@ -41,6 +47,15 @@ pub(super) struct Core {
 pub(super) struct Loops {
     pub log: LogWriter,
     pub views: Worker,
+    pub found: FoundViews,
+}
+
+/// What the last life left of views, for [`Core::recover_views`].
+#[derive(Default)]
+pub(super) struct FoundViews {
+    checkpoint: Option<SavedCheckpoint>,
+    /// Commits later than the checkpoint's.
+    behind: Vec<Arc<Commit>>,
 }
 
 impl Core {
@@ -56,8 +71,20 @@ impl Core {
         let Seams { clock, disk, store } = seams.clone();
         let tier = Tier::new(store);
         let tables = Tables::new(tier.clone(), settings.table.clone(), clock.clone());
-        let (recovered, start, replayed) = recover(&disk, &*clock, &tier, &tables).await?;
-        let (dataflows, views) = Worker::new(settings.dataflow.clone(), recovered.head);
+        let (checkpoints, found) = Checkpoints::open(disk.clone())?;
+        let (mut checkpoint, mut behind) = (found.checkpoint, Vec::new());
+        let commit = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
+        let (mut recovered, start, replayed) = recover(&disk, &*clock, &tier, &tables, commit, &mut behind).await?;
+        recovered.damaged_checkpoints = found.damaged.iter().map(ToString::to_string).collect();
+        // The log may have been truncated behind it, or be of another time.
+        if commit.is_some_and(|commit| replayed.after > commit || commit > recovered.head) {
+            recovered.damaged_checkpoints.push("the log does not reach back to it".to_owned());
+            (checkpoint, behind) = (None, Vec::new());
+            checkpoints.forget()?;
+        }
+        recovered.checkpoint = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
+        let residence = Residence::with_store(checkpoints.pages().clone());
+        let (dataflows, views) = Worker::new(settings.dataflow.clone(), recovered.checkpoint.unwrap_or(recovered.head));
         let publisher = Arc::new(Publisher {
             tables: tables.clone(),
             dataflows: dataflows.clone(),
@@ -66,16 +93,39 @@ impl Core {
             registry,
         });
         let hears = published(publisher.clone());
-        let (sequencer, log) = Sequencer::new(settings.wal.clone(), clock, start, hears, disk, replayed.tail);
-        let core = Core { tables, sequencer, dataflows, publisher, recovered };
-        Ok((core, Loops { log, views }))
+        let (sequencer, log) = Sequencer::new(settings.wal.clone(), clock.clone(), start, hears, disk, replayed.tail);
+        let checkpointer =
+            Checkpointer::new(settings.checkpoint.clone(), checkpoints, dataflows.clone(), sequencer.clone(), clock);
+        let views = views.with_residence(residence);
+        let core = Core { tables, sequencer, dataflows, publisher, checkpointer, recovered };
+        Ok((core, Loops { log, views, found: FoundViews { checkpoint, behind } }))
     }
 
-    /// Until views have checkpoints, a start makes them again from the tables. The loops must run.
-    pub async fn rebuild_views(&self) -> Result<()> {
+    /// Views come back from the checkpoint and the commits behind it; those that it does not have, or that cannot be read,
+    /// are made again from the tables. The loops must run.
+    pub async fn recover_views(&mut self, found: FoundViews) -> Result<()> {
         let catalog = self.tables.durable().catalog;
-        self.sequencer
-            .at_head(|head| catalog.materialized_views().try_for_each(|view| self.publisher.create_view(view, head)))?;
+        let mut saved = found.checkpoint.map_or(Vec::new(), |checkpoint| checkpoint.views).into_iter().peekable();
+        let mut missing = BTreeSet::new();
+        for view in catalog.materialized_views() {
+            while saved.next_if(|saved| saved.view < view.id).is_some() {}
+            let saved = saved.next_if(|saved| saved.view == view.id);
+            // Its own place in the order must be the one of what it reads.
+            let stands_alone = !view.depends_on.iter().any(|on| missing.contains(on));
+            let restored = match saved.filter(|_| stands_alone) {
+                Some(saved) => self.restore(view, saved).await?,
+                None => false,
+            };
+            if !restored {
+                missing.insert(view.id);
+            }
+        }
+        found.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
+        self.recovered.views_rebuilt = missing.len();
+        self.sequencer.at_head(|head| {
+            let missing = catalog.materialized_views().filter(|view| missing.contains(&view.id));
+            missing.into_iter().try_for_each(|view| self.publisher.create_view(view, head))
+        })?;
         for view in catalog.materialized_views() {
             if let Some(live) = self.publisher.live_views.take(view.id) {
                 let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;
@@ -85,5 +135,18 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whether the view is back.
+    async fn restore(&self, view: &Arc<MaterializedView>, saved: SavedView) -> Result<bool> {
+        let plan = ViewPlan::from_bytes(&view.plan, &self.publisher.registry)?;
+        let restored = self.dataflows.push_restore(view.clone(), plan, saved).await;
+        match restored.map_err(|_| Error::internal("the dataflow worker ended"))? {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                tracing::warn!(view = %view.name, %error, "the view's checkpoint is of no use");
+                Ok(false)
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::commit::{Replayed, SequencerStart, replay};
+use crate::commit::{Commit, Replayed, SequencerStart, replay};
 use crate::error::{Error, Result};
 use crate::io::{Clock, Disk};
 use crate::table::Tables;
@@ -20,6 +20,12 @@ pub struct Recovered {
     pub views: usize,
     pub commits_replayed: u64,
     pub bytes_replayed: u64,
+    /// Commit of the checkpoint that views were read from.
+    pub checkpoint: Option<CommitNumber>,
+    /// Views that were made again from their tables.
+    pub views_rebuilt: usize,
+    /// Checkpoints that could not be read.
+    pub damaged_checkpoints: Vec<String>,
     /// What was cut from the log's end, in words.
     pub dropped_tail: Option<String>,
     /// Newer manifests that could not be read.
@@ -36,7 +42,7 @@ impl fmt::Display for Recovered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "recovered: {} tables and {} views at commit {} (manifest {}, replayed {} commits, {} bytes of log) in {:.3} s, views rebuilt in {:.3} s",
+            "recovered: {} tables and {} views at commit {} (manifest {}, replayed {} commits, {} bytes of log) in {:.3} s",
             self.tables,
             self.views,
             self.head,
@@ -44,8 +50,18 @@ impl fmt::Display for Recovered {
             self.commits_replayed,
             self.bytes_replayed,
             self.tables_took.as_secs_f64(),
-            (self.took - self.tables_took).as_secs_f64(),
         )?;
+        match self.checkpoint {
+            Some(commit) => write!(f, ", views from the checkpoint at commit {commit}")?,
+            None => write!(f, ", views")?,
+        }
+        if self.views_rebuilt > 0 {
+            write!(f, ", {} rebuilt", self.views_rebuilt)?;
+        }
+        write!(f, " in {:.3} s", (self.took - self.tables_took).as_secs_f64())?;
+        for damaged in &self.damaged_checkpoints {
+            write!(f, "\nwarning: skipped a damaged checkpoint: {damaged}")?;
+        }
         for damaged in &self.damaged_manifests {
             write!(f, "\nwarning: skipped a damaged manifest: {damaged}")?;
         }
@@ -56,12 +72,15 @@ impl fmt::Display for Recovered {
     }
 }
 
-/// Brings the tables to the last durable commit.
+/// Brings the tables to the last durable commit. Commits later than `checkpoint` go to `behind`, for views; those that are
+/// not in the log any more are missing there, and [`Replayed::after`] says so.
 pub async fn recover(
     disk: &Arc<dyn Disk>,
     clock: &dyn Clock,
     tier: &Tier,
     tables: &Tables,
+    checkpoint: Option<CommitNumber>,
+    behind: &mut Vec<Arc<Commit>>,
 ) -> Result<(Recovered, SequencerStart, Replayed)> {
     let started = clock.monotonic();
     let loaded = tier.load().await?;
@@ -70,8 +89,9 @@ pub async fn recover(
     // Behind a damaged manifest the files that only it names are not orphans.
     let orphans_removed = if loaded.damaged.is_empty() { tier.remove_orphans(manifest).await? } else { 0 };
     let after = manifest.replay_after();
-    let mut expected = after.next();
-    let replayed = replay(disk, after, &mut |commit| {
+    let mut expected: Option<CommitNumber> = None;
+    let replayed = replay(disk, after, checkpoint.unwrap_or(after), &mut |commit| {
+        let expected = expected.replace(commit.number.next()).unwrap_or(commit.number.min(after.next()));
         if commit.number != expected {
             return Err(Error::corrupted(format!(
                 "commits {expected} to {} are missing from the log",
@@ -80,8 +100,11 @@ pub async fn recover(
             .with_detail(format!("The newest readable manifest covers commits up to {after}."))
             .with_hint("Restore the data directory and the object store from the same moment."));
         }
-        expected = commit.number.next();
-        tables.apply_commit(&commit)
+        tables.apply_commit(&commit)?;
+        if checkpoint.is_some_and(|checkpoint| commit.number > checkpoint) {
+            behind.push(commit);
+        }
+        Ok(())
     })?;
     let start = replayed.start(SequencerStart {
         next_commit: manifest.commit.next(),
@@ -96,6 +119,9 @@ pub async fn recover(
         views: catalog.materialized_views().count(),
         commits_replayed: replayed.records as u64,
         bytes_replayed: replayed.bytes as u64,
+        checkpoint: None,
+        views_rebuilt: 0,
+        damaged_checkpoints: Vec::new(),
         dropped_tail: replayed.dropped_tail.as_ref().map(ToString::to_string),
         damaged_manifests: loaded.damaged.iter().map(ToString::to_string).collect(),
         orphans_removed,

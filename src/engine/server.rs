@@ -17,6 +17,7 @@ use super::recovery::Recovered;
 use super::sources::supervise;
 use super::threads::spawn;
 use crate::commit::CommitCounters;
+use crate::dataflow::checkpoint::Checkpointer;
 use crate::error::{Error, Result, SqlState};
 use crate::functions;
 use crate::io::{Clock, Disk, OsDisk, ScopedThreads, SystemClock, SystemRng, open_store};
@@ -36,8 +37,9 @@ pub struct Server {
     addr_http: SocketAddr,
     addr_flight: SocketAddr,
     stop: watch::Sender<bool>,
+    checkpointer: Arc<Checkpointer>,
     tasks: Mutex<Vec<TaskHandle<()>>>,
-    /// Log, flush, views: in the order in which they end.
+    /// Log, flush, checkpoints, views: in the order in which they end.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -84,9 +86,14 @@ impl Server {
                 }
             })?
         };
-        core.rebuild_views().await?;
+        core.recover_views(loops.found).await?;
         core.recovered.took = clock.monotonic() - started;
-        let Core { tables, sequencer, dataflows, publisher, recovered } = core;
+        let checkpointer = core.checkpointer.clone();
+        let checkpoints = {
+            let (checkpointer, stopped) = (checkpointer.clone(), stopped.clone());
+            spawn("checkpoint", move || checkpointer.run(stopped))?
+        };
+        let Core { tables, sequencer, dataflows, publisher, recovered, .. } = core;
         let handles = Arc::new(Handles {
             settings: settings.clone(),
             started_us: clock.now_us(),
@@ -110,7 +117,8 @@ impl Server {
             recovered,
             stop,
             tasks: Mutex::default(),
-            threads: Mutex::new(vec![log, flusher, views]),
+            checkpointer,
+            threads: Mutex::new(vec![log, flusher, checkpoints, views]),
         };
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
@@ -184,6 +192,11 @@ impl Server {
         Ok(())
     }
 
+    /// Writes the state of all views now.
+    pub async fn checkpoint(&self) -> Result<()> {
+        self.checkpointer.checkpoint().await.map(drop)
+    }
+
     /// Test switch: makes a view's content wrong by one row.
     pub async fn plant_wrong_row(&self, view: &str) -> Result<()> {
         let catalog = self.handles.catalog();
@@ -196,8 +209,10 @@ impl Server {
     pub async fn shutdown(self) -> Result<()> {
         self.stop_tasks().await;
         let flushed = self.handles.tables.flush_all(&self.handles.sequencer).await;
+        // So that the next start has nothing to replay.
+        let checkpoint = self.checkpointer.checkpoint().await;
         self.stop_threads().await;
-        flushed.map(|_| ())
+        flushed.and(checkpoint.map(|_| ()))
     }
 
     /// Stops without writing anything more, as if killed: what was acknowledged is in the log.

@@ -9,6 +9,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result, SqlState};
@@ -19,6 +20,8 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, name: &str) -> io::Result<Box<dyn AppendFile>>;
     /// The whole file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
+    /// `length` bytes from `offset` on; `UnexpectedEof` where the file ends before.
+    fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>>;
     /// Names (not paths) of the files in a directory, sorted; empty if there is no such directory.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -99,6 +102,12 @@ impl Disk for OsDisk {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         std::fs::read(self.path(name)?)
+    }
+
+    fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        File::open(self.path(name)?)?.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {

@@ -116,7 +116,7 @@ impl Environment<'_> {
                 continue;
             }
             let plan = ViewPlan::from_bytes(&view.plan, self.handles.query.base_state()).ok();
-            stats.view_errors.extend(snapshot.errors().map(|error| ViewErrorFact {
+            stats.view_errors.extend(snapshot.errors()?.map(|error| ViewErrorFact {
                 view: view.name.clone(),
                 operator: error.operator,
                 operation: plan.as_ref().and_then(|plan| plan.describe(error.operator)),

@@ -89,7 +89,8 @@ impl SessionView {
 
     /// A read of a view that left rows out says so.
     pub fn warn_of_errors(&self, view: &str, snapshot: &ViewSnapshot) {
-        let Some(first) = snapshot.errors().next() else { return };
+        // Errors that do not read back do not keep the view itself from being read.
+        let Some(first) = snapshot.errors().ok().and_then(|mut errors| errors.next()) else { return };
         let input = if first.input.is_empty() { String::new() } else { format!(" ({})", first.input) };
         let (errors, rows) = snapshot.error_counts();
         self.notice(Notice {

@@ -127,7 +127,8 @@ impl Database {
         let tables = Tables::new(tier, settings, clock.clone());
         tables.restore(&manifest).await?;
         let disk: Arc<dyn Disk> = Arc::new(media.disk.clone());
-        let replayed = replay(&disk, manifest.replay_after(), &mut |commit| tables.apply_commit(&commit))?;
+        let after = manifest.replay_after();
+        let replayed = replay(&disk, after, after, &mut |commit| tables.apply_commit(&commit))?;
         let start = replayed.start(SequencerStart {
             next_commit: manifest.commit.next(),
             next_row_id: manifest.next_row_id.max(1),

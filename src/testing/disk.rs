@@ -66,7 +66,7 @@ pub struct CrashPoint {
 type Watcher = Box<dyn FnMut(CrashPoint) + Send>;
 
 /// Operations that change nothing: a machine that dies in one is as it was before it.
-const READS: [&str; 5] = ["read", "list", "get", "get_ranges", "list_objects"];
+const READS: [&str; 6] = ["read", "read_at", "list", "get", "get_ranges", "list_objects"];
 
 /// Clones share the disk.
 #[derive(Clone)]
@@ -399,6 +399,15 @@ impl Disk for SimDisk {
         self.call("read", None, |state| {
             let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
             Ok(state.file(file).bytes.clone())
+        })
+    }
+
+    fn read_at(&self, name: &str, offset: u64, length: usize) -> io::Result<Vec<u8>> {
+        self.call("read_at", None, |state| {
+            let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
+            let start = usize::try_from(offset).map_err(io::Error::other)?;
+            let bytes = state.file(file).bytes.get(start..start.saturating_add(length));
+            bytes.map(<[u8]>::to_vec).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
         })
     }
 

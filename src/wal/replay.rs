@@ -36,6 +36,8 @@ pub struct WalRecord<'a> {
 /// What a replay found.
 #[derive(Debug, Default)]
 pub struct WalReplayed {
+    /// Every commit later than this one was handed out.
+    pub after: CommitNumber,
     /// The last intact record's commit, handed out or not.
     pub last_commit: Option<CommitNumber>,
     /// Records handed out, and their bytes.
@@ -62,15 +64,20 @@ impl fmt::Display for DroppedTail {
     }
 }
 
-/// Hands every record of a commit later than `after` to `each`, in order, and makes durable what it read.
+/// Hands every record of a commit later than `after` to `each`, in order, and makes durable what it read. Where the log
+/// still has them, also those between `wanted_after` and `after`.
 /// Errors: XX001 for damage and for missing commits, 0A000 for a later format, and those of `each`.
 pub fn replay(
     disk: &dyn Disk,
     after: CommitNumber,
+    wanted_after: CommitNumber,
     each: &mut dyn FnMut(WalRecord<'_>) -> Result<()>,
 ) -> Result<WalReplayed> {
     let mut replayed = WalReplayed::default();
     let chain = find_chain(disk, &mut replayed)?;
+    let reaches = |wanted: CommitNumber| chain.first().is_some_and(|link| link.name.first_commit <= wanted.next());
+    let after = if wanted_after < after && reaches(wanted_after) { wanted_after } else { after };
+    replayed.after = after;
     let mut expected: Option<CommitNumber> = None;
     for (position, link) in chain.iter().enumerate() {
         let first = link.name.first_commit;

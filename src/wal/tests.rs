@@ -16,7 +16,7 @@ fn payload(commit: u64) -> Vec<u8> {
 }
 
 fn writer_on(disk: &SimDisk, segment_bytes_max: u64, after: u64) -> WalWriter {
-    let replayed = replay(disk, CommitNumber(after), &mut |_| Ok(())).unwrap();
+    let replayed = replay(disk, CommitNumber(after), CommitNumber(after), &mut |_| Ok(())).unwrap();
     WalWriter::new(Arc::new(disk.clone()), segment_bytes_max, replayed.tail)
 }
 
@@ -36,7 +36,7 @@ fn log_of(last: u64) -> SimDisk {
 /// The commits that replay hands out; their payloads are checked.
 fn commits(disk: &SimDisk, after: u64) -> Result<(Vec<u64>, WalReplayed)> {
     let mut commits = Vec::new();
-    let replayed = replay(disk, CommitNumber(after), &mut |record| {
+    let replayed = replay(disk, CommitNumber(after), CommitNumber(after), &mut |record| {
         assert_eq!(record.payload, payload(record.commit.0));
         commits.push(record.commit.0);
         Ok(())

@@ -66,7 +66,7 @@ fn open(disk: &SimDisk, ledger: &Mutex<Ledger>) -> Option<(SequencerStart, WalTa
     let mut ledger = ledger.lock();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut found = Vec::new();
-    let replayed = replay(&shared, ledger.flushed, &mut |commit| {
+    let replayed = replay(&shared, ledger.flushed, ledger.flushed, &mut |commit| {
         found.push(commit);
         Ok(())
     })
@@ -115,7 +115,7 @@ fn check_promises(disk: &SimDisk, witness: &Witness) -> CommitNumber {
     let ledger = witness.ledger.lock();
     let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let mut found = Vec::new();
-    let replayed = replay(&shared, ledger.flushed, &mut |commit| {
+    let replayed = replay(&shared, ledger.flushed, ledger.flushed, &mut |commit| {
         found.push(commit);
         Ok(())
     })

@@ -30,7 +30,7 @@ use self::texts::Texts;
 use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{ChunkWriter, KeyedState, Keys};
+use crate::dataflow::state::{Chunk, KeyedState, Keys, StateRef};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Parallel, parallel};
@@ -112,7 +112,7 @@ impl Aggregate {
     }
 
     /// Groups, those with errors included.
-    pub fn rows(&self) -> Result<usize> {
+    pub fn rows(&self) -> usize {
         self.state.rows()
     }
 
@@ -122,10 +122,16 @@ impl Aggregate {
             + self.texts.iter().map(Texts::memory_bytes).sum::<usize>()
     }
 
+    pub fn states(&mut self) -> impl Iterator<Item = StateRef<'_>> {
+        let multisets = self.multisets.iter_mut().map(Multiset::state);
+        let texts = self.texts.iter_mut().map(Texts::state);
+        [StateRef::Keyed(&mut self.state)].into_iter().chain(multisets).chain(texts)
+    }
+
     /// For VERIFY's own test: one group is lost.
     pub fn lose_a_group(&mut self) -> Result<()> {
         for index in 0..self.state.chunk_count() {
-            let chunk = self.state.chunk_mut(index)?;
+            let mut chunk = self.state.chunk_mut(index)?;
             if !chunk.is_empty() {
                 chunk.remove(0);
                 return Ok(());
@@ -140,19 +146,19 @@ impl Aggregate {
         let parts = each_batch(&*self.parallel, input, errors, |delta, errors| self.part(delta, errors))?;
         for multiset in &mut self.multisets {
             parts.iter().try_for_each(|part| multiset.gather(&part.keys, &part.args, &part.weights))?;
-            multiset.apply();
+            multiset.apply()?;
         }
         for texts in &mut self.texts {
             parts.iter().try_for_each(|part| texts.gather(&part.keys, &part.args, &part.weights))?;
-            texts.apply();
+            texts.apply()?;
         }
-        let first_group = self.groups.is_global() && self.state.rows()? == 0;
+        let first_group = self.groups.is_global() && self.state.rows() == 0;
         let has_rows = |chunk: usize| parts.iter().any(|part| part.starts[chunk] < part.starts[chunk + 1]);
         let writers = self.state.writers().enumerate();
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
         let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.texts[..]));
         let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
-            merge_chunk(groups, kept, (chunk, writer), &parts, emit)
+            writer.write(|state| merge_chunk(groups, kept, (chunk, state), &parts, emit))
         });
         let mut output = Vec::new();
         for change in changes {
@@ -187,11 +193,10 @@ impl Aggregate {
 fn merge_chunk(
     groups: &Groups,
     (multisets, texts): (&[Multiset], &[Texts]),
-    (index, writer): (usize, ChunkWriter<'_>),
+    (index, chunk): (usize, &mut Chunk),
     parts: &[Part],
     emit: bool,
 ) -> Result<ChunkChange> {
-    let chunk = writer.open()?;
     let rows_before = chunk.len();
     let mut places = Vec::new();
     for part in parts {

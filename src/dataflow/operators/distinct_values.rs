@@ -16,7 +16,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use super::Counters;
 use crate::dataflow::expression::batch;
-use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
@@ -70,6 +70,10 @@ impl DistinctValues {
         self.state.memory_bytes()
     }
 
+    pub fn states(&mut self) -> [StateRef<'_>; 1] {
+        [StateRef::Ordered(&mut self.state)]
+    }
+
     pub fn step(&mut self, input: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>> {
         let pairs = input.iter().map(|delta| self.pairs(delta)).collect::<Result<Vec<_>>>()?;
         let mut touched = touched(&input, &pairs, self.first_distinct);
@@ -81,7 +85,7 @@ impl DistinctValues {
         for same in touched.chunk_by(|left, right| left.distinct == right.distinct && left.pair == right.pair) {
             let Some(first) = same.first() else { continue };
             let number = (first.distinct as u16).to_be_bytes();
-            let before = self.state.weight(&[&number, first.pair].concat());
+            let before = self.state.weight(&[&number, first.pair].concat())?;
             let change: i64 = same.iter().map(|touched| touched.weight).sum();
             self.counters.rows_read += 1;
             updates.push(&[&number, first.pair], change);
@@ -92,7 +96,7 @@ impl DistinctValues {
                 weights.push(weight);
             }
         }
-        self.state.apply(&updates);
+        self.state.apply(&updates)?;
         for (pairs, changed) in pairs.iter().zip(changed) {
             for (distinct, (rows, weights)) in changed.into_iter().enumerate().filter(|(_, (rows, _))| !rows.is_empty())
             {

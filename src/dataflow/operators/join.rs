@@ -15,7 +15,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::{Counters, filter};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
@@ -104,7 +104,7 @@ impl Join {
         for rows in delta.order.chunk_by(same_key) {
             let Some(first) = rows.first() else { continue };
             let key = delta.keys.row(*first as usize);
-            for (entry, entry_weight) in other.state.with_prefix(key.data()) {
+            for (entry, entry_weight) in other.state.with_prefix(key.data())? {
                 self.counters.rows_read += 1;
                 for rows in rows.chunks(BATCH_ROWS) {
                     pairs.add(rows, &delta.delta, &entry[key.data().len()..], entry_weight);
@@ -118,6 +118,10 @@ impl Join {
             output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
         }
         Ok(())
+    }
+
+    pub fn states(&mut self) -> [StateRef<'_>; 2] {
+        [&mut self.left, &mut self.right].map(|side| StateRef::Ordered(&mut side.state))
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -201,8 +205,7 @@ impl Side {
                 updates.push(&[keys.row(row).data(), rows.row(row).data()], delta.weight(row));
             }
         }
-        self.state.apply(&updates);
-        Ok(())
+        self.state.apply(&updates)
     }
 }
 

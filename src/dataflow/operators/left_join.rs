@@ -24,7 +24,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::Counters;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch, take_rows};
-use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
@@ -115,6 +115,10 @@ impl LeftJoin {
         })
     }
 
+    pub fn states(&mut self) -> [StateRef<'_>; 3] {
+        [&mut self.left.state, &mut self.right.state, &mut self.matches].map(StateRef::Ordered)
+    }
+
     pub fn memory_bytes(&self) -> usize {
         self.left.state.memory_bytes() + self.right.state.memory_bytes() + self.matches.memory_bytes()
     }
@@ -142,28 +146,29 @@ impl LeftJoin {
             output.push(pairs);
             Ok(())
         })?;
-        let matched_before: Vec<bool> = right.by_key().map(|(key, _)| self.right.has_key(key)).collect();
+        let matched_before: Vec<bool> =
+            right.by_key().map(|(key, _)| self.right.has_key(key)).collect::<Result<_>>()?;
         let left_before = self.left.state.clone();
-        self.left.state.apply(&left.updates());
+        self.left.state.apply(&left.updates())?;
         let read = read
             + self.pairs_of_right(right, &mut |_, pairs| {
                 output.push(pairs);
                 Ok(())
             })?;
-        self.right.state.apply(&right.updates());
+        self.right.state.apply(&right.updates())?;
         self.counters.rows_read += read;
 
         let mut padding: Vec<(&[u8], i64)> = Vec::new();
         for ((key, _), matched) in right.by_key().zip(matched_before) {
-            let sign = i64::from(matched) - i64::from(self.right.has_key(key));
+            let sign = i64::from(matched) - i64::from(self.right.has_key(key)?);
             if sign != 0 {
-                padding.extend(left_before.with_prefix(key).map(|(entry, weight)| (entry, sign * weight)));
+                padding.extend(left_before.with_prefix(key)?.map(|(entry, weight)| (entry, sign * weight)));
             }
         }
         self.counters.rows_read += padding.len() as u64;
         for (key, changes) in left.by_key() {
             self.counters.rows_read += 1;
-            if !self.right.has_key(key) {
+            if !self.right.has_key(key)? {
                 padding.extend(changes.iter().map(|change| (left.entry(change), change.1)));
             }
         }
@@ -189,7 +194,7 @@ impl LeftJoin {
             output.push(delta.filter(&matching)?);
             Ok(())
         })?;
-        self.left.state.apply(&left.updates());
+        self.left.state.apply(&left.updates())?;
         read += self.pairs_of_right(right, &mut |pairs, delta| {
             let matching = matching(residual, &delta, errors)?;
             for pair in (0..delta.num_rows()).filter(|pair| matching.value(*pair)) {
@@ -198,11 +203,11 @@ impl LeftJoin {
             output.push(delta.filter(&matching)?);
             Ok(())
         })?;
-        self.right.state.apply(&right.updates());
+        self.right.state.apply(&right.updates())?;
         self.counters.rows_read += read;
         let (mut old, mut new) = (OrderedState::default(), OrderedState::default());
-        old.apply(&with_old);
-        new.apply(&with_new);
+        old.apply(&with_old)?;
+        new.apply(&with_new)?;
         self.pad_by_matches(left, &old, &new, output)
     }
 
@@ -217,19 +222,19 @@ impl LeftJoin {
         let mut touched: Vec<(&[u8], i64)> =
             left.distinct.iter().map(|change| (left.entry(change), change.1)).collect();
         let untouched = |entry: &&[u8]| touched.binary_search_by_key(entry, |(entry, _)| *entry).is_err();
-        let only_matches: Vec<&[u8]> = new.iter().map(|(entry, _)| entry).filter(untouched).collect();
+        let only_matches: Vec<&[u8]> = new.iter()?.map(|(entry, _)| entry).filter(untouched).collect();
         touched.extend(only_matches.into_iter().map(|entry| (entry, 0)));
         let mut padding: Vec<(&[u8], i64)> = Vec::new();
         let mut updates = OrderedUpdates::default();
         for (entry, change) in touched {
             self.counters.rows_read += 1;
-            let weight = self.left.state.weight(entry);
+            let weight = self.left.state.weight(entry)?;
             let weight_before = weight - change;
-            let before = if weight_before == 0 { 0 } else { self.matches.weight(entry) };
+            let before = if weight_before == 0 { 0 } else { self.matches.weight(entry)? };
             let after = match (weight_before == 0, weight == 0) {
                 (_, true) => 0,
-                (true, false) => old.weight(entry) + new.weight(entry),
-                (false, false) => before + new.weight(entry),
+                (true, false) => old.weight(entry)? + new.weight(entry)?,
+                (false, false) => before + new.weight(entry)?,
             };
             updates.push(&[entry], after - before);
             let unmatched = |weight: i64, matches: i64| if matches == 0 { weight } else { 0 };
@@ -238,7 +243,7 @@ impl LeftJoin {
                 change => padding.push((entry, change)),
             }
         }
-        self.matches.apply(&updates);
+        self.matches.apply(&updates)?;
         self.pad(&padding, output)
     }
 
@@ -288,7 +293,7 @@ fn pairs(changes: &Changes, others: &OrderedState, each: &mut dyn FnMut(&Pairs<'
     let (mut pairs, mut read) = (Pairs::default(), 0);
     for (key, of_key) in changes.by_key() {
         for change in of_key {
-            for (entry, weight) in others.with_prefix(key) {
+            for (entry, weight) in others.with_prefix(key)? {
                 read += 1;
                 pairs.changes.push(*change);
                 pairs.entries.push(entry);
@@ -351,8 +356,8 @@ impl Side {
         })
     }
 
-    fn has_key(&self, key: &[u8]) -> bool {
-        self.state.with_prefix(key).next().is_some()
+    fn has_key(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.state.first_with_prefix(key)?.is_some())
     }
 
     fn changes(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Changes> {

@@ -12,9 +12,9 @@ const HEADER_BYTES: usize = 6;
 
 /// Kinds of payload.
 pub const KIND_CHUNK: u8 = 1;
-pub const KIND_KEYED: u8 = 2;
-pub const KIND_ORDERED: u8 = 3;
-pub const KIND_LOG: u8 = 4;
+pub const KIND_LEAF: u8 = 2;
+pub const KIND_BATCH: u8 = 3;
+pub const KIND_CHECKPOINT: u8 = 4;
 
 pub struct Writer {
     bytes: Vec<u8>,
@@ -45,6 +45,7 @@ impl Writer {
     }
 }
 
+#[derive(Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -66,6 +67,15 @@ impl<'a> Reader<'a> {
             return Err(damaged());
         }
         Ok(Reader { rest: &body[HEADER_BYTES..] })
+    }
+
+    /// Of bytes that stand within an envelope that was checked.
+    pub fn within(bytes: &'a [u8]) -> Self {
+        Reader { rest: bytes }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
     }
 
     pub fn number(&mut self) -> Result<u64> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::bytes::{KIND_CHUNK, Reader, Writer, damaged};
 use super::column::{Column, ColumnType};
 use super::key::{Keys, hash_key};
+use super::page::Content;
 use super::probe::Probe;
 use crate::error::Result;
 
@@ -17,10 +18,10 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    pub fn new(key: ColumnType, columns: &[ColumnType]) -> Self {
+    pub fn new(layout: &ChunkLayout) -> Self {
         Chunk {
-            keys: Column::new(key),
-            columns: columns.iter().map(|column| Column::new(*column)).collect(),
+            keys: Column::new(layout.key),
+            columns: layout.columns.iter().map(|column| Column::new(*column)).collect(),
             probe: Probe::default(),
         }
     }
@@ -127,31 +128,47 @@ impl Chunk {
         }
         Chunk { keys, columns, probe }
     }
+}
 
-    pub fn memory_bytes(&self) -> usize {
-        let columns: usize = self.columns.iter().map(Column::memory_bytes).sum();
-        self.keys.memory_bytes() + columns + self.probe.memory_bytes()
-    }
+/// What the chunks of one state have in common.
+#[derive(Debug)]
+pub struct ChunkLayout {
+    pub key: ColumnType,
+    pub columns: Vec<ColumnType>,
+}
 
-    pub fn to_bytes(&self) -> Vec<u8> {
+impl Content for Chunk {
+    type Layout = ChunkLayout;
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut writer = Writer::new(KIND_CHUNK);
         writer.number(self.len() as u64);
         self.keys.write(&mut writer);
         self.columns.iter().for_each(|column| column.write(&mut writer));
-        writer.finish()
+        Ok(writer.finish())
     }
 
     /// The probe table is made again: the hash function is part of the format's version.
-    pub fn from_bytes(key: ColumnType, columns: &[ColumnType], bytes: &[u8]) -> Result<Self> {
+    fn from_bytes(layout: &ChunkLayout, bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, KIND_CHUNK)?;
         let rows = usize::try_from(reader.number()?).map_err(|_| damaged())?;
-        if rows > bytes.len() && !matches!(key, ColumnType::Fixed(0)) {
+        if rows > bytes.len() && !matches!(layout.key, ColumnType::Fixed(0)) {
             return Err(damaged());
         }
-        let keys = Column::read(key, rows, &mut reader)?;
-        let columns = columns.iter().map(|column| Column::read(*column, rows, &mut reader)).collect::<Result<_>>()?;
+        let keys = Column::read(layout.key, rows, &mut reader)?;
+        let columns =
+            layout.columns.iter().map(|column| Column::read(*column, rows, &mut reader)).collect::<Result<_>>()?;
         reader.finish()?;
         Ok(Chunk::of(keys, columns))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        let columns: usize = self.columns.iter().map(Column::memory_bytes).sum();
+        self.keys.memory_bytes() + columns + self.probe.memory_bytes()
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
     }
 }
 

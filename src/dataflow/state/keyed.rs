@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
-use super::bytes::{KIND_KEYED, Reader, Writer, damaged};
-use super::chunk::Chunk;
+use super::bytes::damaged;
+use super::chunk::{Chunk, ChunkLayout};
 use super::column::ColumnType;
 use super::key::{Keys, hash_key};
+use super::page::{Account, Page, PageMut, Residence};
+use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 
 /// Chunks are split when they are on average larger than this: one and the rows that change it fit a core's cache.
@@ -18,36 +20,28 @@ const PARTITION_BITS_MAX: u32 = 20;
 
 #[derive(Debug, Clone)]
 pub struct KeyedState {
-    layout: Arc<Layout>,
+    layout: Arc<ChunkLayout>,
+    account: Arc<Account>,
+    /// Where eviction goes on.
+    hand: usize,
     partition_bits: u32,
-    slots: Vec<Slot>,
-}
-
-#[derive(Debug)]
-struct Layout {
-    key: ColumnType,
-    columns: Vec<ColumnType>,
-}
-
-#[derive(Debug, Clone)]
-enum Slot {
-    Resident(Arc<Chunk>),
-    Evicted(Arc<Vec<u8>>),
+    pages: Vec<Arc<Page<Chunk>>>,
 }
 
 impl KeyedState {
     pub fn new(key: ColumnType, columns: Vec<ColumnType>) -> Self {
-        let empty = Slot::Resident(Arc::new(Chunk::new(key, &columns)));
-        KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits: 0, slots: vec![empty] }
+        let (layout, account) = (Arc::new(ChunkLayout { key, columns }), Arc::default());
+        let pages = vec![Page::new(Chunk::new(&layout), &account)];
+        KeyedState { layout, account, hand: 0, partition_bits: 0, pages }
     }
 
     pub fn chunk_count(&self) -> usize {
-        self.slots.len()
+        self.pages.len()
     }
 
     #[inline]
     pub fn chunk_of(&self, hash: u64) -> usize {
-        (hash >> PARTITION_SHIFT) as usize & (self.slots.len() - 1)
+        (hash >> PARTITION_SHIFT) as usize & (self.pages.len() - 1)
     }
 
     /// Where the rows of each chunk begin, with the end of the last, and the rows in that order, by counting sort.
@@ -67,124 +61,110 @@ impl KeyedState {
         (starts, order)
     }
 
-    /// Reads an evicted chunk back without keeping it.
+    /// Reads a chunk that is not in memory without keeping it.
     pub fn chunk(&self, index: usize) -> Result<Arc<Chunk>> {
-        match &self.slots[index] {
-            Slot::Resident(chunk) => Ok(chunk.clone()),
-            Slot::Evicted(bytes) => Ok(Arc::new(self.layout.read(bytes)?)),
-        }
+        self.pages[index].peek(&self.layout)
     }
 
-    pub fn chunk_mut(&mut self, index: usize) -> Result<&mut Chunk> {
-        ChunkWriter { layout: &self.layout, slot: &mut self.slots[index] }.open()
+    pub fn chunk_mut(&mut self, index: usize) -> Result<PageMut<'_, Chunk>> {
+        Page::open(&mut self.pages[index], &self.layout)
     }
 
     /// All chunks, to be written independently of one another.
     pub fn writers(&mut self) -> impl Iterator<Item = ChunkWriter<'_>> {
         let layout = &*self.layout;
-        self.slots.iter_mut().map(move |slot| ChunkWriter { layout, slot })
-    }
-
-    pub fn evict(&mut self, index: usize) {
-        if let Slot::Resident(chunk) = &self.slots[index] {
-            self.slots[index] = Slot::Evicted(Arc::new(chunk.to_bytes()));
-        }
+        self.pages.iter_mut().map(move |page| ChunkWriter { layout, page })
     }
 
     /// Rows in memory and out of it.
-    pub fn rows(&self) -> Result<usize> {
-        let count = |slot: &Slot| match slot {
-            Slot::Resident(chunk) => Ok(chunk.len()),
-            Slot::Evicted(bytes) => Ok(self.layout.read(bytes)?.len()),
-        };
-        self.slots.iter().map(count).sum()
+    pub fn rows(&self) -> usize {
+        self.pages.iter().map(|page| page.rows()).sum()
     }
 
+    /// What is in memory, copies that clones hold included.
     pub fn memory_bytes(&self) -> usize {
-        self.slots
-            .iter()
-            .map(|slot| match slot {
-                Slot::Resident(chunk) => chunk.memory_bytes(),
-                Slot::Evicted(bytes) => bytes.len(),
-            })
-            .sum()
+        self.account.bytes()
     }
 
-    /// Called between steps: more chunks, if those that there are have grown too large.
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Called between steps: more chunks, if those that are in memory have grown too large.
     pub fn rebalance(&mut self) -> Result<()> {
-        while self.partition_bits < PARTITION_BITS_MAX && self.memory_bytes() / self.slots.len() > CHUNK_BYTES {
+        while self.partition_bits < PARTITION_BITS_MAX && self.resident_chunk_bytes() > CHUNK_BYTES {
             self.double()?;
         }
         Ok(())
     }
 
+    /// On average.
+    fn resident_chunk_bytes(&self) -> usize {
+        let resident = self.pages.iter().filter_map(|page| page.resident_bytes());
+        let (count, bytes) = resident.fold((0, 0), |(count, bytes), more| (count + 1, bytes + more));
+        bytes / count.max(1)
+    }
+
     /// Chunk i becomes chunks i and i + n, by the next bit of the hash.
     fn double(&mut self) -> Result<()> {
-        let count = self.slots.len();
+        let count = self.pages.len();
         let mut lower = Vec::with_capacity(count * 2);
         let mut upper = Vec::with_capacity(count);
         for index in 0..count {
             let chunk = self.chunk(index)?;
             let is_upper = |row: &u32| (hash_key(chunk.key(*row as usize)) >> PARTITION_SHIFT) as usize & count != 0;
             let (high, low): (Vec<u32>, Vec<u32>) = (0..chunk.len() as u32).partition(is_upper);
-            lower.push(Slot::Resident(Arc::new(chunk.take(&low))));
-            upper.push(Slot::Resident(Arc::new(chunk.take(&high))));
+            for (rows, half) in [(low, &mut lower), (high, &mut upper)] {
+                let mut page = Page::new(chunk.take(&rows), &self.account);
+                Page::leave_if_full(&mut page, &self.layout)?;
+                half.push(page);
+            }
         }
         lower.append(&mut upper);
-        self.slots = lower;
+        self.pages = lower;
         self.partition_bits += 1;
         Ok(())
     }
 
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new(KIND_KEYED);
-        writer.number(u64::from(self.partition_bits));
-        for slot in &self.slots {
-            match slot {
-                Slot::Resident(chunk) => writer.bytes(&chunk.to_bytes()),
-                Slot::Evicted(bytes) => writer.bytes(bytes),
-            }
-        }
-        writer.finish()
+    /// Lets chunks go that have not been touched for long, until there is room.
+    pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
+        Page::sweep(self.pages.iter_mut(), &mut self.hand, &self.layout, residence)
     }
 
-    /// Chunks come back evicted, and are read when they are touched.
-    pub fn from_bytes(key: ColumnType, columns: Vec<ColumnType>, bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes, KIND_KEYED)?;
+    /// Writes the chunks that are not at rest, and where each is.
+    pub fn settle(self, writer: &mut StateWriter) -> Result<()> {
+        writer.number(u64::from(self.partition_bits));
+        self.pages.into_iter().try_for_each(|page| writer.page(&page, &self.layout))
+    }
+
+    /// Takes over what [`KeyedState::settle`] wrote of a state of the same columns; chunks are read when they are touched.
+    pub fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
         let partition_bits = u32::try_from(reader.number()?).map_err(|_| damaged())?;
         if partition_bits > PARTITION_BITS_MAX {
             return Err(damaged());
         }
-        let slots = (0..1_u64 << partition_bits)
-            .map(|_| Ok(Slot::Evicted(Arc::new(reader.bytes()?.to_vec()))))
-            .collect::<Result<_>>()?;
-        reader.finish()?;
-        Ok(KeyedState { layout: Arc::new(Layout { key, columns }), partition_bits, slots })
+        let pages = (0..1_u64 << partition_bits).map(|_| reader.page(&self.account));
+        (self.pages, self.partition_bits) = (pages.collect::<Result<_>>()?, partition_bits);
+        Ok(())
     }
 }
 
 /// A chunk that may be written.
 pub struct ChunkWriter<'a> {
-    layout: &'a Layout,
-    slot: &'a mut Slot,
+    layout: &'a ChunkLayout,
+    page: &'a mut Arc<Page<Chunk>>,
 }
 
-impl<'a> ChunkWriter<'a> {
-    /// Brings the chunk back if it was evicted, and copies it if a clone of the state holds it.
-    pub fn open(self) -> Result<&'a mut Chunk> {
-        if let Slot::Evicted(bytes) = &*self.slot {
-            *self.slot = Slot::Resident(Arc::new(self.layout.read(bytes)?));
+impl ChunkWriter<'_> {
+    /// Runs `write` on the chunk, in memory, and copied first if a clone of the state holds it. Where memory is full, a
+    /// chunk that was not there before goes again.
+    pub fn write<R>(self, write: impl FnOnce(&mut Chunk) -> Result<R>) -> Result<R> {
+        let was_resident = self.page.resident_bytes().is_some();
+        let written = write(&mut *Page::open(self.page, self.layout)?)?;
+        if !was_resident {
+            Page::leave_if_full(self.page, self.layout)?;
         }
-        match self.slot {
-            Slot::Resident(chunk) => Ok(Arc::make_mut(chunk)),
-            Slot::Evicted(_) => Err(damaged()),
-        }
-    }
-}
-
-impl Layout {
-    fn read(&self, bytes: &[u8]) -> Result<Chunk> {
-        Chunk::from_bytes(self.key, &self.columns, bytes)
+        Ok(written)
     }
 }
 

@@ -11,7 +11,9 @@ use arrow::datatypes::SchemaRef;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::bytes::{KIND_LOG, Reader, Writer, damaged};
+use super::bytes::{KIND_BATCH, Reader, Writer, damaged};
+use super::page::{Account, Content, Page, Residence};
+use super::stored::{StateReader, StateWriter};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::Result;
 
@@ -21,14 +23,16 @@ const BATCH_ROWS_MAX: usize = 1 << 16;
 #[derive(Debug, Clone)]
 pub struct LogState {
     schema: SchemaRef,
-    batches: Arc<Vec<DeltaBatch>>,
+    batches: Arc<Vec<Arc<Page<DeltaBatch>>>>,
     rows: u64,
-    memory_bytes: usize,
+    account: Arc<Account>,
+    /// Where eviction goes on.
+    hand: usize,
 }
 
 impl LogState {
     pub fn new(schema: SchemaRef) -> Self {
-        LogState { schema, batches: Arc::default(), rows: 0, memory_bytes: 0 }
+        LogState { schema, batches: Arc::default(), rows: 0, account: Arc::default(), hand: 0 }
     }
 
     /// Rows, each as often as its weight says.
@@ -36,13 +40,18 @@ impl LogState {
         self.rows
     }
 
+    /// What is in memory.
     pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes
+        self.account.bytes()
     }
 
-    /// The n-th batch; `None` past the last.
-    pub fn batch(&self, index: usize) -> Option<&DeltaBatch> {
-        self.batches.get(index)
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The n-th batch, read without being kept if it is not in memory; `None` past the last.
+    pub fn batch(&self, index: usize) -> Result<Option<Arc<DeltaBatch>>> {
+        self.batches.get(index).map(|page| page.peek(&self.schema)).transpose()
     }
 
     /// Takes the batch by reference, or merges it with those before it that are not much larger: a row is copied as
@@ -55,65 +64,86 @@ impl LogState {
         let batches = Arc::make_mut(&mut self.batches);
         let mut first = batches.len();
         let mut rows = delta.num_rows();
-        while let Some(before) = first.checked_sub(1).map(|before| batches[before].num_rows())
+        while let Some(before) = first.checked_sub(1).map(|before| batches[before].rows())
             && before <= rows
             && before + rows <= BATCH_ROWS_MAX
         {
             rows += before;
             first -= 1;
         }
-        let mut merged = batches.split_off(first);
-        self.memory_bytes -= merged.iter().map(DeltaBatch::memory_bytes).sum::<usize>();
+        let mut merged = Vec::with_capacity(batches.len() - first + 1);
+        for page in batches.split_off(first) {
+            merged.push(DeltaBatch::clone(&*page.peek(&self.schema)?));
+        }
         merged.push(delta.clone());
-        let merged = DeltaBatch::concat(&self.schema, &merged)?;
-        self.memory_bytes += merged.memory_bytes();
-        batches.push(merged);
+        let mut page = Page::new(DeltaBatch::concat(&self.schema, &merged)?, &self.account);
+        Page::leave_if_full(&mut page, &self.schema)?;
+        batches.push(page);
         Ok(())
     }
 
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(KIND_LOG);
+    /// Lets batches go that have not been touched for long, until there is room.
+    pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
+        Page::sweep(Arc::make_mut(&mut self.batches).iter_mut(), &mut self.hand, &self.schema, residence)
+    }
+
+    /// Writes the batches that are not at rest, and where each is.
+    pub fn settle(self, writer: &mut StateWriter) -> Result<()> {
+        writer.number(self.rows);
         writer.number(self.batches.len() as u64);
-        for delta in self.batches.iter() {
-            let mut rows = Vec::new();
-            let mut stream = StreamWriter::try_new(&mut rows, &self.schema)?;
-            stream.write(delta.rows())?;
-            stream.finish()?;
-            drop(stream);
-            writer.bytes(&rows);
-            match delta.weights() {
-                Weights::AllOne => writer.bytes(&[]),
-                Weights::Each(weights) => {
-                    writer.bytes(&weights.values().iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>());
-                }
+        self.batches.iter().try_for_each(|page| writer.page(page, &self.schema))
+    }
+
+    /// Takes over what [`LogState::settle`] wrote of a state of the same schema; batches are read when they are touched.
+    pub fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+        self.rows = reader.number()?;
+        let batches = (0..reader.number()?).map(|_| reader.page(&self.account));
+        self.batches = Arc::new(batches.collect::<Result<_>>()?);
+        Ok(())
+    }
+}
+
+impl Content for DeltaBatch {
+    type Layout = SchemaRef;
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut writer = Writer::new(KIND_BATCH);
+        let mut rows = Vec::new();
+        let mut stream = StreamWriter::try_new(&mut rows, &self.schema())?;
+        stream.write(self.rows())?;
+        stream.finish()?;
+        drop(stream);
+        writer.bytes(&rows);
+        match self.weights() {
+            Weights::AllOne => writer.bytes(&[]),
+            Weights::Each(weights) => {
+                writer.bytes(&weights.values().iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>());
             }
         }
         Ok(writer.finish())
     }
 
-    pub fn from_bytes(schema: SchemaRef, bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes, KIND_LOG)?;
-        let mut state = LogState::new(schema);
-        for _ in 0..reader.number()? {
-            let mut stream = StreamReader::try_new(reader.bytes()?, None).map_err(|_| damaged())?;
-            let rows = stream.next().ok_or_else(damaged)?.map_err(|_| damaged())?;
-            if rows.schema() != state.schema {
-                return Err(damaged());
-            }
-            let (weights, rest) = reader.bytes()?.as_chunks::<8>();
-            if !rest.is_empty() {
-                return Err(damaged());
-            }
-            let delta = match weights.is_empty() {
-                true => DeltaBatch::inserts(rows),
-                false => DeltaBatch::new(rows, weights.iter().map(|weight| i64::from_le_bytes(*weight)).collect())?,
-            };
-            state.rows += weight_of(&delta);
-            state.memory_bytes += delta.memory_bytes();
-            Arc::make_mut(&mut state.batches).push(delta);
-        }
+    fn from_bytes(schema: &SchemaRef, bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, KIND_BATCH)?;
+        let mut stream = StreamReader::try_new(reader.bytes()?, None).map_err(|_| damaged())?;
+        let rows = stream.next().ok_or_else(damaged)?.map_err(|_| damaged())?;
+        let (weights, rest) = reader.bytes()?.as_chunks::<8>();
         reader.finish()?;
-        Ok(state)
+        if rows.schema() != *schema || !rest.is_empty() {
+            return Err(damaged());
+        }
+        match weights.is_empty() {
+            true => Ok(DeltaBatch::inserts(rows)),
+            false => DeltaBatch::new(rows, weights.iter().map(|weight| i64::from_le_bytes(*weight)).collect()),
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        DeltaBatch::memory_bytes(self)
+    }
+
+    fn rows(&self) -> usize {
+        self.num_rows()
     }
 }
 

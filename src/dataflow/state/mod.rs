@@ -7,9 +7,9 @@
 //!
 //! * [`LogState`]: rows that only ever come. The content of views over APPEND ONLY tables without an aggregate at the top.
 //!
-//! All are copy-on-write: a clone shares all chunks, and a chunk is copied only if it is written while a clone holds
-//! it. All count their bytes and are written as versioned, checksummed bytes. A chunk can be evicted to those bytes and
-//! comes back when it is touched.
+//! All are made of pages (chunks, leaves, batches) and copy-on-write: a clone shares all pages, and a page is copied only if
+//! it is written while a clone holds it. All count their bytes. A page is written as versioned, checksummed bytes to a
+//! [`PageStore`], for a checkpoint or because memory is full, and comes back when it is touched.
 //!
 //! Does not know: SQL, aggregates, expressions.
 
@@ -20,11 +20,16 @@ mod key;
 mod keyed;
 mod log;
 mod ordered;
+mod page;
 mod probe;
+mod stored;
 
+pub use bytes::{KIND_CHECKPOINT, Reader, Writer};
 pub use chunk::Chunk;
 pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
 pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
 pub use ordered::{OrderedState, OrderedUpdates};
+pub use page::{Home, PageStore, Place, Residence};
+pub use stored::{PageKind, StateImage, StateReader, StateRef, StateWriter, check_page, places};

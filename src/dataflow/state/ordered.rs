@@ -8,9 +8,12 @@
 //! (arrow's row format, or packed keys that are no prefix of one another), so that all entries that begin with the same
 //! key lie together, in the order of what follows.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::bytes::{KIND_ORDERED, Reader, Writer, damaged};
+use super::bytes::{KIND_LEAF, Reader, Writer, damaged};
+use super::page::{Account, Content, Page, Residence};
+use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 
 /// A leaf is split when it has more entries than this.
@@ -20,10 +23,29 @@ const LEAF_ENTRIES_MIN: usize = 128;
 
 #[derive(Debug, Clone, Default)]
 pub struct OrderedState {
-    leaves: Vec<Arc<Leaf>>,
+    leaves: Vec<LeafPage>,
     entries: usize,
-    /// Of the leaves' contents.
-    memory_bytes: usize,
+    account: Arc<Account>,
+    /// Where eviction goes on.
+    hand: usize,
+}
+
+/// A leaf, and its first key, by which it is found without being read.
+#[derive(Debug, Clone)]
+struct LeafPage {
+    first: Arc<[u8]>,
+    page: Arc<Page<Leaf>>,
+}
+
+impl LeafPage {
+    /// Of a leaf that is not empty.
+    fn new(leaf: Leaf, account: &Arc<Account>) -> Self {
+        LeafPage { first: leaf.key(0).into(), page: Page::new(leaf, account) }
+    }
+
+    fn leaf(&self) -> Result<&Leaf> {
+        Ok(self.page.get(&())?)
+    }
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,10 +66,6 @@ impl Leaf {
         &self.bytes[start..self.ends[entry] as usize]
     }
 
-    fn first(&self) -> &[u8] {
-        self.key(0)
-    }
-
     fn push(&mut self, key: &[u8], weight: i64) {
         self.bytes.extend_from_slice(key);
         self.ends.push(self.bytes.len() as u32);
@@ -63,9 +81,45 @@ impl Leaf {
         }
         low
     }
+}
+
+impl Content for Leaf {
+    type Layout = ();
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut writer = Writer::new(KIND_LEAF);
+        writer.number(self.len() as u64);
+        writer.bytes(&self.weights.iter().flat_map(|weight| weight.to_le_bytes()).collect::<Vec<_>>());
+        writer.bytes(&self.ends.iter().flat_map(|end| end.to_le_bytes()).collect::<Vec<_>>());
+        writer.bytes(&self.bytes);
+        Ok(writer.finish())
+    }
+
+    fn from_bytes((): &(), bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes, KIND_LEAF)?;
+        let entries = usize::try_from(reader.number()?).map_err(|_| damaged())?;
+        let (weights, odd_weights) = reader.bytes()?.as_chunks::<8>();
+        let (ends, odd_ends) = reader.bytes()?.as_chunks::<4>();
+        let leaf = Leaf {
+            ends: ends.iter().map(|end| u32::from_le_bytes(*end)).collect(),
+            bytes: reader.bytes()?.to_vec(),
+            weights: weights.iter().map(|weight| i64::from_le_bytes(*weight)).collect(),
+        };
+        reader.finish()?;
+        let whole = entries > 0 && leaf.weights.len() == entries && leaf.ends.len() == entries;
+        let ends_in_order = leaf.ends.is_sorted() && leaf.ends.last().copied() == u32::try_from(leaf.bytes.len()).ok();
+        match whole && ends_in_order && odd_weights.is_empty() && odd_ends.is_empty() {
+            true => Ok(leaf),
+            false => Err(damaged()),
+        }
+    }
 
     fn memory_bytes(&self) -> usize {
-        self.ends.len() * 4 + self.bytes.len() + self.weights.len() * 8
+        self.ends.capacity() * 4 + self.bytes.capacity() + self.weights.capacity() * 8
+    }
+
+    fn rows(&self) -> usize {
+        self.len()
     }
 }
 
@@ -131,125 +185,157 @@ impl OrderedState {
         self.entries == 0
     }
 
+    /// What is in memory, copies that clones hold included.
     pub fn memory_bytes(&self) -> usize {
-        self.memory_bytes + self.leaves.len() * size_of::<Leaf>()
+        self.account.bytes() + self.leaves.len() * size_of::<LeafPage>()
     }
 
-    /// Adds the weights; entries whose weight becomes zero are gone.
-    pub fn apply(&mut self, updates: &OrderedUpdates) {
+    pub fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// Adds the weights; entries whose weight becomes zero are gone. Errors: those of reading leaves that are at rest;
+    /// the state is then of no use any more.
+    pub fn apply(&mut self, updates: &OrderedUpdates) -> Result<()> {
         let updates = updates.consolidated();
         if updates.is_empty() {
-            return;
+            return Ok(());
         }
         let old = std::mem::take(&mut self.leaves);
-        let mut written = LeafWriter { leaves: Vec::with_capacity(old.len() + updates.len() / LEAF_ENTRIES_MAX + 1) };
+        let mut written = LeafWriter {
+            leaves: Vec::with_capacity(old.len() + updates.len() / LEAF_ENTRIES_MAX + 1),
+            account: &self.account,
+        };
         let mut rest = &updates[..];
         let mut old = old.into_iter().peekable();
         while let Some(leaf) = old.next() {
             // A leaf takes everything below its successor's first key; the first leaf also what is below its own.
             let taken = match old.peek() {
-                Some(next) => rest.partition_point(|(key, _)| *key < next.first()),
+                Some(next) => rest.partition_point(|(key, _)| *key < &*next.first),
                 None => rest.len(),
             };
             let (mine, after) = rest.split_at(taken);
             rest = after;
             if mine.is_empty() {
-                written.keep(leaf);
+                written.leaves.push(leaf);
             } else {
-                self.entries -= leaf.len();
-                self.memory_bytes -= leaf.memory_bytes();
-                for merged in merge(&leaf, mine) {
+                let present = leaf.page.peek(&())?;
+                self.entries -= present.len();
+                for merged in merge(&present, mine) {
                     self.entries += merged.len();
-                    self.memory_bytes += merged.memory_bytes();
-                    written.add(merged);
+                    written.add(merged)?;
                 }
             }
         }
         if !rest.is_empty() {
             for merged in merge(&Leaf::default(), rest) {
                 self.entries += merged.len();
-                self.memory_bytes += merged.memory_bytes();
-                written.add(merged);
+                written.add(merged)?;
             }
         }
         self.leaves = written.leaves;
+        Ok(())
     }
 
     /// Weight of one key; 0 where there is none.
-    pub fn weight(&self, key: &[u8]) -> i64 {
-        match self.seek(key).next() {
-            Some((found, weight)) if found == key => weight,
-            _ => 0,
-        }
+    pub fn weight(&self, key: &[u8]) -> Result<i64> {
+        let Some(leaf) = self.leaves.get(self.leaf_of(key)) else { return Ok(0) };
+        let leaf = leaf.leaf()?;
+        let entry = leaf.lower_bound(key);
+        Ok(if entry < leaf.len() && leaf.key(entry) == key { leaf.weights[entry] } else { 0 })
     }
 
-    /// All entries from the first one that is at least `key`.
-    pub fn seek<'a>(&'a self, key: &[u8]) -> Entries<'a> {
-        let leaf = self.leaves.partition_point(|leaf| leaf.first() <= key).saturating_sub(1);
-        let entry = self.leaves.get(leaf).map_or(0, |leaf| leaf.lower_bound(key));
-        Entries { leaves: &self.leaves, leaf, entry }
+    /// The leaf that `key` belongs to.
+    fn leaf_of(&self, key: &[u8]) -> usize {
+        self.leaves.partition_point(|leaf| &*leaf.first <= key).saturating_sub(1)
     }
 
-    pub fn iter(&self) -> Entries<'_> {
-        Entries { leaves: &self.leaves, leaf: 0, entry: 0 }
+    /// All entries. Brings every leaf into memory.
+    pub fn iter(&self) -> Result<Entries<'_>> {
+        self.entries_of(0..self.leaves.len(), &[])
     }
 
     /// Entries whose key begins with `prefix`.
-    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], i64)> {
-        self.seek(prefix).take_while(move |(key, _)| key.starts_with(prefix))
+    pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> Result<impl Iterator<Item = (&'a [u8], i64)>> {
+        let start = self.leaf_of(prefix);
+        let behind = self.leaves[start.min(self.leaves.len())..].iter();
+        let leaves = behind.take_while(|leaf| &*leaf.first <= prefix || leaf.first.starts_with(prefix)).count();
+        Ok(self.entries_of(start..start + leaves, prefix)?.take_while(move |(key, _)| key.starts_with(prefix)))
+    }
+
+    /// Entries of some leaves, from the first one that is at least `from`.
+    fn entries_of(&self, leaves: Range<usize>, from: &[u8]) -> Result<Entries<'_>> {
+        let leaves = &self.leaves[leaves];
+        for leaf in leaves {
+            leaf.leaf()?;
+        }
+        let entry = leaves.first().map(LeafPage::leaf).transpose()?.map_or(0, |leaf| leaf.lower_bound(from));
+        Ok(Entries { leaves, entry })
+    }
+
+    /// The least key that begins with `prefix`.
+    pub fn first_with_prefix<'a>(&'a self, prefix: &[u8]) -> Result<Option<&'a [u8]>> {
+        let index = self.leaf_of(prefix);
+        let Some(page) = self.leaves.get(index) else { return Ok(None) };
+        let leaf = page.leaf()?;
+        let entry = leaf.lower_bound(prefix);
+        let first = match entry < leaf.len() {
+            true => Some(leaf.key(entry)),
+            false => self.leaves.get(index + 1).map(|next| &*next.first),
+        };
+        Ok(first.filter(|key| key.starts_with(prefix)))
     }
 
     /// The greatest key that begins with `prefix`.
-    pub fn last_with_prefix<'a>(&'a self, prefix: &[u8]) -> Option<&'a [u8]> {
+    pub fn last_with_prefix<'a>(&'a self, prefix: &[u8]) -> Result<Option<&'a [u8]>> {
         let not_after = |key: &[u8]| key.starts_with(prefix) || key < prefix;
-        let leaf = &**self.leaves.get(self.leaves.partition_point(|leaf| not_after(leaf.first())).checked_sub(1)?)?;
+        let Some(leaf) = self.leaves.partition_point(|leaf| not_after(&leaf.first)).checked_sub(1) else {
+            return Ok(None);
+        };
+        let leaf = self.leaves[leaf].leaf()?;
         let (mut low, mut high) = (0, leaf.len());
         while low < high {
             let middle = (low + high) / 2;
             if not_after(leaf.key(middle)) { low = middle + 1 } else { high = middle }
         }
-        let key = leaf.key(low.checked_sub(1)?);
-        key.starts_with(prefix).then_some(key)
+        let last = low.checked_sub(1).map(|last| leaf.key(last));
+        Ok(last.filter(|key| key.starts_with(prefix)))
     }
 
-    /// The entries from number `leaf` of the leaves on: where a long scan, interrupted, goes on.
-    pub fn leaf_entries(&self, leaf: usize) -> Option<impl Iterator<Item = (&[u8], i64)>> {
-        let leaf = self.leaves.get(leaf)?;
-        Some((0..leaf.len()).map(|entry| (leaf.key(entry), leaf.weights[entry])))
+    /// Lets leaves go that have not been touched for long, until there is room.
+    pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
+        Page::sweep(self.leaves.iter_mut().map(|leaf| &mut leaf.page), &mut self.hand, &(), residence)
     }
 
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new(KIND_ORDERED);
-        writer.number(self.entries as u64);
-        for (key, weight) in self.iter() {
-            writer.number(weight as u64);
-            writer.bytes(key);
+    /// Writes the leaves that are not at rest, and where each is.
+    pub fn settle(self, writer: &mut StateWriter) -> Result<()> {
+        writer.number(self.leaves.len() as u64);
+        for leaf in self.leaves {
+            writer.bytes(&leaf.first);
+            writer.page(&leaf.page, &())?;
         }
-        writer.finish()
+        Ok(())
     }
 
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes, KIND_ORDERED)?;
-        let entries = reader.number()?;
-        let mut updates = OrderedUpdates::default();
-        for _ in 0..entries {
-            let weight = reader.number()? as i64;
-            updates.push(&[reader.bytes()?], weight);
+    /// Takes over what [`OrderedState::settle`] wrote; leaves are read when they are touched.
+    pub fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
+        let mut leaves = Vec::new();
+        for _ in 0..reader.number()? {
+            let first = reader.bytes()?.into();
+            leaves.push(LeafPage { first, page: reader.page(&self.account)? });
         }
-        reader.finish()?;
-        let mut state = OrderedState::default();
-        state.apply(&updates);
-        if state.entries as u64 != entries {
+        if !leaves.is_sorted_by(|left, right| left.first < right.first) {
             return Err(damaged());
         }
-        Ok(state)
+        self.entries = leaves.iter().map(|leaf| leaf.page.rows()).sum();
+        self.leaves = leaves;
+        Ok(())
     }
 }
 
-/// Entries in order.
+/// Entries in order, of leaves that are all in memory: none leaves while it is borrowed.
 pub struct Entries<'a> {
-    leaves: &'a [Arc<Leaf>],
-    leaf: usize,
+    leaves: &'a [LeafPage],
     entry: usize,
 }
 
@@ -258,37 +344,37 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let leaf: &'a Leaf = self.leaves.get(self.leaf)?;
+            let (leaf, rest) = self.leaves.split_first()?;
+            let leaf: &'a Leaf = leaf.page.resident()?;
             if self.entry < leaf.len() {
                 self.entry += 1;
                 return Some((leaf.key(self.entry - 1), leaf.weights[self.entry - 1]));
             }
-            self.leaf += 1;
-            self.entry = 0;
+            (self.leaves, self.entry) = (rest, 0);
         }
     }
 }
 
-struct LeafWriter {
-    leaves: Vec<Arc<Leaf>>,
+struct LeafWriter<'a> {
+    leaves: Vec<LeafPage>,
+    account: &'a Arc<Account>,
 }
 
-impl LeafWriter {
-    fn keep(&mut self, leaf: Arc<Leaf>) {
-        self.leaves.push(leaf);
-    }
-
+impl LeafWriter<'_> {
     /// Joins small leaves, so that deletes do not leave many with hardly an entry.
-    fn add(&mut self, leaf: Leaf) {
+    fn add(&mut self, leaf: Leaf) -> Result<()> {
         if leaf.len() < LEAF_ENTRIES_MIN
             && let Some(before) = self.leaves.last_mut()
-            && before.len() + leaf.len() <= LEAF_ENTRIES_MAX
+            && before.page.rows() + leaf.len() <= LEAF_ENTRIES_MAX
         {
-            let before = Arc::make_mut(before);
+            let mut before = Page::open(&mut before.page, &())?;
             (0..leaf.len()).for_each(|entry| before.push(leaf.key(entry), leaf.weights[entry]));
         } else if leaf.len() > 0 {
-            self.leaves.push(Arc::new(leaf));
+            let mut leaf = LeafPage::new(leaf, self.account);
+            Page::leave_if_full(&mut leaf.page, &())?;
+            self.leaves.push(leaf);
         }
+        Ok(())
     }
 }
 

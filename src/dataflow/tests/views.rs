@@ -294,7 +294,7 @@ impl Stepper {
         let delta = DeltaBatch::new(batch_of(&schema, &rows), weights.into()).unwrap();
         let mut errors = ErrorDelta::default();
         let output = self.dataflow.step(&StepInput::from_iter([(table, vec![delta])]), true, &mut errors).unwrap();
-        self.errors.apply(&errors);
+        self.errors.apply(&errors).unwrap();
         let mut lines = Vec::new();
         for delta in output {
             for (row, values) in rows_of(delta.rows()).iter().enumerate() {
@@ -311,7 +311,7 @@ impl Stepper {
         let line = |error: crate::dataflow::ViewError| {
             std::iter::repeat_n(format!("{} {}", error.state, error.message), error.weight as usize)
         };
-        self.errors.iter().flat_map(line).collect()
+        self.errors.iter().unwrap().flat_map(line).collect()
     }
 }
 

@@ -34,7 +34,7 @@ fn a_view_lists_what_it_leaves_out() {
     let inverse = plan(project(source(READINGS, &readings_schema()), vec![lit(8_i64) / col("n")]));
     worker.create(VIEW, &inverse, &table, false).unwrap();
     assert_eq!(oracle::render(&worker.rows(VIEW)), ["2"]);
-    let errors: Vec<_> = worker.read(VIEW).unwrap().errors().collect();
+    let errors: Vec<_> = worker.read(VIEW).unwrap().errors().unwrap().collect();
     assert_eq!(errors.len(), 1);
     assert_eq!((errors[0].operator, errors[0].state, errors[0].weight), (1, SqlState::DIVISION_BY_ZERO, 1));
     assert_eq!(errors[0].input, "device=1, site=NULL, x=0.5, n=0, time=NULL");

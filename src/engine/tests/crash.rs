@@ -6,7 +6,8 @@
 //!   * it is the ledger's database at one commit, not before the last acknowledged one: whole commits, every row once
 //!   * every view is its query by loops, and leaves out as many rows as err
 //!   * tables and views have the digests that the history published at that commit
-//!   * it takes further writes and a flush, and another crash loses none of them (every third machine, for time)
+//!   * views come from a checkpoint and the log behind it in many of them, and from the tables in the others
+//!   * it takes further writes, a checkpoint and a flush, and another crash loses none of them (every third machine, for time)
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -144,7 +145,7 @@ async fn examine(core: &Core) -> Found {
         let snapshot = contents[&view.id].as_ref().unwrap();
         assert_eq!(snapshot.commit(), head);
         let rows = snapshot.batches(None, 7).flat_map(|batch| rows_of(&batch.unwrap())).collect();
-        views.push((view.name.clone(), rows, snapshot.errors().map(|error| error.weight).sum()));
+        views.push((view.name.clone(), rows, snapshot.errors().unwrap().map(|error| error.weight).sum()));
     }
     let view_digests = digests_of(&contents);
     Found { head, state, tables, views, view_digests }
@@ -188,13 +189,14 @@ async fn open(machine: &Machine, registry: SessionState, executor: &Executor) ->
         witness = Some(made.clone());
         made as Arc<dyn Publish>
     };
-    let (core, loops) = Core::open(&seams, &settings(), registry, mpsc::unbounded_channel().0, hears).await.unwrap();
+    let (mut core, loops) =
+        Core::open(&seams, &settings(), registry, mpsc::unbounded_channel().0, hears).await.unwrap();
     executor.spawner.spawn(loops.views.run());
     executor.spawner.spawn(async move {
         // Ends with an error where the machine dies under it.
         loops.log.run().await.ok();
     });
-    core.rebuild_views().await.unwrap();
+    core.recover_views(loops.found).await.unwrap();
     (Arc::new(core), witness.unwrap())
 }
 
@@ -258,6 +260,7 @@ impl History {
             play(client, executor.spawner.clone(), seed, operations, sabotaged).await;
             if last {
                 core.tables.flush_all(&core.sequencer).await.unwrap();
+                core.checkpointer.checkpoint().await.unwrap();
                 core.sequencer.shutdown().await;
             }
             let commits = std::mem::take(&mut witness.seen.lock().commits);
@@ -296,29 +299,37 @@ struct Wreck {
 }
 
 /// Recovers and compares. Every third machine goes on, crashes again and recovers again.
-fn recover(wreck: Wreck, published: &Published, registry: &SessionState) {
+/// Whether views came from a checkpoint.
+fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> bool {
     let Wreck { point, store, ledger } = wreck;
     let machine = Machine { disk: point.disk, store };
     let seed = point.call;
     machine.disk.restart();
     let ledger = Arc::new(Mutex::new(ledger));
     let again = published.clone();
+    let mut restored = false;
     for restart in 0..if seed.is_multiple_of(3) { 2 } else { 1 } {
         let (machine, ledger, registry) = (machine.clone(), ledger.clone(), registry.clone());
         let (published, disk) = (again.clone(), machine.disk.clone());
-        simulate(seed + restart, |executor| async move {
+        let (from_checkpoint, _) = simulate(seed + restart, |executor| async move {
             let (core, _witness) = open(&machine, registry.clone(), &executor).await;
             let found = examine(&core).await;
             // What was written after the first recovery was never published in the history.
             let published = if restart == 0 { published } else { Published::new() };
             found.check(&ledger.lock(), &published);
             ledger.lock().forget_after(found.head);
+            let from_checkpoint = core.recovered.checkpoint.is_some();
             if restart == 0 {
                 go_on(&Client { core, ledger, registry }, &SimRng::new(seed)).await;
+            } else {
+                assert!(from_checkpoint, "the checkpoint after the first recovery was not found");
             }
+            from_checkpoint
         });
+        restored |= from_checkpoint;
         disk.restart();
     }
+    restored
 }
 
 /// Names the call when a check panics, so that the run can be repeated.
@@ -370,7 +381,8 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     println!("{} operations; {} machines recovered", OPERATIONS.iter().sum::<usize>(), wrecks.len());
     println!("{report}");
     // Recoveries know nothing of each other.
-    let queue = Mutex::new(wrecks.into_iter());
+    let restored = Mutex::new(0);
+    let (wrecks, queue) = (wrecks.len(), Mutex::new(wrecks.into_iter()));
     let (published, registry) = (history.published.lock().clone(), &history.registry);
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -378,7 +390,8 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
                 while let Some(wreck) = { queue.lock().next() } {
                     let point = &wreck.point;
                     let _scope = Scope(point.call, point.operation.clone(), point.effect);
-                    recover(wreck, &published, registry);
+                    let from_checkpoint = recover(wreck, &published, registry);
+                    *restored.lock() += usize::from(from_checkpoint);
                 }
             });
         }
@@ -386,5 +399,8 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     assert_eq!(report.calls_crashed, report.calls_seen);
     assert!(report.calls_seen > 400, "{report}");
     let from = |folder: &str| report.sites.iter().filter(|site| site.contains(folder)).count();
-    assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6, "{report}");
+    assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6 && from("src/dataflow/checkpoint/") >= 10, "{report}");
+    let restored = restored.into_inner();
+    println!("views from a checkpoint in {restored} recoveries, made again in the others");
+    assert!(restored > wrecks / 4, "{restored} of {wrecks}");
 }

@@ -19,11 +19,12 @@ use crate::testing::{DiskFault, FaultEffect, SimDisk, SimRng, SimSpawner};
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
 const WRITERS: usize = 4;
-/// Of ten operations, so many are definitions, and so many are flushes.
+/// Of ten operations, so many are definitions, flushes and checkpoints.
 const DEFINITIONS: usize = 1;
 const FLUSHES: usize = 1;
+const CHECKPOINTS: usize = 1;
 /// Operations whose next call may fail in a life with a saboteur.
-const FALLIBLE: [&str; 6] = ["append", "sync", "create", "sync_dir", "put", "delete"];
+const FALLIBLE: [&str; 8] = ["append", "sync", "create", "sync_dir", "rename", "remove", "put", "delete"];
 
 /// A client of the core.
 #[derive(Clone)]
@@ -33,17 +34,19 @@ pub struct Client {
     pub registry: SessionState,
 }
 
-/// `operations` of them, a tenth definitions and a tenth flushes. Returns once all of it is durable. `sabotage`: calls
+/// `operations` of them, a tenth each definitions, flushes and checkpoints. Returns once all of it is durable. `sabotage`: calls
 /// of this disk fail now and then.
 pub async fn play(client: Client, spawner: SimSpawner, seed: u64, operations: usize, sabotage: Option<SimDisk>) {
-    let (definitions, flushes) = (operations * DEFINITIONS / 10, operations * FLUSHES / 10);
-    let writes = operations - definitions - flushes;
+    let [definitions, flushes, checkpoints] =
+        [DEFINITIONS, FLUSHES, CHECKPOINTS].map(|in_ten| operations * in_ten / 10);
+    let writes = operations - definitions - flushes - checkpoints;
     let chance = |task: u64| SimRng::new(seed << 8 | task);
     // The tables are there before anyone writes.
     create_tables(&client).await;
     let mut tasks = vec![
         spawner.spawn(definer(client.clone(), chance(1), definitions)),
         spawner.spawn(flusher(client.clone(), chance(2), flushes, sabotage.is_some())),
+        spawner.spawn(checkpointer(client.clone(), chance(4), checkpoints, sabotage.is_some())),
     ];
     for writer in 0..WRITERS {
         let share = writes / WRITERS + usize::from(writer < writes % WRITERS);
@@ -112,6 +115,15 @@ async fn flusher(client: Client, rng: SimRng, operations: usize, may_fail: bool)
             None => client.core.tables.flush_all(&client.core.sequencer).await,
         };
         assert!(may_fail || flushed.is_ok(), "{flushed:?}");
+    }
+}
+
+async fn checkpointer(client: Client, rng: SimRng, operations: usize, may_fail: bool) {
+    for _ in 0..operations {
+        linger(&rng, 30).await;
+        client.ledger.lock().operations += 1;
+        let written = client.core.checkpointer.checkpoint().await;
+        assert!(may_fail || written.is_ok(), "{written:?}");
     }
 }
 
@@ -361,6 +373,7 @@ pub async fn go_on(client: &Client, rng: &SimRng) {
         };
         client.write(write).await;
         if operation == 1 {
+            client.core.checkpointer.checkpoint().await.unwrap();
             client.core.tables.flush_all(&client.core.sequencer).await.unwrap();
         }
     }

@@ -91,7 +91,8 @@ async fn open(simulation: &Simulation, rows: &Published) -> Database {
     let tables = Tables::new(tier, TableSettings::default(), simulation.clock.clone());
     tables.restore(&manifest).await.unwrap();
     let disk: Arc<dyn Disk> = Arc::new(simulation.media.disk.clone());
-    let replayed = replay(&disk, manifest.replay_after(), &mut |commit| tables.apply_commit(&commit)).unwrap();
+    let after = manifest.replay_after();
+    let replayed = replay(&disk, after, after, &mut |commit| tables.apply_commit(&commit)).unwrap();
     let start = replayed.start(SequencerStart {
         next_commit: manifest.commit.next(),
         next_row_id: manifest.next_row_id.max(1),

@@ -63,7 +63,8 @@ fn what_a_failed_sync_left_no_later_sync_makes_durable() {
 fn calls_are_counted_with_the_lines_they_come_from() {
     let disk = SimDisk::new(1);
     disk.trace_sites(true);
-    crate::wal::replay(&disk, crate::types::CommitNumber(0), &mut |_| Ok(())).unwrap();
+    let start = crate::types::CommitNumber(0);
+    crate::wal::replay(&disk, start, start, &mut |_| Ok(())).unwrap();
     let calls = disk.calls();
     assert_eq!(calls.calls, 1);
     assert!(calls.sites.iter().all(|site| site.starts_with("list at src/wal/replay.rs:")), "{calls:?}");

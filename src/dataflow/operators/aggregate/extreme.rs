@@ -22,7 +22,7 @@ use arrow::datatypes::{
 use arrow::row::{RowConverter, Rows, SortField};
 
 use super::accumulator::for_each_valid;
-use crate::dataflow::state::{ByteColumn, Chunk, Column, ColumnType, Keys, OrderedState, OrderedUpdates};
+use crate::dataflow::state::{ByteColumn, Chunk, Column, ColumnType, Keys, OrderedState, OrderedUpdates, StateRef};
 use crate::delta::Weights;
 use crate::error::{Error, Result};
 use crate::functions::floats::{canonical_array, canonical_f64};
@@ -274,6 +274,10 @@ impl Multiset {
         self.state.memory_bytes()
     }
 
+    pub fn state(&mut self) -> StateRef<'_> {
+        StateRef::Ordered(&mut self.state)
+    }
+
     /// Notes rows, whose groups have these keys.
     pub fn gather(&mut self, keys: &Keys, args: &[ArrayRef], weights: &Weights) -> Result<()> {
         let args: Vec<&ArrayRef> = self.args.iter().map(|arg| &args[*arg]).collect();
@@ -303,8 +307,8 @@ impl Multiset {
     }
 
     /// Puts the step's rows in.
-    pub fn apply(&mut self) {
-        self.state.apply(&std::mem::take(&mut self.updates));
+    pub fn apply(&mut self) -> Result<()> {
+        self.state.apply(&std::mem::take(&mut self.updates))
     }
 
     /// Gives the groups at `places` their present entry; returns how many entries it read.
@@ -312,8 +316,8 @@ impl Multiset {
         for place in places.iter().map(|place| *place as usize) {
             let (key, columns) = chunk.key_and_columns_mut(place);
             let found = match self.extreme.greatest {
-                true => self.state.last_with_prefix(key),
-                false => self.state.with_prefix(key).next().map(|(entry, _)| entry),
+                true => self.state.last_with_prefix(key)?,
+                false => self.state.first_with_prefix(key)?,
             };
             let entry = found.map(|entry| &entry[key.len()..]);
             let column = &mut columns[self.column];

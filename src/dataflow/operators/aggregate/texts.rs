@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, StringArray};
 
 use super::accumulator::for_each_valid;
-use crate::dataflow::state::{Chunk, Column, Keys, OrderedState, OrderedUpdates};
+use crate::dataflow::state::{Chunk, Column, Keys, OrderedState, OrderedUpdates, StateRef};
 use crate::delta::Weights;
 use crate::error::{Error, Result};
 use crate::functions::OrderedText;
@@ -38,6 +38,10 @@ impl Texts {
         self.state.memory_bytes()
     }
 
+    pub fn state(&mut self) -> StateRef<'_> {
+        StateRef::Ordered(&mut self.state)
+    }
+
     /// Notes rows, whose groups have these keys.
     pub fn gather(&mut self, keys: &Keys, args: &[ArrayRef], weights: &Weights) -> Result<()> {
         let own: Vec<ArrayRef> = self.args.iter().map(|arg| args[*arg].clone()).collect();
@@ -51,8 +55,8 @@ impl Texts {
     }
 
     /// Puts the step's rows in.
-    pub fn apply(&mut self) {
-        self.state.apply(&std::mem::take(&mut self.updates));
+    pub fn apply(&mut self) -> Result<()> {
+        self.state.apply(&std::mem::take(&mut self.updates))
     }
 
     /// Gives the groups at `places` their present text; returns how many entries it read.
@@ -60,7 +64,7 @@ impl Texts {
         let mut read = 0;
         for place in places {
             let (key, columns) = chunk.key_and_columns_mut(*place as usize);
-            let entries = self.state.with_prefix(key).inspect(|_| read += 1);
+            let entries = self.state.with_prefix(key)?.inspect(|_| read += 1);
             let text = self.order.join(entries.map(|(entry, weight)| (&entry[key.len()..], weight)))?;
             let stored = text.map_or(Vec::new(), |text| [&[PRESENT], text.as_bytes()].concat());
             columns[self.column].byte_column()?.set(*place as usize, &stored);

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::dataflow::state::StateRef;
 use crate::dataflow::state::key::hash_key;
+use crate::dataflow::state::page::Content;
+use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
+use crate::error::SqlState;
 
 const COLUMNS: [ColumnType; 3] = [ColumnType::Int64, ColumnType::Int128, ColumnType::Bytes];
 
@@ -14,7 +18,7 @@ fn state(key: ColumnType) -> KeyedState {
 /// Adds to a key's numbers and writes its text.
 fn put(state: &mut KeyedState, key: &[u8], amount: i64) {
     let hash = hash_key(key);
-    let chunk = state.chunk_mut(state.chunk_of(hash)).unwrap();
+    let mut chunk = state.chunk_mut(state.chunk_of(hash)).unwrap();
     let row = chunk.find_or_insert(key);
     let [count, sum, text] = chunk.columns_mut() else { panic!("three columns") };
     count.int64().unwrap()[row] += amount;
@@ -25,7 +29,7 @@ fn put(state: &mut KeyedState, key: &[u8], amount: i64) {
 fn take(state: &mut KeyedState, key: &[u8]) {
     let hash = hash_key(key);
     let index = state.chunk_of(hash);
-    let chunk = state.chunk_mut(index).unwrap();
+    let mut chunk = state.chunk_mut(index).unwrap();
     if let Some(row) = chunk.find(key) {
         chunk.remove(row);
     }
@@ -67,7 +71,7 @@ fn grows_into_more_chunks_and_shrinks_again() {
         }
         put(&mut state, &key(3, key_type), 5);
         let rows = contents(&state);
-        assert_eq!(rows.len(), state.rows().unwrap());
+        assert_eq!(rows.len(), state.rows());
         assert_eq!(rows.len(), 13_334);
         assert_eq!(rows[&key(3, key_type)].0, 8);
         assert_eq!(rows[&key(39_999, key_type)].0, 39_999);
@@ -88,35 +92,74 @@ fn a_clone_keeps_what_it_had_and_shares_the_rest() {
 }
 
 #[test]
-fn evicted_and_written_state_reads_back() {
+fn state_that_left_memory_reads_back() {
     for key_type in [ColumnType::Fixed(8), ColumnType::Bytes] {
         let mut state = state(key_type);
         (0..20_000).for_each(|number| put(&mut state, &key(number, key_type), number as i64));
         state.rebalance().unwrap();
         let before = contents(&state);
-        let resident_bytes = state.memory_bytes();
-        (0..state.chunk_count()).for_each(|index| state.evict(index));
-        assert!(state.memory_bytes() < resident_bytes);
-        assert_eq!(contents(&state), before);
-        let bytes = state.to_bytes();
-        let mut back = KeyedState::from_bytes(key_type, COLUMNS.to_vec(), &bytes).unwrap();
-        assert_eq!(contents(&back), before);
+        let (store, residence) = tiny_residence();
+        state.account().attach(&residence);
+        assert_eq!(residence.bytes(), state.memory_bytes());
+        (0..2).for_each(|_| state.make_room(&residence).unwrap());
+        assert_eq!(state.memory_bytes(), 0);
+        assert_eq!((contents(&state), state.rows()), (before.clone(), before.len()));
+        let mut back = KeyedState::new(key_type, COLUMNS.to_vec());
+        carry_over(&store, StateRef::Keyed(&mut state), StateRef::Keyed(&mut back)).unwrap();
+        assert_eq!((contents(&back), back.rows()), (before.clone(), before.len()));
         put(&mut back, &key(7, key_type), 1);
         assert_eq!(contents(&back)[&key(7, key_type)].0, 8);
+        assert_eq!(contents(&state), before);
     }
+}
+
+#[test]
+fn a_full_state_grows_and_is_written_with_one_chunk_in_memory() {
+    let (_store, residence) = tiny_residence();
+    let mut state = state(ColumnType::Fixed(8));
+    state.account().attach(&residence);
+    let mut chunk_bytes = 0;
+    for number in 0..60_000 {
+        let key = key(number, ColumnType::Fixed(8));
+        put(&mut state, &key, 1);
+        if number % 1000 == 0 {
+            chunk_bytes = chunk_bytes.max(state.memory_bytes());
+            state.rebalance().unwrap();
+            state.make_room(&residence).unwrap();
+        }
+    }
+    assert!(state.chunk_count() >= 4, "{} chunks", state.chunk_count());
+    (0..2).for_each(|_| state.make_room(&residence).unwrap());
+    for (number, writer) in state.writers().enumerate() {
+        let fill = |chunk: &mut Chunk| {
+            chunk.columns_mut()[0].int64()?.fill(number as i64);
+            Ok(())
+        };
+        writer.write(fill).unwrap();
+        assert_eq!(residence.bytes(), 0);
+    }
+    assert_eq!(contents(&state).len(), 60_000);
+    assert!(chunk_bytes > 0);
 }
 
 #[test]
 fn damaged_bytes_are_refused() {
     let mut state = state(ColumnType::Bytes);
     put(&mut state, b"key", 1);
-    let bytes = state.to_bytes();
+    let layout = ChunkLayout { key: ColumnType::Bytes, columns: COLUMNS.to_vec() };
+    let bytes = state.chunk(0).unwrap().to_bytes().unwrap();
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1;
-        assert!(KeyedState::from_bytes(ColumnType::Bytes, COLUMNS.to_vec(), &damaged).is_err());
+        assert!(Chunk::from_bytes(&layout, &damaged).is_err());
     }
     for length in 0..bytes.len() {
-        assert!(KeyedState::from_bytes(ColumnType::Bytes, COLUMNS.to_vec(), &bytes[..length]).is_err());
+        assert!(Chunk::from_bytes(&layout, &bytes[..length]).is_err());
     }
+    let (store, residence) = tiny_residence();
+    state.account().attach(&residence);
+    (0..2).for_each(|_| state.make_room(&residence).unwrap());
+    store.damage(77);
+    assert_eq!(state.chunk(0).unwrap_err().state(), SqlState::DATA_CORRUPTED);
+    assert_eq!(state.chunk_mut(0).unwrap_err().state(), SqlState::DATA_CORRUPTED);
 }

@@ -4,6 +4,8 @@ use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 
 use super::*;
+use crate::dataflow::state::StateRef;
+use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
@@ -16,7 +18,7 @@ fn delta(values: std::ops::Range<i64>, weight: i64) -> DeltaBatch {
 }
 
 fn contents(state: &LogState) -> Vec<(i64, i64)> {
-    let batches = (0..).map_while(|index| state.batch(index));
+    let batches = (0..).map_while(|index| state.batch(index).unwrap());
     let rows = batches.flat_map(|delta| {
         let values = delta.rows().column(0).as_primitive::<Int64Type>();
         (0..delta.num_rows()).map(|row| (values.value(row), delta.weight(row))).collect::<Vec<_>>()
@@ -41,7 +43,7 @@ fn large_batches_are_taken_as_they_are() {
     let large = delta(0..40_000, 1);
     (0..3).for_each(|_| state.push(&large).unwrap());
     assert_eq!(state.batches.len(), 3);
-    let (kept, given) = (state.batches[1].rows().column(0).to_data(), large.rows().column(0).to_data());
+    let (kept, given) = (state.batch(1).unwrap().unwrap().rows().column(0).to_data(), large.rows().column(0).to_data());
     assert!(kept.ptr_eq(&given), "the batch was copied");
 }
 
@@ -57,17 +59,24 @@ fn a_clone_keeps_what_it_had() {
 }
 
 #[test]
-fn bytes_read_back_and_damage_is_refused() {
+fn a_log_that_left_memory_reads_back_and_damage_is_refused() {
     let mut state = LogState::new(schema());
     state.push(&delta(0..5, 1)).unwrap();
     state.push(&delta(5..7, 3)).unwrap();
-    let bytes = state.to_bytes().unwrap();
-    let back = LogState::from_bytes(schema(), &bytes).unwrap();
-    assert_eq!(contents(&back), contents(&state));
-    assert_eq!((back.rows(), back.memory_bytes() > 0), (state.rows(), true));
+    let before = contents(&state);
+    let (store, residence) = tiny_residence();
+    state.account().attach(&residence);
+    (0..2).for_each(|_| state.make_room(&residence).unwrap());
+    assert_eq!((contents(&state), state.rows(), state.memory_bytes()), (before.clone(), 11, 0));
+    let mut back = LogState::new(schema());
+    carry_over(&store, StateRef::Log(&mut state), StateRef::Log(&mut back)).unwrap();
+    assert_eq!((contents(&back), back.rows()), (before, 11));
+    back.push(&delta(7..8, 1)).unwrap();
+    assert_eq!((contents(&back).len(), contents(&state).len()), (8, 7));
+    let bytes = state.batch(0).unwrap().unwrap().to_bytes().unwrap();
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[place] ^= 1;
-        assert!(LogState::from_bytes(schema(), &damaged).is_err());
+        assert!(DeltaBatch::from_bytes(&schema(), &damaged).is_err());
     }
 }

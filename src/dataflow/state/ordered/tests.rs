@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dataflow::state::StateRef;
+use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
 
 fn updates(changes: &[(Vec<u8>, i64)]) -> OrderedUpdates {
     let mut updates = OrderedUpdates::default();
@@ -13,7 +15,7 @@ fn updates(changes: &[(Vec<u8>, i64)]) -> OrderedUpdates {
 }
 
 fn contents(state: &OrderedState) -> Vec<(Vec<u8>, i64)> {
-    state.iter().map(|(key, weight)| (key.to_vec(), weight)).collect()
+    state.iter().unwrap().map(|(key, weight)| (key.to_vec(), weight)).collect()
 }
 
 fn key() -> impl Strategy<Value = Vec<u8>> {
@@ -25,33 +27,45 @@ proptest! {
     fn is_a_sorted_map_of_weights(
         steps in prop::collection::vec(prop::collection::vec((key(), -2..3_i64), 0..700), 1..6),
         prefix in 0..42_u8,
+        evicts in any::<bool>(),
     ) {
         let mut state = OrderedState::default();
+        let (store, residence) = tiny_residence();
+        if evicts {
+            state.account().attach(&residence);
+        }
         let mut map: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         for step in &steps {
             let snapshot = state.clone();
             let before = contents(&snapshot);
-            state.apply(&updates(step));
+            state.apply(&updates(step)).unwrap();
             for (key, weight) in step {
                 *map.entry(key.clone()).or_default() += weight;
             }
             map.retain(|_, weight| *weight != 0);
+            state.make_room(&residence).unwrap();
             prop_assert_eq!(contents(&state), map.clone().into_iter().collect::<Vec<_>>());
             prop_assert_eq!(state.entries(), map.len());
             prop_assert_eq!(contents(&snapshot), before);
         }
         let group: Vec<_> = map.iter().filter(|(key, _)| key[0] == prefix).map(|(key, _)| key.clone()).collect();
-        let found: Vec<_> = state.with_prefix(&[prefix]).map(|(key, _)| key.to_vec()).collect();
+        let found: Vec<_> = state.with_prefix(&[prefix]).unwrap().map(|(key, _)| key.to_vec()).collect();
         prop_assert_eq!(&found, &group);
-        prop_assert_eq!(state.last_with_prefix(&[prefix]), group.last().map(Vec::as_slice));
+        prop_assert_eq!(state.last_with_prefix(&[prefix]).unwrap(), group.last().map(Vec::as_slice));
+        prop_assert_eq!(state.first_with_prefix(&[prefix]).unwrap(), group.first().map(Vec::as_slice));
         for (key, weight) in map.iter().take(50) {
-            prop_assert_eq!(state.weight(key), *weight);
+            prop_assert_eq!(state.weight(key).unwrap(), *weight);
         }
-        let bytes: usize = (0..state.leaves.len()).map(|leaf| state.leaves[leaf].memory_bytes()).sum();
-        prop_assert_eq!(state.memory_bytes, bytes);
-        prop_assert!(state.leaves.iter().all(|leaf| leaf.len() > 0 && leaf.len() <= LEAF_ENTRIES_MAX));
-        let back = OrderedState::from_bytes(&state.to_bytes()).unwrap();
+        let bytes: usize = state.leaves.iter().map(|leaf| leaf.leaf().unwrap().memory_bytes()).sum();
+        prop_assert_eq!(state.account.bytes(), bytes);
+        for leaf in &state.leaves {
+            let (first, leaf) = (&*leaf.first, leaf.leaf().unwrap());
+            prop_assert!(leaf.len() > 0 && leaf.len() <= LEAF_ENTRIES_MAX && first == leaf.key(0));
+        }
+        let mut back = OrderedState::default();
+        carry_over(&store, StateRef::Ordered(&mut state), StateRef::Ordered(&mut back)).unwrap();
         prop_assert_eq!(contents(&back), contents(&state));
+        prop_assert_eq!(back.entries(), state.entries());
     }
 }
 
@@ -59,10 +73,11 @@ proptest! {
 fn leaves_are_shared_until_they_are_written() {
     let mut state = OrderedState::default();
     let all: Vec<(Vec<u8>, i64)> = (0..10_000_u32).map(|number| (number.to_be_bytes().to_vec(), 1)).collect();
-    state.apply(&updates(&all));
+    state.apply(&updates(&all)).unwrap();
     let snapshot = state.clone();
-    state.apply(&updates(&[(5_000_u32.to_be_bytes().to_vec(), 1)]));
-    let copied = state.leaves.iter().zip(&snapshot.leaves).filter(|(left, right)| !Arc::ptr_eq(left, right)).count();
+    state.apply(&updates(&[(5_000_u32.to_be_bytes().to_vec(), 1)])).unwrap();
+    let copied =
+        state.leaves.iter().zip(&snapshot.leaves).filter(|(left, right)| !Arc::ptr_eq(&left.page, &right.page)).count();
     assert_eq!(copied, 1);
 }
 
@@ -70,10 +85,10 @@ fn leaves_are_shared_until_they_are_written() {
 fn many_deletes_leave_few_leaves() {
     let mut state = OrderedState::default();
     let all: Vec<(Vec<u8>, i64)> = (0..20_000_u32).map(|number| (number.to_be_bytes().to_vec(), 1)).collect();
-    state.apply(&updates(&all));
+    state.apply(&updates(&all)).unwrap();
     let most: Vec<(Vec<u8>, i64)> =
         (0..20_000_u32).filter(|number| number % 50 != 0).map(|number| (number.to_be_bytes().to_vec(), -1)).collect();
-    state.apply(&updates(&most));
+    state.apply(&updates(&most)).unwrap();
     assert_eq!(state.entries(), 400);
     assert!(state.leaves.len() <= 4, "{} leaves", state.leaves.len());
 }
@@ -81,11 +96,11 @@ fn many_deletes_leave_few_leaves() {
 #[test]
 fn damaged_bytes_are_refused() {
     let mut state = OrderedState::default();
-    state.apply(&updates(&[(b"a".to_vec(), 1), (b"b".to_vec(), -2)]));
-    let bytes = state.to_bytes();
+    state.apply(&updates(&[(b"a".to_vec(), 1), (b"b".to_vec(), -2)])).unwrap();
+    let bytes = state.leaves[0].leaf().unwrap().to_bytes().unwrap();
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[place] ^= 0x40;
-        assert!(OrderedState::from_bytes(&damaged).is_err());
+        assert!(Leaf::from_bytes(&(), &damaged).is_err());
     }
 }
