@@ -39,6 +39,7 @@ mod drip;
 mod golden;
 mod host;
 mod pages;
+mod random;
 mod reference;
 mod report;
 mod script;
@@ -57,6 +58,9 @@ use report::Report;
 /// A trial that takes longer hangs; the slowest file takes a tenth of this.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(180);
 
+/// Of the random views; 2,000 cases take a few minutes.
+const RANDOM_TIMEOUT: Duration = Duration::from_secs(3600);
+
 /// The largest share of files that may leave a mode.
 const OPT_OUT_PERCENT_MAX: usize = 10;
 
@@ -73,6 +77,9 @@ fn main() {
         }
     }
     trials.extend(trials_of_docs());
+    if host::external().is_none() && !rewrites() {
+        trials.push(Trial::test("random::views", || bounded(random::run(), RANDOM_TIMEOUT).map_err(Failed::from)));
+    }
     if report.is_empty() {
         trials.push(Trial::test("shape::sql-tests", || Err(Failed::from("no .slt file was found"))));
     }
@@ -127,15 +134,19 @@ fn trials_of_docs() -> Vec<Trial> {
 
 /// On a runtime of its own, which is gone afterwards.
 fn within_time<T>(trial: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    bounded(trial, TRIAL_TIMEOUT)
+}
+
+fn bounded<T>(trial: impl Future<Output = Result<T, String>>, limit: Duration) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
     let outcome = runtime.block_on(async {
-        match tokio::time::timeout(TRIAL_TIMEOUT, trial).await {
+        match tokio::time::timeout(limit, trial).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(format!("no answer within {} s", TRIAL_TIMEOUT.as_secs())),
+            Err(_) => Err(format!("no answer within {} s", limit.as_secs())),
         }
     });
     runtime.shutdown_timeout(Duration::from_secs(5));

@@ -34,6 +34,7 @@ pub const PAGES: &[Page] = &[
     Page { name: "settings.md", print: settings },
     Page { name: "statements.md", print: statements },
     Page { name: "system-tables.md", print: system_tables },
+    Page { name: "views.md", print: views },
 ];
 
 impl Page {
@@ -82,6 +83,23 @@ fn heads(names: &[&str]) -> String {
 
 fn code(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("`{text}`") }
+}
+
+fn views() -> Result<String> {
+    let about = "A query of these parts, in any combination, can be a materialized view. The examples stand for their kind; \
+                 [Views](../concepts/views.md) says how it works, and `EXPLAIN` shows what a view keeps.";
+    let mut text = titled("What can be a view", "`src/plan/clauses.rs`", about);
+    let parts = [
+        ("Accepted", "what is kept", tidemark::plan::ACCEPTED),
+        ("Refused, by name (0A000)", "instead", tidemark::plan::REFUSED),
+    ];
+    for (title, last, clauses) in parts {
+        text.push_str(&format!("\n## {title}\n\n{}", heads(&["part of SQL", "for example", last])));
+        for clause in clauses {
+            text.push_str(&row(&[clause.clause, &code(clause.example), clause.sentence]));
+        }
+    }
+    Ok(text)
 }
 
 fn errors() -> Result<String> {

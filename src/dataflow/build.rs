@@ -4,22 +4,23 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::new_null_array;
-use arrow::datatypes::{FieldRef, SchemaRef};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{HashMap, HashSet};
-use datafusion::logical_expr::{Expr, Operator as BinaryOperator};
+use datafusion::logical_expr::{Expr, Operator as BinaryOperator, lit};
 
 use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
-use super::expression::{Expressions, arrow_schema, batch};
+use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::operators::{
-    Aggregate, AggregateInputs, Counters, DistinctValues, Filter, Join, LeftJoin, Project, Union, Unnest,
+    Aggregate, AggregateInputs, Bound, Counters, DistinctValues, Filter, Join, MatchInputs, MatchJoin, Project,
+    SetOperation, Top, Union, Unnest, Window, WindowInputs,
 };
 use super::state::{LogState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::io::Parallel;
-use crate::plan::{Node, ViewPlan};
+use crate::plan::{MatchKind, Node, SetKind, SortDirection, ViewPlan};
 use crate::types::RelationId;
 
 /// What a step brings: for each relation its changes.
@@ -32,7 +33,10 @@ pub enum Operator {
     Filter(Box<Operator>, Filter),
     Project(Box<Operator>, Project),
     Join(Box<Operator>, Box<Operator>, Box<Join>),
-    LeftJoin(Box<Operator>, Box<Operator>, Box<LeftJoin>),
+    MatchJoin(Box<Operator>, Box<Operator>, Box<MatchJoin>),
+    SetOperation(Box<Operator>, Box<Operator>, Box<SetOperation>),
+    Top(Box<Operator>, Box<Top>),
+    Window(Box<Operator>, Box<Window>),
     Union(Vec<Operator>, Union),
     DistinctValues(Box<Operator>, Box<DistinctValues>),
     Unnest(Box<Operator>, Unnest),
@@ -195,10 +199,23 @@ impl Operator {
                 let right = right.step(input, true, errors)?;
                 join.step(left, right, errors)
             }
-            Operator::LeftJoin(left, right, join) => {
+            Operator::MatchJoin(left, right, join) => {
                 let left = left.step(input, true, errors)?;
                 let right = right.step(input, true, errors)?;
                 join.step(left, right, errors)
+            }
+            Operator::SetOperation(left, right, set) => {
+                let left = left.step(input, true, errors)?;
+                let right = right.step(input, true, errors)?;
+                set.step(left, right)
+            }
+            Operator::Top(below, top) => {
+                let input = below.step(input, true, errors)?;
+                top.step(input, errors)
+            }
+            Operator::Window(below, window) => {
+                let input = below.step(input, true, errors)?;
+                window.step(input, errors)
             }
             Operator::Union(below, union) => {
                 let mut batches = Vec::new();
@@ -221,10 +238,14 @@ impl Operator {
             Operator::Source { .. } => vec![],
             Operator::Filter(below, _)
             | Operator::Project(below, _)
+            | Operator::Top(below, _)
+            | Operator::Window(below, _)
             | Operator::DistinctValues(below, _)
             | Operator::Unnest(below, _)
             | Operator::Aggregate(below, _) => vec![below],
-            Operator::Join(left, right, _) | Operator::LeftJoin(left, right, _) => vec![left, right],
+            Operator::Join(left, right, _)
+            | Operator::MatchJoin(left, right, _)
+            | Operator::SetOperation(left, right, _) => vec![left, right],
             Operator::Union(below, _) => below.iter().collect(),
         }
     }
@@ -235,7 +256,10 @@ impl Operator {
             Operator::Filter(_, filter) => filter.counters,
             Operator::Project(_, project) => project.counters,
             Operator::Join(_, _, join) => join.counters,
-            Operator::LeftJoin(_, _, join) => join.counters,
+            Operator::MatchJoin(_, _, join) => join.counters,
+            Operator::SetOperation(_, _, set) => set.counters,
+            Operator::Top(_, top) => top.counters,
+            Operator::Window(_, window) => window.counters,
             Operator::Union(_, union) => union.counters,
             Operator::DistinctValues(_, distinct) => distinct.counters,
             Operator::Unnest(_, unnest) => unnest.counters,
@@ -257,10 +281,23 @@ impl Operator {
                 right.add_states(states);
                 states.extend(join.states());
             }
-            Operator::LeftJoin(left, right, join) => {
+            Operator::MatchJoin(left, right, join) => {
                 left.add_states(states);
                 right.add_states(states);
                 states.extend(join.states());
+            }
+            Operator::SetOperation(left, right, set) => {
+                left.add_states(states);
+                right.add_states(states);
+                states.extend(set.states());
+            }
+            Operator::Top(below, top) => {
+                below.add_states(states);
+                states.extend(top.states());
+            }
+            Operator::Window(below, window) => {
+                below.add_states(states);
+                states.extend(window.states());
             }
             Operator::DistinctValues(below, distinct) => {
                 below.add_states(states);
@@ -281,7 +318,10 @@ impl Operator {
             | Operator::Union(..)
             | Operator::Unnest(..) => 0,
             Operator::Join(_, _, join) => join.memory_bytes(),
-            Operator::LeftJoin(_, _, join) => join.memory_bytes(),
+            Operator::MatchJoin(_, _, join) => join.memory_bytes(),
+            Operator::SetOperation(_, _, set) => set.memory_bytes(),
+            Operator::Top(_, top) => top.memory_bytes(),
+            Operator::Window(_, window) => window.memory_bytes(),
             Operator::DistinctValues(_, distinct) => distinct.memory_bytes(),
             Operator::Aggregate(_, aggregate) => aggregate.memory_bytes(),
         };
@@ -334,11 +374,20 @@ impl Builder<'_> {
                 Box::new(self.operator(right)?),
                 Box::new(self.join(node)?),
             ),
-            Node::LeftJoin { left, right, .. } => Operator::LeftJoin(
+            Node::MatchJoin { left, right, .. } => Operator::MatchJoin(
                 Box::new(self.operator(left)?),
                 Box::new(self.operator(right)?),
-                Box::new(self.left_join(node)?),
+                Box::new(self.match_join(node)?),
             ),
+            Node::SetOperation { kind, left, right, schema, .. } => Operator::SetOperation(
+                Box::new(self.operator(left)?),
+                Box::new(self.operator(right)?),
+                Box::new(SetOperation::new(*kind, arrow_schema(schema))?),
+            ),
+            Node::Top { input, .. } => Operator::Top(Box::new(self.operator(input)?), Box::new(self.top(node)?)),
+            Node::Window { input, .. } => {
+                Operator::Window(Box::new(self.operator(input)?), Box::new(self.window(node)?))
+            }
             Node::Union { inputs, schema, .. } => Operator::Union(
                 inputs.iter().map(|input| self.operator(input)).collect::<Result<_>>()?,
                 Union::new(arrow_schema(schema)),
@@ -382,26 +431,77 @@ impl Builder<'_> {
         Join::new((left.0, &left.1), (right.0, &right.1), residual, schema)
     }
 
-    fn left_join(&self, node: &Node) -> Result<LeftJoin> {
-        let JoinParts { left, right, residual, schema } = self.join_parts(node)?;
-        LeftJoin::new(left, right, residual, schema)
+    fn match_join(&self, node: &Node) -> Result<MatchJoin> {
+        let Node::MatchJoin { kind, null_aware, schema, .. } = node else {
+            return Err(Error::internal("not a join that depends on matches"));
+        };
+        let JoinParts { left, right, residual, schema: pair_schema } = self.join_parts(node)?;
+        let inputs = MatchInputs { left, right, residual, pair_schema };
+        MatchJoin::new(*kind, *null_aware, inputs, arrow_schema(schema))
     }
 
     fn join_parts(&self, node: &Node) -> Result<JoinParts> {
         let (Node::Join { left, right, on, filter, schema, .. }
-        | Node::LeftJoin { left, right, on, filter, schema, .. }) = node
+        | Node::MatchJoin { left, right, on, filter, schema, .. }) = node
         else {
             return Err(Error::internal("not a join"));
         };
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
+        let (mut left_keys, mut right_keys): (Vec<Expr>, Vec<Expr>) = on.iter().cloned().unzip();
+        if on.is_empty() {
+            // Every row has the same key.
+            left_keys.push(lit(true));
+            right_keys.push(lit(true));
+        }
+        let pairs = match node {
+            Node::MatchJoin { kind: MatchKind::Semi | MatchKind::Anti | MatchKind::Mark, .. } => {
+                Arc::new(left.schema().join(right.schema())?)
+            }
+            _ => schema.clone(),
+        };
         let compile =
-            |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), schema, &self.settings);
+            |filter: &Expr| Expressions::compile(node.id(), std::slice::from_ref(filter), &pairs, &self.settings);
         Ok(JoinParts {
             left: (self.compile(node, left, &left_keys)?, arrow_schema(left.schema())),
             right: (self.compile(node, right, &right_keys)?, arrow_schema(right.schema())),
             residual: filter.as_ref().map(compile).transpose()?,
-            schema: arrow_schema(schema),
+            schema: arrow_schema(&pairs),
         })
+    }
+
+    fn top(&self, node: &Node) -> Result<Top> {
+        let Node::Top { input, partition, order, kind, skip, fetch, shows_rank, schema, .. } = node else {
+            return Err(Error::internal("not the first rows of an order"));
+        };
+        let keys: Vec<Expr> = partition.iter().cloned().chain(order.iter().map(|key| key.expr.clone())).collect();
+        let directions: Vec<SortDirection> = order.iter().map(|key| key.direction).collect();
+        let bound = Bound { kind: *kind, skip: *skip, fetch: *fetch, shows_rank: *shows_rank };
+        let keys = self.compile(node, input, &keys)?;
+        Top::new(keys, &directions, bound, arrow_schema(input.schema()), arrow_schema(schema))
+    }
+
+    fn window(&self, node: &Node) -> Result<Window> {
+        let Node::Window { input, calls, schema, .. } = node else {
+            return Err(Error::internal("not a window"));
+        };
+        let Some(Expr::WindowFunction(first)) = calls.first() else {
+            return Err(Error::internal("a window without functions"));
+        };
+        let order = first.params.order_by.iter();
+        let directions: Vec<SortDirection> =
+            order.clone().map(|key| SortDirection { descending: !key.asc, nulls_first: key.nulls_first }).collect();
+        let partition = &first.params.partition_by;
+        let keys: Vec<Expr> = partition.iter().cloned().chain(order.map(|key| key.expr.clone())).collect();
+        let keys = self.compile(node, input, &keys)?;
+        let names = partition.iter().zip(keys.types());
+        let names = names.map(|(expr, data_type)| Field::new(expr.schema_name().to_string(), data_type, true));
+        let inputs = WindowInputs {
+            partition_schema: Arc::new(Schema::new(names.collect::<Vec<_>>())),
+            keys,
+            directions: &directions,
+            calls: window_calls(calls, input.schema(), &self.settings)?,
+            input: arrow_schema(input.schema()),
+        };
+        Window::new(node.id(), inputs, arrow_schema(schema))
     }
 
     fn aggregate(&self, node: &Node) -> Result<Aggregate> {
@@ -435,10 +535,15 @@ impl Builder<'_> {
         match node {
             Node::Source { relation, .. } => self.append_only.contains(relation),
             // A group's row is replaced when it changes, and a padded one when it finds a match.
-            Node::Aggregate { .. } | Node::LeftJoin { .. } => false,
+            Node::Aggregate { .. } | Node::Top { .. } | Node::Window { .. } => false,
+            // A row that matches, or is on both sides, goes on doing so.
+            Node::MatchJoin { kind, .. } if *kind != MatchKind::Semi => false,
+            Node::SetOperation { kind: SetKind::Except | SetKind::ExceptAll, .. } => false,
             Node::Filter { .. }
             | Node::Project { .. }
             | Node::Join { .. }
+            | Node::MatchJoin { .. }
+            | Node::SetOperation { .. }
             | Node::Union { .. }
             | Node::DistinctValues { .. }
             | Node::Unnest { .. } => node.inputs().iter().all(|input| self.is_append_only(input)),

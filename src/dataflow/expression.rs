@@ -13,7 +13,9 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::physical_expr::window::WindowExpr;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_planner::create_window_expr;
 
 use super::errors::ErrorDelta;
 use crate::delta::DeltaBatch;
@@ -113,6 +115,20 @@ impl Expressions {
         };
         self.expressions.iter().map(evaluate).collect()
     }
+}
+
+/// Window functions over the columns of `input`, as DataFusion evaluates them.
+pub fn window_calls(
+    calls: &[Expr],
+    input: &DFSchema,
+    settings: &Arc<ConfigOptions>,
+) -> Result<Vec<Arc<dyn WindowExpr>>> {
+    let mut properties = ExecutionProps::new();
+    properties.config_options = Some(settings.clone());
+    let relaxed = relaxed(input)?;
+    let context = PhysicalPlanningContext::default();
+    let compile = |call: &Expr| Ok(create_window_expr(call, &relaxed, &properties, &context)?);
+    calls.iter().map(compile).collect()
 }
 
 /// Rows that were evaluated together.

@@ -1,5 +1,6 @@
 //! Views against the oracle: whatever the history and the cuts into steps, a view is its query over the live rows.
 
+mod relational;
 mod subscriptions;
 pub mod views;
 mod wide;
@@ -61,7 +62,7 @@ fn integer(value: &Value) -> Option<i64> {
 }
 
 fn cases() -> Vec<Case> {
-    vec![
+    let mut cases = vec![
         Case {
             name: "filter",
             plan: plan(filter(readings(), col("n").gt(lit(2_i64)))),
@@ -272,7 +273,9 @@ fn cases() -> Vec<Case> {
                 oracle::project(&oracle::unnest(&times, windows), |row| vec![row[0].clone(), row[2].clone()])
             },
         },
-    ]
+    ];
+    cases.extend(relational::cases());
+    cases
 }
 
 /// Every call that can be split in two around a join, grouped by both sides.

@@ -3,14 +3,16 @@
 //! ```text
 //! operators   as written:      literals' types, floats beside numerics
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
-//! aggregate/  sum avg min max first last, variance and deviation, string_agg
+//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
 
 mod aggregate;
 mod arithmetic;
+mod bit_counts;
 mod casts;
+mod comoments;
 pub mod exact_sum;
 pub mod floats;
 mod from_text;
@@ -32,8 +34,13 @@ use datafusion::logical_expr::ScalarUDF;
 
 use crate::types::SqlType;
 
-pub use aggregate::{AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, average_type, literal_text, sum_type};
+pub use aggregate::{
+    AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, SINGLE_VALUE, average_type, literal_text, single_value,
+    sum_type,
+};
 pub use arithmetic::Arithmetic;
+pub use bit_counts::{BitCounts, BitOperation};
+pub use comoments::{Comoments, Regression};
 pub use moments::{Moments, Spread};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;

@@ -103,18 +103,7 @@ impl Moments {
             return Some(f64::NAN);
         }
         let (numerator, divisor) = self.ratio(spread);
-        let exponent = 2 * self.exponent;
-        let bits = numerator.bits() as i64 - divisor.bits() as i64;
-        // A root halves the exponent, so that it must be even.
-        let shift = QUOTIENT_BITS - bits - ((QUOTIENT_BITS - bits - i64::from(exponent)) & 1);
-        let (quotient, exact) = divide(shifted(&numerator, shift), shifted(&divisor, -shift));
-        let exponent = exponent - shift as i32;
-        if !spread.deviation {
-            return round_to_f64(&quotient.to_u64_digits().1, exponent, !exact);
-        }
-        let root = quotient.sqrt();
-        let exact = exact && &root * &root == quotient;
-        round_to_f64(&root.to_u64_digits().1, exponent / 2, !exact)
+        quotient_to_f64(&numerator, &divisor, 2 * self.exponent, spread.deviation)
     }
 
     /// Of unscaled values with `scale` digits after the point, unscaled with `digits`, rounded half away from zero.
@@ -186,8 +175,28 @@ impl Moments {
     }
 }
 
+/// The float nearest to `numerator / divisor * 2^exponent`, or to its root; the divisor is positive. `None`: beyond the
+/// largest f64.
+pub(super) fn quotient_to_f64(numerator: &BigInt, divisor: &BigInt, exponent: i32, root: bool) -> Option<f64> {
+    let (sign, numerator) = (numerator.sign(), BigInt::from(numerator.magnitude().clone()));
+    let bits = numerator.bits() as i64 - divisor.bits() as i64;
+    // A root halves the exponent, so that it must be even.
+    let shift = QUOTIENT_BITS - bits - ((QUOTIENT_BITS - bits - i64::from(exponent)) & 1);
+    let (quotient, exact) = divide(shifted(&numerator, shift), shifted(divisor, -shift));
+    let exponent = exponent - shift as i32;
+    let rounded = match root {
+        false => round_to_f64(&quotient.to_u64_digits().1, exponent, !exact),
+        true => {
+            let root = quotient.sqrt();
+            let exact = exact && &root * &root == quotient;
+            round_to_f64(&root.to_u64_digits().1, exponent / 2, !exact)
+        }
+    };
+    rounded.map(|value| if sign == Sign::Minus { -value } else { value })
+}
+
 /// A finite float, not zero, as an odd mantissa times a power of two.
-fn parts(value: f64) -> (i64, i32) {
+pub(super) fn parts(value: f64) -> (i64, i32) {
     let bits = value.to_bits();
     let stored = (bits >> 52 & 0x7ff) as i32;
     let fraction = bits & ((1 << 52) - 1);

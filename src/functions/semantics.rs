@@ -17,7 +17,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, ScalarFunction};
+use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, ScalarFunction, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -29,6 +29,7 @@ use datafusion::optimizer::AnalyzerRule;
 use super::aggregate::ordered;
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
+use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
 use super::from_text::{FromText, from_text_applies};
 
@@ -89,6 +90,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
             negated: list.negated,
         }))),
         Expr::AggregateFunction(call) => rewrite_aggregate(call, schema),
+        Expr::WindowFunction(call) => Ok(rewrite_window(call, schema)),
         other => Ok(Transformed::no(other)),
     }
 }
@@ -112,6 +114,18 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
     Ok(Transformed::yes(Expr::AggregateFunction(ordered(AggregateFunction { func, params })?)))
 }
 
+/// Floats that are equal in SQL are one partition, and peers.
+fn rewrite_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
+    let keys = call.params.partition_by.iter_mut().chain(call.params.order_by.iter_mut().map(|key| &mut key.expr));
+    let mut changed = false;
+    for key in keys.filter(|key| type_is(key, schema, is_float) && !is_canonical(key)) {
+        *key = canonical(std::mem::take(key));
+        changed = true;
+    }
+    let expr = Expr::WindowFunction(call);
+    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
 /// Aggregates for which a row without a value is as no row.
 fn leaves_null_out(name: &str) -> bool {
     matches!(
@@ -129,8 +143,11 @@ fn leaves_null_out(name: &str) -> bool {
             | "stddev_pop"
             | "bool_and"
             | "bool_or"
+            | "bit_and"
+            | "bit_or"
+            | "bit_xor"
             | "string_agg"
-    )
+    ) || Regression::named(name).is_some()
 }
 
 /// `f(x) FILTER (WHERE p)` is `f(CASE WHEN p THEN x END)`: x is computed only for rows that pass, as in PostgreSQL.

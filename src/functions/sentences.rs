@@ -34,12 +34,25 @@ sentences! {
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
     "window_end" "window_end(start, size)": "End of the window of this size that begins at the start.";
     "avg" "avg([DISTINCT] expression)": "Average: of floats the correctly rounded exact one, of other numbers a numeric.";
+    "corr" "corr(y, x)": "Correlation coefficient of the pairs, exact and rounded once; NULL if either side is constant.";
+    "covar_pop" "covar_pop(y, x)": "Covariance of all pairs, exact and rounded once.";
+    "covar_samp" "covar_samp(y, x)":
+        "Covariance, taking the pairs as a sample; exact and rounded once. NULL for fewer than two.";
     "first" "first(value, time)":
         "The value at the least time; among rows of that time the least value. Rows without a time do not count.";
     "last" "last(value, time)":
         "The value at the greatest time; among rows of that time the greatest value. Rows without a time do not count.";
     "max" "max(expression)": "Greatest value; NaN is greater than every number.";
     "min" "min(expression)": "Least value.";
+    "regr_avgx" "regr_avgx(y, x)": "Average of x over the pairs without NULL.";
+    "regr_avgy" "regr_avgy(y, x)": "Average of y over the pairs without NULL.";
+    "regr_count" "regr_count(y, x)": "Number of pairs without NULL.";
+    "regr_intercept" "regr_intercept(y, x)": "Where the line through the pairs by least squares meets x = 0.";
+    "regr_r2" "regr_r2(y, x)": "Square of the correlation coefficient; 1 if y is constant, NULL if x is.";
+    "regr_slope" "regr_slope(y, x)": "Slope of the line through the pairs by least squares; NULL if x is constant.";
+    "regr_sxx" "regr_sxx(y, x)": "Sum of the squares of x's differences from its average.";
+    "regr_sxy" "regr_sxy(y, x)": "Sum of the products of both differences from the averages.";
+    "regr_syy" "regr_syy(y, x)": "Sum of the squares of y's differences from its average.";
     "stddev_pop" "stddev_pop([DISTINCT] expression)": "Standard deviation of all values, exact and rounded once.";
     "stddev_samp" "stddev_samp([DISTINCT] expression)":
         "Standard deviation, taking the values as a sample; exact and rounded once. NULL for fewer than two.";

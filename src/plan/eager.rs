@@ -99,6 +99,10 @@ fn take_apart(node: &Node) -> Result<Option<Parts>> {
         input = below;
     }
     let Node::Join { left, right, on, filter: None, .. } = input else { return Ok(None) };
+    // Without a key, an aggregate below would have a row even where the join has none.
+    if on.is_empty() {
+        return Ok(None);
+    }
     Ok(Some(Parts {
         group,
         aggregates,
@@ -171,7 +175,8 @@ fn has_partial(call: &AggregateCall, schema: &DFSchema) -> bool {
         }
         F::CountAll | F::Count | F::Min | F::Max | F::First | F::Last => true,
         F::PartialSum | F::MergeCount | F::MergeSum | F::MergeAvg => false,
-        F::VarSamp | F::VarPop | F::StddevSamp | F::StddevPop | F::StringAgg => false,
+        F::VarSamp | F::VarPop | F::StddevSamp | F::StddevPop | F::StringAgg | F::SingleValue => false,
+        F::Bits(_) | F::Regression(_) => false,
     }
 }
 

@@ -7,9 +7,11 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{BinaryExpr, Expr};
 use datafusion::sql::unparser::expr_to_sql;
 
-use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
-use crate::functions::Arithmetic;
+use super::view_plan::{
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+};
 use crate::functions::floats::CANONICAL_FLOAT;
+use crate::functions::{Arithmetic, BitOperation};
 use crate::types::RelationId;
 
 impl ViewPlan {
@@ -79,12 +81,38 @@ fn describe(node: &Node) -> String {
             });
             format!("Project: {}", columns.collect::<Vec<_>>().join(", "))
         }
-        Node::Join { on, filter, .. } | Node::LeftJoin { on, filter, .. } => {
-            let name = if matches!(node, Node::Join { .. }) { "Join" } else { "LeftJoin" };
-            let keys = on.iter().map(|(left, right)| format!("{} = {}", shown(left), shown(right)));
-            let filter = filter.as_ref().map(|filter| format!(", filter: {}", shown(filter)));
-            format!("{name}: {}{}", keys.collect::<Vec<_>>().join(" AND "), filter.unwrap_or_default())
+        Node::Join { on, filter, .. } => describe_join("Join", on, filter.as_ref()),
+        Node::MatchJoin { kind, on, filter, null_aware, .. } => {
+            let name = match (kind, null_aware) {
+                (MatchKind::Left, _) => "LeftJoin",
+                (MatchKind::Full, _) => "FullJoin",
+                (MatchKind::Semi, _) => "SemiJoin",
+                (MatchKind::Anti, false) => "AntiJoin",
+                (MatchKind::Anti, true) => "AntiJoin (NOT IN)",
+                (MatchKind::Mark, _) => "MarkJoin",
+            };
+            describe_join(name, on, filter.as_ref())
         }
+        Node::SetOperation { kind, .. } => match kind {
+            SetKind::Intersect => "Intersect",
+            SetKind::IntersectAll => "IntersectAll",
+            SetKind::Except => "Except",
+            SetKind::ExceptAll => "ExceptAll",
+        }
+        .to_string(),
+        Node::Top { partition, order, kind, skip, fetch, .. } => {
+            let function = match kind {
+                RankKind::RowNumber => "row_number",
+                RankKind::Rank => "rank",
+                RankKind::DenseRank => "dense_rank",
+            };
+            let by = if partition.is_empty() { String::new() } else { format!(" by {}", list(partition)) };
+            let order: Vec<String> = order.iter().map(describe_key).collect();
+            let order = if order.is_empty() { "the whole row".to_string() } else { order.join(", ") };
+            let last = skip.saturating_add(*fetch);
+            format!("Top: {function} {} to {last}{by}, order {order}", skip.saturating_add(1))
+        }
+        Node::Window { calls, .. } => format!("Window: {}", list(calls)),
         Node::Union { .. } => "Union".to_string(),
         Node::DistinctValues { keys, first_distinct, schema, .. } => {
             let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
@@ -100,6 +128,25 @@ fn describe(node: &Node) -> String {
             format!("Aggregate:{group} [{}]", calls.join(", "))
         }
     }
+}
+
+fn describe_join(name: &str, on: &[(Expr, Expr)], filter: Option<&Expr>) -> String {
+    let keys = on.iter().map(|(left, right)| format!("{} = {}", shown(left), shown(right)));
+    let keys = if on.is_empty() { "every pair".to_string() } else { keys.collect::<Vec<_>>().join(" AND ") };
+    let filter = filter.map(|filter| format!(", filter: {}", shown(filter)));
+    format!("{name}: {keys}{}", filter.unwrap_or_default())
+}
+
+fn describe_key(key: &SortKey) -> String {
+    let SortDirection { descending, nulls_first } = key.direction;
+    let direction = if descending { " DESC" } else { "" };
+    // PostgreSQL's default is NULL as the greatest.
+    let nulls = match (descending, nulls_first) {
+        (false, true) => " NULLS FIRST",
+        (true, false) => " NULLS LAST",
+        _ => "",
+    };
+    format!("{}{direction}{nulls}", shown(&key.expr))
 }
 
 fn describe_call(call: &AggregateCall) -> String {
@@ -163,6 +210,11 @@ impl AggregateFunction {
             AggregateFunction::StddevSamp => "stddev_samp",
             AggregateFunction::StddevPop => "stddev_pop",
             AggregateFunction::StringAgg => "string_agg",
+            AggregateFunction::SingleValue => "single_value",
+            AggregateFunction::Bits(BitOperation::And) => "bit_and",
+            AggregateFunction::Bits(BitOperation::Or) => "bit_or",
+            AggregateFunction::Bits(BitOperation::Xor) => "bit_xor",
+            AggregateFunction::Regression(regression) => regression.name(),
         }
     }
 }

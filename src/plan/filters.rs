@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, NullEquality, Result};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{Expr, ExprSchemable, Filter, JoinType, LogicalPlan, Operator};
 
@@ -47,6 +47,23 @@ fn sink(plan: LogicalPlan, mut predicates: Vec<Expr>) -> Result<LogicalPlan> {
             let (right, residual) =
                 partition(join.filter.take().map(split_conjunction_owned).unwrap_or_default(), |expr| {
                     is_infallible(expr, &schema) && reads_only(expr, join.right.schema())
+                });
+            join.left = Arc::new(sink(Arc::unwrap_or_clone(join.left), left)?);
+            join.right = Arc::new(sink(Arc::unwrap_or_clone(join.right), right)?);
+            join.filter = conjunction(residual);
+            filtered(LogicalPlan::Join(join), above)
+        }
+        // These give left rows as they are. A condition of the join about right rows alone decides which there are.
+        LogicalPlan::Join(mut join)
+            if matches!(join.join_type, JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark)
+                && join.null_equality == NullEquality::NullEqualsNothing =>
+        {
+            let (left, above) = partition(predicates, |expr| reads_only(expr, join.left.schema()));
+            let schema = join.left.schema().join(join.right.schema())?;
+            // In NOT IN, what is about right rows alone is about those that may be NULL as well.
+            let (right, residual) =
+                partition(join.filter.take().map(split_conjunction_owned).unwrap_or_default(), |expr| {
+                    !join.null_aware && is_infallible(expr, &schema) && reads_only(expr, join.right.schema())
                 });
             join.left = Arc::new(sink(Arc::unwrap_or_clone(join.left), left)?);
             join.right = Arc::new(sink(Arc::unwrap_or_clone(join.right), right)?);

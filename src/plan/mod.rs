@@ -8,22 +8,29 @@
 //!
 //! Holds no handles: what a name stands for is asked of a [`RelationLookup`].
 
+mod clauses;
 mod eager;
 mod errors;
 mod explain;
 mod filters;
+mod in_values;
 mod lower;
 mod output_names;
 mod query;
 mod relations;
+mod scalars;
 mod stored;
+mod ties;
 mod view;
 mod view_plan;
 
+pub use clauses::{ACCEPTED, REFUSED, ViewClause};
 pub use eager::aggregate_eagerly;
 pub use errors::plan_error;
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
 pub use view::plan_view;
-pub use view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
+pub use view_plan::{
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+};

@@ -14,8 +14,10 @@ use datafusion::sql::planner::{PlannerContext, SqlToRel};
 use sqlparser::ast::{Query, Statement};
 
 use super::errors::{no_such_relation, plan_error};
+use super::in_values::in_values;
 use super::output_names::{name_output, restore_names};
 use super::relations::{ExpandedView, Found, RelationLookup};
+use super::ties::break_ties;
 use crate::error::Result;
 use crate::functions::type_planner;
 use crate::types::SqlType;
@@ -50,6 +52,8 @@ pub fn plan_query_with_parameters(
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
         .and_then(|plan| analyze(state, plan))
+        .and_then(in_values)
+        .and_then(break_ties)
         .map_err(|error| plan_error(error, sql_text))
 }
 

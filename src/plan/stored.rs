@@ -18,14 +18,18 @@ use datafusion::logical_expr::Expr;
 use datafusion_proto::bytes::Serializeable;
 use serde::{Deserialize, Serialize};
 
-use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
+use super::view_plan::{
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
+use crate::functions::{BitOperation, Regression};
 use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
-/// 2 added the operators left_join, union, distinct_values and unnest; plans of version 1 are read as they are.
-const VERSION: u16 = 2;
+/// 2 added the operators left_join, union, distinct_values and unnest. 3 added match_join, which takes the place of
+/// left_join, set_operation, top and window. Plans of earlier versions are read as they are.
+const VERSION: u16 = 3;
 const HEADER_BYTES: usize = 10;
 
 impl ViewPlan {
@@ -108,12 +112,47 @@ enum StoredNode {
         filter: Option<Hex>,
         schema: StoredSchema,
     },
+    /// Of version 2 only.
     LeftJoin {
         id: OperatorId,
         left: Box<StoredNode>,
         right: Box<StoredNode>,
         on: Vec<(Hex, Hex)>,
         filter: Option<Hex>,
+        schema: StoredSchema,
+    },
+    MatchJoin {
+        id: OperatorId,
+        kind: MatchKind,
+        left: Box<StoredNode>,
+        right: Box<StoredNode>,
+        on: Vec<(Hex, Hex)>,
+        filter: Option<Hex>,
+        null_aware: bool,
+        schema: StoredSchema,
+    },
+    SetOperation {
+        id: OperatorId,
+        kind: SetKind,
+        left: Box<StoredNode>,
+        right: Box<StoredNode>,
+        schema: StoredSchema,
+    },
+    Top {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        partition: Vec<Hex>,
+        order: Vec<(Hex, SortDirection)>,
+        kind: RankKind,
+        skip: u64,
+        fetch: u64,
+        shows_rank: bool,
+        schema: StoredSchema,
+    },
+    Window {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        calls: Vec<Hex>,
         schema: StoredSchema,
     },
     Union {
@@ -205,12 +244,38 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             filter: filter.as_ref().map(store_expr).transpose()?,
             schema: store_schema(schema)?,
         },
-        Node::LeftJoin { id, left, right, on, filter, schema } => StoredNode::LeftJoin {
+        Node::MatchJoin { id, kind, left, right, on, filter, null_aware, schema } => StoredNode::MatchJoin {
             id: *id,
+            kind: *kind,
             left: Box::new(store_node(left)?),
             right: Box::new(store_node(right)?),
             on: store_pairs(on)?,
             filter: filter.as_ref().map(store_expr).transpose()?,
+            null_aware: *null_aware,
+            schema: store_schema(schema)?,
+        },
+        Node::SetOperation { id, kind, left, right, schema } => StoredNode::SetOperation {
+            id: *id,
+            kind: *kind,
+            left: Box::new(store_node(left)?),
+            right: Box::new(store_node(right)?),
+            schema: store_schema(schema)?,
+        },
+        Node::Top { id, input, partition, order, kind, skip, fetch, shows_rank, schema } => StoredNode::Top {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            partition: store_exprs(partition)?,
+            order: order.iter().map(|key| Ok((store_expr(&key.expr)?, key.direction))).collect::<Result<_>>()?,
+            kind: *kind,
+            skip: *skip,
+            fetch: *fetch,
+            shows_rank: *shows_rank,
+            schema: store_schema(schema)?,
+        },
+        Node::Window { id, input, calls, schema } => StoredNode::Window {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            calls: store_exprs(calls)?,
             schema: store_schema(schema)?,
         },
         Node::Union { id, inputs, schema } => StoredNode::Union {
@@ -265,12 +330,51 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
             filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
             schema: load_schema(&schema)?,
         },
-        StoredNode::LeftJoin { id, left, right, on, filter, schema } => Node::LeftJoin {
+        StoredNode::LeftJoin { id, left, right, on, filter, schema } => Node::MatchJoin {
             id,
+            kind: MatchKind::Left,
             left: Box::new(load_node(*left, registry)?),
             right: Box::new(load_node(*right, registry)?),
             on: load_pairs(&on, registry)?,
             filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
+            null_aware: false,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::MatchJoin { id, kind, left, right, on, filter, null_aware, schema } => Node::MatchJoin {
+            id,
+            kind,
+            left: Box::new(load_node(*left, registry)?),
+            right: Box::new(load_node(*right, registry)?),
+            on: load_pairs(&on, registry)?,
+            filter: filter.as_ref().map(|filter| load_expr(filter, registry)).transpose()?,
+            null_aware,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::SetOperation { id, kind, left, right, schema } => Node::SetOperation {
+            id,
+            kind,
+            left: Box::new(load_node(*left, registry)?),
+            right: Box::new(load_node(*right, registry)?),
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::Top { id, input, partition, order, kind, skip, fetch, shows_rank, schema } => Node::Top {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            partition: load_exprs(&partition, registry)?,
+            order: order
+                .iter()
+                .map(|(expr, direction)| Ok(SortKey { expr: load_expr(expr, registry)?, direction: *direction }))
+                .collect::<Result<_>>()?,
+            kind,
+            skip,
+            fetch,
+            shows_rank,
+            schema: load_schema(&schema)?,
+        },
+        StoredNode::Window { id, input, calls, schema } => Node::Window {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            calls: load_exprs(&calls, registry)?,
             schema: load_schema(&schema)?,
         },
         StoredNode::Union { id, inputs, schema } => Node::Union {
@@ -345,6 +449,22 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("stddev_samp", AggregateFunction::StddevSamp),
     ("stddev_pop", AggregateFunction::StddevPop),
     ("string_agg", AggregateFunction::StringAgg),
+    ("single_value", AggregateFunction::SingleValue),
+    ("bit_and", AggregateFunction::Bits(BitOperation::And)),
+    ("bit_or", AggregateFunction::Bits(BitOperation::Or)),
+    ("bit_xor", AggregateFunction::Bits(BitOperation::Xor)),
+    ("covar_pop", AggregateFunction::Regression(Regression::CovarPop)),
+    ("covar_samp", AggregateFunction::Regression(Regression::CovarSamp)),
+    ("corr", AggregateFunction::Regression(Regression::Corr)),
+    ("regr_slope", AggregateFunction::Regression(Regression::Slope)),
+    ("regr_intercept", AggregateFunction::Regression(Regression::Intercept)),
+    ("regr_r2", AggregateFunction::Regression(Regression::R2)),
+    ("regr_avgx", AggregateFunction::Regression(Regression::AvgX)),
+    ("regr_avgy", AggregateFunction::Regression(Regression::AvgY)),
+    ("regr_sxx", AggregateFunction::Regression(Regression::Sxx)),
+    ("regr_syy", AggregateFunction::Regression(Regression::Syy)),
+    ("regr_sxy", AggregateFunction::Regression(Regression::Sxy)),
+    ("regr_count", AggregateFunction::Regression(Regression::Count)),
 ];
 
 fn store_call(call: &AggregateCall) -> Result<StoredCall> {

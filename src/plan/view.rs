@@ -4,17 +4,21 @@
 //! plan_query (analyzed, as for queries) -> refuse what is not incremental -> own rules -> lower -> ids
 //! ```
 //!
-//! The rules are few, because each may change what a view must keep: constants, join keys out of WHERE, filters below
-//! joins where they cannot err, columns that nobody reads, aggregates below joins. None of them knows the time.
+//! The rules are few, because each may change what a view must keep: constants, subqueries as joins, join keys out of
+//! WHERE, filters below joins where they cannot err, columns that nobody reads, aggregates below joins. None of them
+//! knows the time.
 
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
+use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use sqlparser::ast::Query;
@@ -25,6 +29,7 @@ use super::filters::push_filters;
 use super::lower::lower;
 use super::query::plan_query;
 use super::relations::RelationLookup;
+use super::scalars::guard_scalars;
 use super::view_plan::{Node, OperatorId, ViewPlan};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
@@ -45,17 +50,22 @@ pub fn plan_view(
     let columns = output_columns(&analyzed)?;
     let options = state.config_options();
     refuse_impure(&analyzed)?;
-    let context = OptimizerContext::new_with_config_options(Arc::clone(options)).without_query_execution_start_time();
+    let mut options = options.as_ref().clone();
+    options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
+    let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
     let optimize = |rules: Vec<Arc<dyn OptimizerRule + Send + Sync>>, plan: LogicalPlan| {
         Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {}).map_err(|error| plan_error(error, sql_text))
     };
     let joined = optimize(
         vec![
             Arc::new(SimplifyExpressions::new()),
+            Arc::new(RewriteSetComparison::new()),
+            Arc::new(DecorrelatePredicateSubquery::new()),
+            Arc::new(ScalarSubqueryToJoin::new()),
             Arc::new(ExtractEquijoinPredicate::new()),
             Arc::new(EliminateCrossJoin::new()),
         ],
-        analyzed,
+        guard_scalars(analyzed).map_err(|error| plan_error(error, sql_text))?,
     )?;
     let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
     let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], pushed)?;
@@ -115,18 +125,7 @@ fn impure(expr: &Expr) -> Option<Error> {
 
 /// Preorder, from 0.
 fn number(node: &mut Node, next: &mut OperatorId) {
-    let (id, inputs) = match node {
-        Node::Source { id, .. } => (id, vec![]),
-        Node::Filter { id, input, .. }
-        | Node::Project { id, input, .. }
-        | Node::DistinctValues { id, input, .. }
-        | Node::Unnest { id, input, .. }
-        | Node::Aggregate { id, input, .. } => (id, vec![&mut **input]),
-        Node::Join { id, left, right, .. } | Node::LeftJoin { id, left, right, .. } => {
-            (id, vec![&mut **left, &mut **right])
-        }
-        Node::Union { id, inputs, .. } => (id, inputs.iter_mut().collect()),
-    };
+    let (id, inputs) = node.parts_mut();
     *id = *next;
     *next += 1;
     for input in inputs {

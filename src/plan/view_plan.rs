@@ -8,9 +8,11 @@
 use arrow::datatypes::DataType;
 use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::Expr;
+use serde::{Deserialize, Serialize};
 
 use crate::catalog::ViewColumn;
 use crate::error::Result;
+use crate::functions::{BitOperation, Regression};
 use crate::types::RelationId;
 
 /// A view's query. `columns` are the output columns of `root`, in its order.
@@ -41,16 +43,35 @@ pub enum Node {
         filter: Option<Expr>,
         schema: DFSchemaRef,
     },
-    /// Left outer equi-join: as [`Node::Join`], and each left row without a match once, with NULL for the right columns.
-    /// `filter` decides which pairs match.
-    LeftJoin {
+    /// A join that depends on which rows match: `on` as in [`Node::Join`], and `filter` decides which pairs match.
+    MatchJoin {
         id: OperatorId,
+        kind: MatchKind,
         left: Box<Node>,
         right: Box<Node>,
         on: Vec<(Expr, Expr)>,
         filter: Option<Expr>,
+        /// `NOT IN`: whether a row matches is unknown for a NULL key, and for every key while there is one on the right.
+        null_aware: bool,
         schema: DFSchemaRef,
     },
+    /// Rows of left by how often they are on the right. Columns by position; both inputs have the types of `schema`.
+    SetOperation { id: OperatorId, kind: SetKind, left: Box<Node>, right: Box<Node>, schema: DFSchemaRef },
+    /// Of each partition the rows whose rank in `order` is above `skip` and at most `skip` + `fetch`. Rows that `order`
+    /// does not tell apart are in the order of the whole row. With `shows_rank`, the rank is the last column.
+    Top {
+        id: OperatorId,
+        input: Box<Node>,
+        partition: Vec<Expr>,
+        order: Vec<SortKey>,
+        kind: RankKind,
+        skip: u64,
+        fetch: u64,
+        shows_rank: bool,
+        schema: DFSchemaRef,
+    },
+    /// Window functions, one output column each behind the input's. All have one PARTITION BY and one ORDER BY.
+    Window { id: OperatorId, input: Box<Node>, calls: Vec<Expr>, schema: DFSchemaRef },
     /// The rows of all inputs. Columns by position; each input has the types of `schema`.
     Union { id: OperatorId, inputs: Vec<Node>, schema: DFSchemaRef },
     /// For DISTINCT aggregates. Input and output: `keys` columns of group keys, plain columns, and from `first_distinct` on
@@ -67,6 +88,64 @@ pub enum Node {
         aggregates: Vec<AggregateCall>,
         schema: DFSchemaRef,
     },
+}
+
+/// What a [`Node::MatchJoin`] makes of matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MatchKind {
+    /// Pairs that match; left rows without a match once, with NULL for the right columns.
+    Left,
+    /// As left, and right rows without a match likewise.
+    Full,
+    /// Left rows that match.
+    Semi,
+    /// Left rows that do not.
+    Anti,
+    /// Left rows, and whether they match.
+    Mark,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetKind {
+    Intersect,
+    IntersectAll,
+    Except,
+    ExceptAll,
+}
+
+impl SetKind {
+    /// How often a row is in the result that is so often on the left and on the right.
+    pub fn weight(self, left: i64, right: i64) -> i64 {
+        match self {
+            SetKind::Intersect => i64::from(left > 0 && right > 0),
+            SetKind::IntersectAll => left.min(right).max(0),
+            SetKind::Except => i64::from(left > 0 && right <= 0),
+            SetKind::ExceptAll => (left - right.max(0)).max(0),
+        }
+    }
+}
+
+/// How rows are counted in an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RankKind {
+    RowNumber,
+    Rank,
+    DenseRank,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortDirection {
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct SortKey {
+    pub expr: Expr,
+    pub direction: SortDirection,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +179,11 @@ pub enum AggregateFunction {
     StddevPop,
     /// Value, separator, directions, keys: [`crate::functions::OrderedText`].
     StringAgg,
+    /// The value of the one row; 21000 for more rows than one.
+    SingleValue,
+    Bits(BitOperation),
+    /// Of y and x.
+    Regression(Regression),
 }
 
 impl Node {
@@ -109,7 +193,10 @@ impl Node {
             | Node::Filter { id, .. }
             | Node::Project { id, .. }
             | Node::Join { id, .. }
-            | Node::LeftJoin { id, .. }
+            | Node::MatchJoin { id, .. }
+            | Node::SetOperation { id, .. }
+            | Node::Top { id, .. }
+            | Node::Window { id, .. }
             | Node::Union { id, .. }
             | Node::DistinctValues { id, .. }
             | Node::Unnest { id, .. }
@@ -123,7 +210,10 @@ impl Node {
             Node::Source { schema, .. }
             | Node::Project { schema, .. }
             | Node::Join { schema, .. }
-            | Node::LeftJoin { schema, .. }
+            | Node::MatchJoin { schema, .. }
+            | Node::SetOperation { schema, .. }
+            | Node::Top { schema, .. }
+            | Node::Window { schema, .. }
             | Node::Union { schema, .. }
             | Node::DistinctValues { schema, .. }
             | Node::Unnest { schema, .. }
@@ -136,27 +226,39 @@ impl Node {
             Node::Source { .. } => vec![],
             Node::Filter { input, .. }
             | Node::Project { input, .. }
+            | Node::Top { input, .. }
+            | Node::Window { input, .. }
             | Node::DistinctValues { input, .. }
             | Node::Unnest { input, .. }
             | Node::Aggregate { input, .. } => vec![input],
-            Node::Join { left, right, .. } | Node::LeftJoin { left, right, .. } => vec![left, right],
+            Node::Join { left, right, .. }
+            | Node::MatchJoin { left, right, .. }
+            | Node::SetOperation { left, right, .. } => vec![left, right],
             Node::Union { inputs, .. } => inputs.iter().collect(),
+        }
+    }
+
+    /// The operator's id and its inputs, to be changed.
+    pub fn parts_mut(&mut self) -> (&mut OperatorId, Vec<&mut Node>) {
+        match self {
+            Node::Source { id, .. } => (id, vec![]),
+            Node::Filter { id, input, .. }
+            | Node::Project { id, input, .. }
+            | Node::Top { id, input, .. }
+            | Node::Window { id, input, .. }
+            | Node::DistinctValues { id, input, .. }
+            | Node::Unnest { id, input, .. }
+            | Node::Aggregate { id, input, .. } => (id, vec![&mut **input]),
+            Node::Join { id, left, right, .. }
+            | Node::MatchJoin { id, left, right, .. }
+            | Node::SetOperation { id, left, right, .. } => (id, vec![&mut **left, &mut **right]),
+            Node::Union { id, inputs, .. } => (id, inputs.iter_mut().collect()),
         }
     }
 
     /// The same operator over other inputs.
     pub fn map_inputs(mut self, map: &mut dyn FnMut(Node) -> Result<Node>) -> Result<Node> {
-        let inputs = match &mut self {
-            Node::Source { .. } => vec![],
-            Node::Filter { input, .. }
-            | Node::Project { input, .. }
-            | Node::DistinctValues { input, .. }
-            | Node::Unnest { input, .. }
-            | Node::Aggregate { input, .. } => vec![&mut **input],
-            Node::Join { left, right, .. } | Node::LeftJoin { left, right, .. } => vec![&mut **left, &mut **right],
-            Node::Union { inputs, .. } => inputs.iter_mut().collect(),
-        };
-        for input in inputs {
+        for input in self.parts_mut().1 {
             *input = map(input.clone())?;
         }
         Ok(self)

@@ -23,7 +23,7 @@ use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::{Expr, Filter, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, lit};
 
 use self::shape::Shape;
-use super::single_value::single_value;
+use crate::functions::single_value;
 
 /// The same plan without the subqueries that DataFusion would refuse.
 pub fn decorrelate(plan: LogicalPlan) -> Result<LogicalPlan> {

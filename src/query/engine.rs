@@ -24,6 +24,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use tokio::runtime::{Handle, Runtime};
 
+use super::all_rows::count_all;
 use super::any_of::any_of;
 use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
@@ -31,10 +32,9 @@ use super::decorrelate::decorrelate;
 use super::held::HeldQuery;
 use super::output::present;
 use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
-use super::single_value::single_value;
 use super::store::tier_only_registry;
 use crate::error::{Error, Result};
-use crate::functions::session_state;
+use crate::functions::{session_state, single_value};
 use crate::io::{Clock, SystemClock};
 use crate::settings::QuerySettings;
 
@@ -181,7 +181,7 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
 /// Refuses everything but queries, then optimises.
 pub(super) async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
     queries_only().verify_plan(&plan)?;
-    Ok(state.create_physical_plan(&present(decorrelate(plan)?)?).await?)
+    Ok(state.create_physical_plan(&present(decorrelate(count_all(plan)?)?)?).await?)
 }
 
 fn queries_only() -> SQLOptions {
@@ -193,7 +193,12 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     if options.verbose {
         lines.push("Logical plan:".to_owned());
         lines.extend(
-            state.optimize(&decorrelate(plan.clone())?)?.display_indent().to_string().lines().map(str::to_owned),
+            state
+                .optimize(&decorrelate(count_all(plan.clone())?)?)?
+                .display_indent()
+                .to_string()
+                .lines()
+                .map(str::to_owned),
         );
         lines.push("Physical plan:".to_owned());
     }

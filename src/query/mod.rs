@@ -8,6 +8,7 @@
 //! Owns the query threads, their memory pool and the spill directory. Does not know: catalogs, sessions, commits. Whoever
 //! asks has already chosen the snapshots that the names stand for.
 
+mod all_rows;
 mod any_of;
 mod array_literals;
 mod context;
@@ -18,7 +19,6 @@ mod leave_out;
 mod output;
 pub mod rewrite;
 mod rows;
-mod single_value;
 mod store;
 
 pub use context::{ContextInput, QueryContext};

@@ -86,6 +86,174 @@ pub fn left_join(
     joined
 }
 
+/// As [`left_join`], and right rows without any such pair, with `left_columns` times NULL.
+pub fn full_join(
+    left: &[Row],
+    right: &[Row],
+    on: &[(usize, usize)],
+    (left_columns, right_columns): (usize, usize),
+    matches: impl Fn(&Row) -> Option<bool>,
+) -> Vec<Row> {
+    let mut joined = left_join(left, right, on, right_columns, &matches);
+    for row in right {
+        if filter(&join(left, std::slice::from_ref(row), on), &matches).is_empty() {
+            joined.push(std::iter::repeat_n(Value::Null, left_columns).chain(row.iter().cloned()).collect());
+        }
+    }
+    joined
+}
+
+/// Left rows that match at least one right row, or, for an anti-join, none.
+pub fn semi_join(
+    left: &[Row],
+    right: &[Row],
+    on: &[(usize, usize)],
+    is_anti: bool,
+    matches: impl Fn(&Row) -> Option<bool>,
+) -> Vec<Row> {
+    let matched = |row: &Row| !filter(&join(std::slice::from_ref(row), right, on), &matches).is_empty();
+    left.iter().filter(|row| matched(row) != is_anti).cloned().collect()
+}
+
+/// Whether `value` is IN `values`, by the standard's three answers.
+pub fn is_in(value: &Value, values: &[Value]) -> Option<bool> {
+    let equal = |other: &Value| match value.is_null() || other.is_null() {
+        true => None,
+        false => Some(value.compare(other).is_eq()),
+    };
+    let answers: Vec<Option<bool>> = values.iter().map(equal).collect();
+    match answers.contains(&Some(true)) {
+        true => Some(true),
+        false if answers.contains(&None) => None,
+        false => Some(false),
+    }
+}
+
+fn count(rows: &[Row], row: &Row) -> usize {
+    rows.iter().filter(|other| same_row(other, row)).count()
+}
+
+fn same_row(left: &Row, right: &Row) -> bool {
+    left.iter().zip(right).all(|(left, right)| left.compare(right).is_eq())
+}
+
+/// Each distinct row so often as `times` makes of its number on the left and on the right.
+pub fn set_operation(left: &[Row], right: &[Row], times: fn(usize, usize) -> usize) -> Vec<Row> {
+    let mut found: Vec<Row> = Vec::new();
+    let mut result = Vec::new();
+    for row in left {
+        if count(&found, row) == 0 {
+            found.push(row.clone());
+            let row: Row = row.iter().map(Value::canonical).collect();
+            result.extend(std::iter::repeat_n(row.clone(), times(count(left, &row), count(right, &row))));
+        }
+    }
+    result
+}
+
+/// A key of an order: the column, whether it descends, whether NULL is first.
+pub type OrderKey = (usize, bool, bool);
+
+fn compare_keys(left: &Row, right: &Row, order: &[OrderKey]) -> Ordering {
+    let one = |(column, descending, nulls_first): &OrderKey| {
+        let (left, right) = (&left[*column], &right[*column]);
+        match (left.is_null(), right.is_null()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => {
+                if *nulls_first {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (false, true) => {
+                if *nulls_first {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
+            (false, false) if *descending => right.compare(left),
+            (false, false) => left.compare(right),
+        }
+    };
+    order.iter().map(one).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// The rows of each partition in their order, equal ones in the order of the whole row.
+pub fn partitions(rows: &[Row], partition: &[usize], order: &[OrderKey]) -> Vec<Vec<Row>> {
+    let mut found: Vec<Vec<Row>> = Vec::new();
+    for row in rows {
+        let same =
+            |other: &&mut Vec<Row>| partition.iter().all(|column| other[0][*column].compare(&row[*column]).is_eq());
+        match found.iter_mut().find(same) {
+            Some(members) => members.push(row.clone()),
+            None => found.push(vec![row.clone()]),
+        }
+    }
+    for members in &mut found {
+        members.sort_by(|left, right| {
+            let whole = || left.iter().zip(right).map(|(left, right)| left.compare_bits(right));
+            compare_keys(left, right, order)
+                .then_with(|| whole().find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
+        });
+    }
+    found
+}
+
+/// Row number, rank and dense rank of each row of a partition.
+pub fn ranks(members: &[Row], order: &[OrderKey]) -> Vec<[i64; 3]> {
+    let (mut ranks, mut rank, mut dense): (Vec<[i64; 3]>, i64, i64) = (Vec::new(), 0, 0);
+    for (place, row) in members.iter().enumerate() {
+        if place == 0 || compare_keys(&members[place - 1], row, order).is_ne() {
+            (rank, dense) = (place as i64 + 1, dense + 1);
+        }
+        ranks.push([place as i64 + 1, rank, dense]);
+    }
+    ranks
+}
+
+/// Of each partition the rows whose rank is above `skip` and at most `skip + fetch`; `kind` is a place in [`ranks`].
+pub fn top(
+    rows: &[Row],
+    partition: &[usize],
+    order: &[OrderKey],
+    (kind, skip, fetch): (usize, i64, i64),
+    shows_rank: bool,
+) -> Vec<Row> {
+    let mut result = Vec::new();
+    for members in partitions(rows, partition, order) {
+        for (row, ranks) in members.iter().zip(ranks(&members, order)) {
+            if ranks[kind] > skip && ranks[kind] <= skip + fetch {
+                let rank = shows_rank.then_some(Value::Integer(ranks[kind]));
+                result.push(row.iter().cloned().chain(rank).collect());
+            }
+        }
+    }
+    result
+}
+
+/// Each row of each partition with what `values` makes of it: of the partition's rows in order, and the row's place.
+pub fn window(
+    rows: &[Row],
+    partition: &[usize],
+    order: &[OrderKey],
+    values: impl Fn(&[Row], usize) -> Row,
+) -> Vec<Row> {
+    let mut result = Vec::new();
+    for members in partitions(rows, partition, order) {
+        for (place, row) in members.iter().enumerate() {
+            result.push(row.iter().cloned().chain(values(&members, place)).collect());
+        }
+    }
+    result
+}
+
+/// One aggregate of rows.
+pub fn value_of(rows: &[Row], call: Call) -> Value {
+    aggregate(&rows.iter().collect::<Vec<_>>(), call)
+}
+
 pub fn union(parts: &[Vec<Row>]) -> Vec<Row> {
     parts.iter().flatten().cloned().collect()
 }
@@ -337,6 +505,14 @@ impl Value {
             (Value::Float(left), Value::Float(right)) => left.total_cmp(&right),
             (Value::Text(left), Value::Text(right)) => left.as_bytes().cmp(right.as_bytes()),
             (left, right) => left.render().cmp(&right.render()),
+        }
+    }
+
+    /// As [`Value::compare`], and floats that are equal in SQL by their bits.
+    fn compare_bits(&self, other: &Value) -> Ordering {
+        match (self, other) {
+            (Value::Float(left), Value::Float(right)) => left.total_cmp(right),
+            (left, right) => left.compare(right),
         }
     }
 

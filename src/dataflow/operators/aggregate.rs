@@ -10,9 +10,11 @@
 //! a core's cache. Without GROUP BY there is one group over nothing, which never goes away.
 
 mod accumulator;
+mod bits;
 mod call;
 mod extreme;
 mod groups;
+mod pairs;
 mod spreads;
 mod sums;
 mod texts;

@@ -7,10 +7,14 @@ mod aggregate;
 mod distinct_values;
 mod filter;
 mod join;
-mod left_join;
+mod match_join;
+mod ordered_rows;
 mod project;
+mod set_operation;
+mod top;
 mod union;
 mod unnest;
+mod window;
 
 use super::errors::ErrorDelta;
 use crate::delta::DeltaBatch;
@@ -21,10 +25,13 @@ pub use aggregate::{Aggregate, AggregateInputs, AggregateScan};
 pub use distinct_values::DistinctValues;
 pub use filter::{Filter, apply as filter_rows};
 pub use join::Join;
-pub use left_join::LeftJoin;
+pub use match_join::{MatchInputs, MatchJoin};
 pub use project::{Project, apply as project_rows};
+pub use set_operation::SetOperation;
+pub use top::{Bound, Top};
 pub use union::Union;
 pub use unnest::Unnest;
+pub use window::{Window, WindowInputs};
 
 /// A step of fewer rows is done before another thread has started.
 const PARALLEL_ROWS_MIN: usize = 8192;

@@ -273,6 +273,23 @@ impl OrderedState {
         Ok(Entries { leaves, entry })
     }
 
+    /// As [`OrderedState::with_prefix`], leaf by leaf, until `each` says that it has enough.
+    pub fn each_with_prefix<'a>(
+        &'a self,
+        prefix: &[u8],
+        mut each: impl FnMut(&'a [u8], i64) -> Result<bool>,
+    ) -> Result<()> {
+        for page in self.leaves.iter().skip(self.leaf_of(prefix)) {
+            let leaf = page.leaf()?;
+            for entry in leaf.lower_bound(prefix)..leaf.len() {
+                if !leaf.key(entry).starts_with(prefix) || !each(leaf.key(entry), leaf.weights[entry])? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The least key that begins with `prefix`.
     pub fn first_with_prefix<'a>(&'a self, prefix: &[u8]) -> Result<Option<&'a [u8]>> {
         let index = self.leaf_of(prefix);

@@ -18,7 +18,9 @@ use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::functions::{average_type, sum_type};
 use crate::io::Inline;
-use crate::plan::{AggregateCall, AggregateFunction, Node, ViewPlan};
+use crate::plan::{
+    AggregateCall, AggregateFunction, MatchKind, Node, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+};
 use crate::settings::DataflowSettings;
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::column_of;
@@ -93,7 +95,70 @@ pub fn join(left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>
 pub fn left_join(left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Node {
     let schema = Arc::new(left.schema().join(right.schema()).unwrap());
     let id = left.id().max(right.id()) + 1;
-    Node::LeftJoin { id, left: Box::new(left), right: Box::new(right), on, filter, schema }
+    let (left, right) = (Box::new(left), Box::new(right));
+    Node::MatchJoin { id, kind: MatchKind::Left, left, right, on, filter, null_aware: false, schema }
+}
+
+pub fn match_join(kind: MatchKind, left: Node, right: Node, on: Vec<(Expr, Expr)>, filter: Option<Expr>) -> Node {
+    let schema = match kind {
+        MatchKind::Left | MatchKind::Full => Arc::new(left.schema().join(right.schema()).unwrap()),
+        MatchKind::Semi | MatchKind::Anti => left.schema().clone(),
+        MatchKind::Mark => with_columns(&left, &[("mark", DataType::Boolean)]),
+    };
+    let id = left.id().max(right.id()) + 1;
+    let (left, right) = (Box::new(left), Box::new(right));
+    Node::MatchJoin { id, kind, left, right, on, filter, null_aware: false, schema }
+}
+
+/// `key NOT IN (SELECT other ...)`, or with [`MatchKind::Mark`] whether it is in.
+pub fn not_in(kind: MatchKind, left: Node, right: Node, on: (Expr, Expr)) -> Node {
+    match match_join(kind, left, right, vec![on], None) {
+        Node::MatchJoin { id, kind, left, right, on, filter, schema, .. } => {
+            Node::MatchJoin { id, kind, left, right, on, filter, null_aware: true, schema }
+        }
+        other => other,
+    }
+}
+
+pub fn set_operation(kind: SetKind, left: Node, right: Node) -> Node {
+    let (id, schema) = (left.id().max(right.id()) + 1, left.schema().clone());
+    Node::SetOperation { id, kind, left: Box::new(left), right: Box::new(right), schema }
+}
+
+/// The node's columns and others behind them.
+fn with_columns(node: &Node, columns: &[(&str, DataType)]) -> DFSchemaRef {
+    let own = node.schema().fields().iter().map(|field| field.as_ref().clone());
+    let others = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), true));
+    df_schema(&Arc::new(Schema::new(own.chain(others).collect::<Vec<_>>())))
+}
+
+/// An expression, whether it descends, whether NULL is first.
+pub fn sort_key((expr, descending, nulls_first): (Expr, bool, bool)) -> SortKey {
+    SortKey { expr, direction: SortDirection { descending, nulls_first } }
+}
+
+/// Of each partition the rows with a rank above `skip` and at most `skip + fetch`, with the rank where `shows_rank`.
+pub fn top(
+    input: Node,
+    partition: Vec<Expr>,
+    order: Vec<(Expr, bool, bool)>,
+    (kind, skip, fetch): (RankKind, u64, u64),
+    shows_rank: bool,
+) -> Node {
+    let rank: &[(&str, DataType)] = if shows_rank { &[("rank", DataType::Int64)] } else { &[] };
+    let (id, schema) = (input.id() + 1, with_columns(&input, rank));
+    let (input, order) = (Box::new(input), order.into_iter().map(sort_key).collect());
+    Node::Top { id, input, partition, order, kind, skip, fetch, shows_rank, schema }
+}
+
+/// Calls of window functions, each with its column's type.
+pub fn window(input: Node, calls: Vec<(Expr, DataType)>) -> Node {
+    let columns: Vec<(String, DataType)> =
+        calls.iter().enumerate().map(|(i, (_, data_type))| (format!("w{i}"), data_type.clone())).collect();
+    let columns: Vec<(&str, DataType)> = columns.iter().map(|(name, of)| (name.as_str(), of.clone())).collect();
+    let schema = with_columns(&input, &columns);
+    let calls = calls.into_iter().map(|(call, _)| call).collect();
+    Node::Window { id: input.id() + 1, input: Box::new(input), calls, schema }
 }
 
 pub fn union(inputs: Vec<Node>) -> Node {
@@ -147,17 +212,7 @@ fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType
 /// The operators with ids of their own.
 pub fn numbered(root: Node) -> Node {
     fn number(mut node: Node, next: &mut u32) -> Node {
-        match &mut node {
-            Node::Source { id, .. }
-            | Node::Filter { id, .. }
-            | Node::Project { id, .. }
-            | Node::Join { id, .. }
-            | Node::LeftJoin { id, .. }
-            | Node::Union { id, .. }
-            | Node::DistinctValues { id, .. }
-            | Node::Unnest { id, .. }
-            | Node::Aggregate { id, .. } => *id = *next,
-        }
+        *node.parts_mut().0 = *next;
         *next += 1;
         node.map_inputs(&mut |input| Ok(number(input, next))).unwrap()
     }

@@ -7,7 +7,9 @@ mod distinct;
 mod extreme;
 mod first_last;
 mod fold;
+mod regression;
 mod result_type;
+mod single_value;
 mod string_agg;
 mod sum;
 mod variance;
@@ -17,6 +19,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::AggregateUDF;
 
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
+pub use single_value::{SINGLE_VALUE, single_value};
 pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_text, ordered};
 
 /// Our aggregates; where DataFusion has one of the same name, ours takes its place.
@@ -25,6 +28,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     functions.extend(extreme::functions());
     functions.extend(first_last::functions());
     functions.extend(variance::functions());
+    functions.extend(regression::functions());
     functions.push(string_agg::OrderedStringAgg::function());
     functions
 }

@@ -8,7 +8,7 @@ use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{BinaryExpr, Expr, LogicalPlan, Operator, lit};
 
-use crate::query::single_value::single_value;
+use crate::functions::single_value;
 
 /// Names the place of an aggregate in [`Shape::value`] until the join names its column.
 const AGGREGATE: &str = "__aggregate_";

@@ -8,7 +8,7 @@ use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::DataType;
 
 use super::extreme::Extreme;
-use super::{spreads, sums};
+use super::{bits, pairs, spreads, sums};
 use crate::dataflow::state::{Column, ColumnType};
 use crate::delta::Weights;
 use crate::error::Result;
@@ -32,6 +32,10 @@ pub enum Accumulator {
     /// Exact moments of floats, or of numerics.
     FloatMoments,
     NumericMoments,
+    /// Exact sums of pairs of floats.
+    Comoments,
+    /// Of integers, how many have each bit.
+    BitCounts,
     /// The group's present text; its entries stand in [`super::texts::Texts`].
     Text(Arc<OrderedText>),
 }
@@ -46,7 +50,11 @@ impl Accumulator {
                 vec![ColumnType::Int128, ColumnType::Int16, ColumnType::Rare]
             }
             Accumulator::Extreme(extreme) => vec![extreme.column_type()],
-            Accumulator::FloatMoments | Accumulator::NumericMoments | Accumulator::Text(_) => vec![ColumnType::Bytes],
+            Accumulator::FloatMoments
+            | Accumulator::NumericMoments
+            | Accumulator::Comoments
+            | Accumulator::BitCounts
+            | Accumulator::Text(_) => vec![ColumnType::Bytes],
         }
     }
 
@@ -74,6 +82,8 @@ impl Accumulator {
             (Accumulator::MergedFloatSum, [sums]) => sums::merge_floats(columns, places, sums, weights),
             (Accumulator::FloatMoments, [values]) => spreads::add_floats(&mut columns[0], places, values, weights),
             (Accumulator::NumericMoments, [values]) => spreads::add_numerics(&mut columns[0], places, values, weights),
+            (Accumulator::Comoments, [y, x]) => pairs::add(&mut columns[0], places, (y, x), weights),
+            (Accumulator::BitCounts, [values]) => bits::add(&mut columns[0], places, values, weights),
             (Accumulator::Extreme(extreme), args) => extreme.accumulate(&mut columns[0], places, args, weights),
             _ => Ok(()),
         }

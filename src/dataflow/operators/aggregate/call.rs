@@ -9,11 +9,11 @@ use super::accumulator::{Accumulator, Layout};
 use super::extreme::Extreme;
 use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
-use super::texts;
+use super::{bits, pairs, texts};
 use crate::dataflow::state::Column;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::WideSum;
-use crate::functions::{OrderedText, Spread, literal_text};
+use crate::functions::{BitOperation, OrderedText, Regression, Spread, literal_text};
 use crate::plan::{AggregateCall, AggregateFunction};
 
 /// The state column that holds the groups' weight.
@@ -38,7 +38,10 @@ enum Kind {
     PartialIntegers,
     PartialFloats,
     Extreme(Extreme),
+    Single(Extreme),
     Spread(SpreadResult),
+    Pairs(Regression),
+    Bits(BitOperation, DataType),
     Text,
 }
 
@@ -107,6 +110,28 @@ impl Call {
                 let column = layout.column(Accumulator::Extreme(extreme.clone()), &[arg]);
                 Ok(Call { kind: Kind::Extreme(extreme), column, counts })
             }
+            (F::Bits(operation), [(input, DataType::Int16 | DataType::Int32 | DataType::Int64)]) => {
+                let arg = layout.argument(*input, DataType::Int64);
+                let column = layout.column(Accumulator::BitCounts, &[arg]);
+                let kind = Kind::Bits(operation, call.return_type.clone());
+                Ok(Call { kind, column, counts: WEIGHT_COLUMN })
+            }
+            (F::Bits(_), [(_, other)]) => {
+                Err(Error::not_built(format!("a bitwise aggregate of {other} in a materialized view")))
+            }
+            (F::Regression(regression), [(y, _), (x, _)]) => {
+                let args = [layout.argument(*y, DataType::Float64), layout.argument(*x, DataType::Float64)];
+                let column = layout.column(Accumulator::Comoments, &args);
+                Ok(Call { kind: Kind::Pairs(regression), column, counts: WEIGHT_COLUMN })
+            }
+            (F::SingleValue, [(input, input_type)]) => {
+                // Of one row, the least value is the value.
+                let extreme = Extreme::new(false, input_type, None)?;
+                let arg = layout.argument(*input, input_type.clone());
+                let counts = layout.column(Accumulator::Count, &[arg]);
+                let column = layout.column(Accumulator::Extreme(extreme.clone()), &[arg]);
+                Ok(Call { kind: Kind::Single(extreme), column, counts })
+            }
             (F::First | F::Last, [(value, value_type), (time, time_type)]) => {
                 let extreme = Extreme::new(call.function == F::Last, value_type, Some(time_type))?;
                 let args = [layout.argument(*value, value_type.clone()), layout.argument(*time, time_type.clone())];
@@ -155,7 +180,13 @@ impl Call {
             Kind::PartialIntegers => Ok((sums::partial_integers(own[0].as_int128()?, counts, places), Vec::new())),
             Kind::PartialFloats => Ok((sums::partial_floats(own, counts, places)?, Vec::new())),
             Kind::Extreme(extreme) => Ok((extreme.finish(&own[0], counts, places)?, Vec::new())),
+            Kind::Single(extreme) => {
+                let rows = columns[WEIGHT_COLUMN].as_int64()?;
+                Ok((extreme.finish(&own[0], counts, places)?, second_rows(rows, places)))
+            }
             Kind::Spread(result) => result.finish(&own[0], places),
+            Kind::Pairs(regression) => pairs::finish(*regression, &own[0], places),
+            Kind::Bits(operation, result) => Ok((bits::finish(*operation, result, &own[0], places)?, Vec::new())),
             Kind::Text => Ok((texts::finish(&own[0], places)?, Vec::new())),
         }
     }
@@ -175,7 +206,14 @@ impl Call {
             }
             Kind::FloatSum(result) => result.failures(own, counts, places),
             Kind::Spread(result) => Ok(result.finish(&own[0], places)?.1),
-            Kind::Count | Kind::PartialIntegers | Kind::PartialFloats | Kind::Extreme(_) | Kind::Text => Ok(Vec::new()),
+            Kind::Pairs(regression) => Ok(pairs::finish(*regression, &own[0], places)?.1),
+            Kind::Single(_) => Ok(second_rows(columns[WEIGHT_COLUMN].as_int64()?, places)),
+            Kind::Count
+            | Kind::PartialIntegers
+            | Kind::PartialFloats
+            | Kind::Extreme(_)
+            | Kind::Bits(..)
+            | Kind::Text => Ok(Vec::new()),
         }
     }
 }
@@ -188,6 +226,13 @@ fn spread(function: AggregateFunction) -> Option<Spread> {
         AggregateFunction::StddevPop => Some(Spread { population: true, deviation: true }),
         _ => None,
     }
+}
+
+/// Groups of more than one row where one is allowed.
+fn second_rows(rows: &[i64], places: &[u32]) -> Vec<(usize, Error)> {
+    let message = "more than one row returned by a subquery used as an expression";
+    let several = places.iter().enumerate().filter(|(_, place)| rows[**place as usize] > 1);
+    several.map(|(index, _)| (index, Error::new(SqlState::CARDINALITY_VIOLATION, message))).collect()
 }
 
 fn counts(layout: &mut Layout, input: usize, input_type: &DataType) -> usize {

@@ -1,0 +1,245 @@
+//! Views of random typed SQL over random histories: at every commit a view holds what its query says ad hoc.
+//!
+//! ```text
+//! seed -> tables, rows -> queries, each a view -> a history of commits, a restart in it -> every view compared at every commit
+//! ```
+//!
+//! A query that the server refuses as a view by name is counted. A failure is shown as a script, made shorter by leaving
+//! statements of the history out as long as it fails.
+//!
+//! ```sh
+//! cargo test --test sql -- random::                                         # the fixed seed
+//! TIDEMARK_RANDOM_CASES=2000 TIDEMARK_RANDOM_SEED=7 cargo test --test sql -- random::   # any number, any seed
+//! ```
+
+mod chance;
+mod history;
+mod query;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::answer::{Answer, Refusal, compare_bags};
+use crate::client::Client;
+use crate::host::Host;
+
+use chance::Chance;
+use history::{CREATE_TABLES, History};
+use query::{Generator, Query};
+
+/// Where the seeds of the rounds begin.
+const SEED: u64 = 20_261_126;
+/// Views.
+const CASES: u64 = 120;
+const CASES_PER_ROUND: u64 = 8;
+const COMMITS_PER_ROUND: usize = 6;
+/// Runs that make a failure's script shorter.
+const SHORTER_MAX: usize = 24;
+
+/// The largest share of queries that may be refused as views.
+const REFUSED_PERCENT_MAX: u64 = 5;
+
+fn variable(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What was tried.
+#[derive(Default)]
+struct Tally {
+    cases: u64,
+    refused: BTreeMap<String, u64>,
+    empty: u64,
+    compared: u64,
+    raised: u64,
+    features: BTreeMap<&'static str, u64>,
+}
+
+/// One server's life: statements before the views, the views, the history.
+#[derive(Clone)]
+struct Round {
+    seed: u64,
+    before: Vec<String>,
+    queries: Vec<Query>,
+    history: Vec<String>,
+    /// Before this statement of the history the server is killed and started again.
+    restart_at: usize,
+}
+
+pub async fn run() -> Result<(), String> {
+    let (cases, seed) = (variable("TIDEMARK_RANDOM_CASES", CASES), variable("TIDEMARK_RANDOM_SEED", SEED));
+    let mut tally = Tally::default();
+    for number in 0..cases.div_ceil(CASES_PER_ROUND) {
+        let round = Round::new(seed.wrapping_add(number));
+        if let Err(failure) = round.run(&mut tally).await {
+            return Err(shortest(round, failure).await);
+        }
+    }
+    println!("{}", tally.text(seed));
+    let refused: u64 = tally.refused.values().sum();
+    if refused * 100 > tally.cases * REFUSED_PERCENT_MAX {
+        return Err(format!("{refused} of {} queries were refused as views:\n{:#?}", tally.cases, tally.refused));
+    }
+    Ok(())
+}
+
+impl Round {
+    fn new(seed: u64) -> Round {
+        let mut chance = Chance::new(seed);
+        let mut history = History::default();
+        let before = (0..8).flat_map(|_| history.statement(&mut chance)).collect();
+        let queries = (0..CASES_PER_ROUND).map(|_| Generator::new(&mut chance).query()).collect();
+        let history: Vec<String> = (0..COMMITS_PER_ROUND).flat_map(|_| history.statement(&mut chance)).collect();
+        let restart_at = chance.below(history.len() * 2);
+        Round { seed, before, queries, history, restart_at }
+    }
+
+    async fn run(&self, tally: &mut Tally) -> Result<(), String> {
+        let mut host = Host::start(self.seed | 1).await?;
+        let outcome = self.run_on(&mut host, tally).await;
+        host.stop().await?;
+        outcome
+    }
+
+    async fn run_on(&self, host: &mut Host, tally: &mut Tally) -> Result<(), String> {
+        let mut client = Client::connect(&host.config()?, None).await.map_err(text)?;
+        for statement in CREATE_TABLES.iter().copied().chain(self.before.iter().map(String::as_str)) {
+            change(&client, statement).await?;
+        }
+        let mut alive = Vec::new();
+        for (number, query) in self.queries.iter().enumerate() {
+            tally.cases += 1;
+            query.features.iter().for_each(|feature| *tally.features.entry(feature).or_default() += 1);
+            match client.run(&format!("CREATE MATERIALIZED VIEW v{number} AS {}", query.sql)).await {
+                Ok(_) => alive.push((number, query)),
+                Err(refusal) if refusal.code == "0A000" => {
+                    let line = refusal.text.lines().next().unwrap_or_default().to_owned();
+                    *tally.refused.entry(line).or_default() += 1;
+                }
+                Err(refusal) => {
+                    return Err(format!("CREATE MATERIALIZED VIEW v{number} AS {}\n{}", query.sql, refusal.text));
+                }
+            }
+        }
+        for (number, query) in &alive {
+            compare(&client, *number, query, tally).await?;
+        }
+        for (place, statement) in self.history.iter().enumerate() {
+            if place == self.restart_at {
+                drop(client);
+                host.crash_and_start().await?;
+                client = Client::connect(&host.config()?, None).await.map_err(text)?;
+            }
+            change(&client, statement).await?;
+            for (number, query) in &alive {
+                compare(&client, *number, query, tally).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn script(&self) -> String {
+        let mut script = format!("-- seed {}\n", self.seed);
+        let statements = CREATE_TABLES.iter().copied().chain(self.before.iter().map(String::as_str));
+        for statement in statements {
+            let _ = writeln!(script, "{statement};");
+        }
+        for (number, query) in self.queries.iter().enumerate() {
+            let _ = writeln!(script, "CREATE MATERIALIZED VIEW v{number} AS {};", query.sql);
+        }
+        for (place, statement) in self.history.iter().enumerate() {
+            if place == self.restart_at {
+                script.push_str("-- killed, and started again\n");
+            }
+            let _ = writeln!(script, "{statement};");
+        }
+        script
+    }
+}
+
+/// A change that violates a key or a range changes nothing.
+async fn change(client: &Client, statement: &str) -> Result<(), String> {
+    match client.run(statement).await {
+        Err(refusal) if !["23505", "22003"].contains(&refusal.code.as_str()) => {
+            Err(format!("{statement}\n{}", refusal.text))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn compare(client: &Client, number: usize, query: &Query, tally: &mut Tally) -> Result<(), String> {
+    let content = rows(client, &format!("SELECT * FROM v{number}")).await.map_err(text)?;
+    match rows(client, &query.sql).await {
+        Ok(expected) => {
+            tally.compared += 1;
+            tally.empty += u64::from(expected.is_empty());
+            compare_bags(&expected, &content).map_err(|difference| format!("v{number}: {}\n{difference}", query.sql))
+        }
+        // The view leaves out what raises ad hoc.
+        Err(refusal) if ["22", "21"].iter().any(|class| refusal.code.starts_with(class)) => {
+            tally.raised += 1;
+            Ok(())
+        }
+        Err(refusal) => Err(format!("ad hoc: {}\n{}", query.sql, refusal.text)),
+    }
+}
+
+async fn rows(client: &Client, sql: &str) -> Result<Vec<String>, Refusal> {
+    match client.run(sql).await? {
+        Answer::Rows { lines, .. } => Ok(lines),
+        Answer::Done { .. } => Ok(Vec::new()),
+    }
+}
+
+fn text(refusal: Refusal) -> String {
+    refusal.text
+}
+
+/// The failure's script without queries and statements that it does not need.
+async fn shortest(mut round: Round, mut failure: String) -> String {
+    let mut runs = 0;
+    let mut try_round = async |candidate: &Round| match runs < SHORTER_MAX {
+        true => {
+            runs += 1;
+            candidate.run(&mut Tally::default()).await.err()
+        }
+        false => None,
+    };
+    for query in round.queries.clone() {
+        let candidate = Round { queries: vec![query], ..round.clone() };
+        if let Some(found) = try_round(&candidate).await {
+            (round, failure) = (candidate, found);
+            break;
+        }
+    }
+    for place in (0..round.history.len()).rev() {
+        let mut candidate = round.clone();
+        candidate.history.remove(place);
+        candidate.restart_at = candidate.restart_at.saturating_sub(usize::from(place < candidate.restart_at));
+        if let Some(found) = try_round(&candidate).await {
+            (round, failure) = (candidate, found);
+        }
+    }
+    format!("{failure}\n\n{}", round.script())
+}
+
+impl Tally {
+    fn text(&self, seed: u64) -> String {
+        let refused: u64 = self.refused.values().sum();
+        let percent = |part: u64, whole: u64| part * 100 / whole.max(1);
+        let mut text = format!(
+            "random views: seed {seed}, {} cases, {refused} refused ({} %), {} comparisons, {} of them of no row ({} %), {} raised ad hoc\n",
+            self.cases,
+            percent(refused, self.cases),
+            self.compared,
+            self.empty,
+            percent(self.empty, self.compared),
+            self.raised,
+        );
+        for (line, count) in &self.refused {
+            let _ = writeln!(text, "  refused {count}: {line}");
+        }
+        let features: Vec<String> = self.features.iter().map(|(feature, count)| format!("{feature} {count}")).collect();
+        let _ = writeln!(text, "  cases by feature: {}", features.join(", "));
+        text
+    }
+}

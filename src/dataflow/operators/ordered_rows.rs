@@ -1,0 +1,180 @@
+//! Rows kept in the order of a partition and of an ORDER BY within it, for [`super::Top`] and [`super::Window`].
+//!
+//! ```text
+//! entry    partition | order | whole row        each part in arrow's row format, so that entries compare as rows stand
+//! ```
+//!
+//! Rows that the ORDER BY does not tell apart stand in the order of the whole row: NULL last, ascending. Floats that are
+//! equal in SQL are one value in partition and order.
+
+use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
+use arrow::compute::{SortOptions, take};
+use arrow::datatypes::SchemaRef;
+use arrow::row::{RowConverter, Rows, SortField};
+
+use std::sync::Arc;
+
+use crate::dataflow::errors::ErrorDelta;
+use crate::dataflow::expression::Expressions;
+use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::delta::DeltaBatch;
+use crate::error::{Error, Result};
+use crate::functions::floats::canonical_array;
+use crate::plan::SortDirection;
+
+/// Of the columns that follow the ORDER BY.
+const TIES: SortOptions = SortOptions { descending: false, nulls_first: false };
+
+#[derive(Debug)]
+pub struct OrderedRows {
+    /// The partition's expressions, then the order's.
+    keys: Expressions,
+    partition_count: usize,
+    /// `None` without PARTITION BY.
+    partition_converter: Option<RowConverter>,
+    key_converter: Option<RowConverter>,
+    entry_converter: RowConverter,
+    /// There is no column at all, so that a constant one stands in the entries.
+    is_padded: bool,
+    pub schema: SchemaRef,
+    pub state: OrderedState,
+}
+
+/// What a step changes.
+pub struct Change {
+    /// Of each row of the step.
+    partitions: Option<Rows>,
+    entries: Rows,
+    /// Distinct entries in their order: a row that has it, and what the weights add up to. Never 0.
+    distinct: Vec<(u32, i64)>,
+}
+
+impl OrderedRows {
+    /// `keys`: the partition's expressions, then one per direction. `schema`: the columns of the rows.
+    pub fn new(keys: Expressions, directions: &[SortDirection], schema: SchemaRef) -> Result<Self> {
+        let types = keys.types();
+        let Some(partition_count) = types.len().checked_sub(directions.len()) else {
+            return Err(Error::internal("an order without its keys"));
+        };
+        let options = |direction: &SortDirection| SortOptions {
+            descending: direction.descending,
+            nulls_first: direction.nulls_first,
+        };
+        let (partition, order) = types.split_at(partition_count);
+        let partition: Vec<SortField> = partition.iter().cloned().map(SortField::new).collect();
+        let order = order.iter().zip(directions);
+        let order = order.map(|(order, direction)| SortField::new_with_options(order.clone(), options(direction)));
+        let keys_fields: Vec<SortField> = partition.iter().cloned().chain(order).collect();
+        let ties = schema.fields().iter().map(|field| SortField::new_with_options(field.data_type().clone(), TIES));
+        let mut entry: Vec<SortField> = keys_fields.iter().cloned().chain(ties).collect();
+        let is_padded = entry.is_empty();
+        if is_padded {
+            entry.push(SortField::new(arrow::datatypes::DataType::Boolean));
+        }
+        let converter = |fields: Vec<SortField>| match fields.is_empty() {
+            true => Ok(None),
+            false => RowConverter::new(fields).map(Some),
+        };
+        Ok(OrderedRows {
+            keys,
+            partition_count,
+            partition_converter: converter(partition)?,
+            key_converter: converter(keys_fields)?,
+            entry_converter: RowConverter::new(entry)?,
+            is_padded,
+            schema,
+            state: OrderedState::default(),
+        })
+    }
+
+    /// A step's changes; rows whose keys cannot be computed are errors.
+    pub fn change(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Change> {
+        let (delta, keys) = self.keys.evaluate(DeltaBatch::concat(&self.schema, &input)?, errors)?;
+        let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
+        let mut columns: Vec<ArrayRef> = keys.iter().chain(delta.rows().columns()).cloned().collect();
+        if self.is_padded {
+            columns.push(Arc::new(BooleanArray::from(vec![true; delta.num_rows()])));
+        }
+        let entries = self.entry_converter.convert_columns(&columns)?;
+        let partition = keys.get(..self.partition_count).unwrap_or_default();
+        let partitions = match &self.partition_converter {
+            Some(converter) => Some(converter.convert_columns(partition)?),
+            None => None,
+        };
+        let entry = |row: &u32| entries.row(*row as usize).data();
+        let mut distinct: Vec<(u32, i64)> = (0..delta.num_rows()).map(|row| (row as u32, delta.weight(row))).collect();
+        distinct.sort_unstable_by(|left, right| entry(&left.0).cmp(entry(&right.0)));
+        distinct.dedup_by(|next, kept| {
+            let equal = entry(&next.0) == entry(&kept.0);
+            if equal {
+                kept.1 += next.1;
+            }
+            equal
+        });
+        distinct.retain(|(_, weight)| *weight != 0);
+        Ok(Change { partitions, entries, distinct })
+    }
+
+    /// The row's columns of some entries.
+    pub fn columns(&self, entries: &[&[u8]]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.all_columns(entries)?;
+        if self.is_padded {
+            return Ok(Vec::new());
+        }
+        Ok(columns.split_off(columns.len() - self.schema.fields().len()))
+    }
+
+    /// The partition's columns of some entries.
+    pub fn partition_columns(&self, entries: &[&[u8]]) -> Result<Vec<ArrayRef>> {
+        let mut columns = self.all_columns(entries)?;
+        columns.truncate(self.partition_count);
+        Ok(columns)
+    }
+
+    /// Partition and order of an entry: what its peers begin with.
+    pub fn peer_prefix<'a>(&self, entry: &'a [u8]) -> Result<&'a [u8]> {
+        let Some(converter) = &self.key_converter else { return Ok(&[]) };
+        let mut columns = self.all_columns(&[entry])?;
+        columns.truncate(self.keys.types().len());
+        let length = converter.convert_columns(&columns)?.row(0).data().len();
+        entry.get(..length).ok_or_else(|| Error::internal("an entry without its order"))
+    }
+
+    fn all_columns(&self, entries: &[&[u8]]) -> Result<Vec<ArrayRef>> {
+        let parser = self.entry_converter.parser();
+        Ok(self.entry_converter.convert_rows(entries.iter().map(|entry| parser.parse(entry)))?)
+    }
+}
+
+impl Change {
+    pub fn updates(&self) -> OrderedUpdates {
+        let mut updates = OrderedUpdates::default();
+        self.distinct.iter().for_each(|(row, weight)| updates.push(&[self.entry(*row)], *weight));
+        updates
+    }
+
+    fn entry(&self, row: u32) -> &[u8] {
+        self.entries.row(row as usize).data()
+    }
+
+    fn partition(&self, row: u32) -> &[u8] {
+        self.partitions.as_ref().map_or(&[], |partitions| partitions.row(row as usize).data())
+    }
+
+    /// The partitions that change, each with its first changed entry.
+    pub fn partitions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let same = |left: &(u32, i64), right: &(u32, i64)| self.partition(left.0) == self.partition(right.0);
+        let chunks = self.distinct.chunk_by(same);
+        chunks.filter_map(|changes| changes.first().map(|(row, _)| (self.partition(*row), self.entry(*row))))
+    }
+}
+
+/// Repeats each row of `columns` as often as `counts` says.
+pub fn repeated(columns: &[ArrayRef], counts: &[usize]) -> Result<Vec<ArrayRef>> {
+    if counts.iter().all(|count| *count == 1) {
+        return Ok(columns.to_vec());
+    }
+    let rows = counts.iter().enumerate().flat_map(|(row, count)| std::iter::repeat_n(row as u32, *count));
+    let rows = UInt32Array::from_iter_values(rows);
+    columns.iter().map(|column| Ok(take(column, &rows, None)?)).collect()
+}

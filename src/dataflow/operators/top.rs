@@ -1,0 +1,152 @@
+//! The first rows of each partition in an order: `ORDER BY ... LIMIT`, `DISTINCT ON`, and `ROW_NUMBER`, `RANK` or
+//! `DENSE_RANK` with a bound.
+//!
+//! ```text
+//! state    partition | order | whole row  ->  weight         in this order, so that equal rows of an order have one place
+//! output   the rows that are among the first, with their rank where it is asked for
+//! ```
+//!
+//! A step reads the first rows of the partitions that it changes before it and after it, and emits the difference.
+
+use std::cmp::Ordering;
+
+use arrow::array::{ArrayRef, UInt64Array};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::Counters;
+use super::ordered_rows::OrderedRows;
+use crate::dataflow::errors::ErrorDelta;
+use crate::dataflow::expression::{Expressions, batch};
+use crate::dataflow::state::{OrderedState, StateRef};
+use crate::delta::DeltaBatch;
+use crate::error::Result;
+use crate::plan::{RankKind, SortDirection};
+
+#[derive(Debug)]
+pub struct Top {
+    rows: OrderedRows,
+    bound: Bound,
+    schema: SchemaRef,
+    pub counters: Counters,
+}
+
+/// Which rows are among the first.
+#[derive(Debug, Clone, Copy)]
+pub struct Bound {
+    pub kind: RankKind,
+    /// Ranks up to this one are left out.
+    pub skip: u64,
+    /// Ranks from `skip` + 1 on, so many.
+    pub fetch: u64,
+    /// Whether the output has the rank behind the row's columns.
+    pub shows_rank: bool,
+}
+
+/// An entry of the state with its rank, 0 where it is not shown, and its weight.
+type Ranked<'a> = (&'a [u8], u64, i64);
+
+impl Top {
+    /// `keys`: the partition's expressions, then one per direction. `input`: the columns of the rows.
+    pub fn new(
+        keys: Expressions,
+        directions: &[SortDirection],
+        bound: Bound,
+        input: SchemaRef,
+        schema: SchemaRef,
+    ) -> Result<Self> {
+        Ok(Top { rows: OrderedRows::new(keys, directions, input)?, bound, schema, counters: Counters::default() })
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.state.memory_bytes()
+    }
+
+    pub fn states(&mut self) -> [StateRef<'_>; 1] {
+        [StateRef::Ordered(&mut self.rows.state)]
+    }
+
+    pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+        let change = self.rows.change(input, errors)?;
+        let before = self.rows.state.clone();
+        self.rows.state.apply(&change.updates())?;
+        let mut changed = Vec::new();
+        for (partition, _) in change.partitions() {
+            let (old, new) = (self.first(&before, partition)?, self.first(&self.rows.state, partition)?);
+            self.counters.rows_read += (old.len() + new.len()) as u64;
+            difference(&old, &new, &mut changed);
+        }
+        let output = self.output(&changed)?;
+        self.counters.rows_emitted += changed.len() as u64;
+        Ok(output)
+    }
+
+    /// The entries of a partition that are among the first.
+    fn first<'a>(&self, state: &'a OrderedState, partition: &[u8]) -> Result<Vec<Ranked<'a>>> {
+        let Bound { kind, skip, fetch, shows_rank } = self.bound;
+        let end = skip.saturating_add(fetch);
+        let mut found: Vec<Ranked<'a>> = Vec::new();
+        let (mut rows, mut rank, mut peers): (u64, u64, Option<&[u8]>) = (0, 0, None);
+        state.each_with_prefix(partition, |entry, weight| {
+            let count = u64::try_from(weight).unwrap_or(0);
+            if kind == RankKind::RowNumber {
+                let (first, last) = (rows.max(skip), (rows + count).min(end));
+                match shows_rank {
+                    true => found.extend((first..last).map(|row| (entry, row + 1, 1))),
+                    false if first < last => found.push((entry, 0, (last - first) as i64)),
+                    false => {}
+                }
+                rows += count;
+                return Ok(rows < end);
+            }
+            if !peers.is_some_and(|peers| entry.starts_with(peers)) {
+                rank = if kind == RankKind::Rank { rows + 1 } else { rank + 1 };
+                peers = Some(self.rows.peer_prefix(entry)?);
+            }
+            if rank > skip && rank <= end {
+                found.push((entry, if shows_rank { rank } else { 0 }, weight));
+            }
+            rows += count;
+            Ok(rank <= end)
+        })?;
+        Ok(found)
+    }
+
+    fn output(&self, changed: &[Ranked<'_>]) -> Result<Vec<DeltaBatch>> {
+        if changed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries: Vec<&[u8]> = changed.iter().map(|(entry, ..)| *entry).collect();
+        let mut columns = self.rows.columns(&entries)?;
+        if self.bound.shows_rank {
+            columns.push(self.ranks(changed)?);
+        }
+        let weights: Vec<i64> = changed.iter().map(|(.., weight)| *weight).collect();
+        Ok(vec![DeltaBatch::new(batch(&self.schema, columns, weights.len())?, weights.into())?])
+    }
+
+    fn ranks(&self, changed: &[Ranked<'_>]) -> Result<ArrayRef> {
+        let ranks = UInt64Array::from_iter_values(changed.iter().map(|(_, rank, _)| *rank));
+        let wanted = self.schema.fields().last().map_or(DataType::UInt64, |field| field.data_type().clone());
+        Ok(cast(&ranks, &wanted)?)
+    }
+}
+
+/// What is in `new` and not in `old`, and the reverse with weights below 0. Both are in the order of entries and ranks.
+fn difference<'a>(old: &[Ranked<'a>], new: &[Ranked<'a>], changed: &mut Vec<Ranked<'a>>) {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => break,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(left), Some(right)) => (left.0, left.1).cmp(&(right.0, right.1)),
+        };
+        let before = if order.is_le() { old.next() } else { None };
+        let after = if order.is_ge() { new.next() } else { None };
+        let weight = after.map_or(0, |ranked| ranked.2) - before.map_or(0, |ranked| ranked.2);
+        if let Some((entry, rank, _)) = after.or(before).filter(|_| weight != 0) {
+            changed.push((entry, *rank, weight));
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Window functions over one PARTITION BY and ORDER BY: the rows of each partition are kept in their order, and a step
+//! computes the partitions that it changes, before it and after it, and emits the rows whose values differ.
+//!
+//! The functions and their frames are evaluated by DataFusion, as ad hoc, on the partition's rows as one batch. Where one
+//! of them raises, the partition is an error and has no rows.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::physical_expr::window::WindowExpr;
+
+use super::Counters;
+use super::ordered_rows::{OrderedRows, repeated};
+use crate::dataflow::errors::ErrorDelta;
+use crate::dataflow::expression::{Expressions, batch};
+use crate::dataflow::state::{OrderedState, StateRef};
+use crate::delta::DeltaBatch;
+use crate::error::{Error, Result};
+use crate::plan::{OperatorId, SortDirection};
+
+#[derive(Debug)]
+pub struct Window {
+    operator: OperatorId,
+    rows: OrderedRows,
+    calls: Vec<Arc<dyn WindowExpr>>,
+    /// Of the calls' results.
+    types: Vec<DataType>,
+    values: RowConverter,
+    /// To name a partition in an error.
+    partition_schema: SchemaRef,
+    schema: SchemaRef,
+    pub counters: Counters,
+}
+
+/// What a window is made of.
+pub struct WindowInputs<'a> {
+    /// The partition's expressions, then one per direction.
+    pub keys: Expressions,
+    pub directions: &'a [SortDirection],
+    /// Over the input's columns. None of them is empty.
+    pub calls: Vec<Arc<dyn WindowExpr>>,
+    pub partition_schema: SchemaRef,
+    pub input: SchemaRef,
+}
+
+/// A partition's rows with the calls' values, as pairs of entry and values that can be compared.
+struct Computed<'a> {
+    entries: Vec<&'a [u8]>,
+    values: Rows,
+    /// Places in `entries`, in the order of entry and values.
+    order: Vec<u32>,
+}
+
+impl Computed<'_> {
+    fn pair(&self, place: u32) -> (&[u8], &[u8]) {
+        (self.entries[place as usize], self.values.row(place as usize).data())
+    }
+}
+
+impl Window {
+    /// `schema`: the input's columns, then one per call.
+    pub fn new(operator: OperatorId, inputs: WindowInputs<'_>, schema: SchemaRef) -> Result<Self> {
+        let WindowInputs { keys, directions, calls, partition_schema, input } = inputs;
+        let types: Vec<DataType> =
+            schema.fields().iter().skip(input.fields().len()).map(|field| field.data_type().clone()).collect();
+        if types.len() != calls.len() {
+            return Err(Error::internal("window functions that do not match their columns"));
+        }
+        Ok(Window {
+            operator,
+            rows: OrderedRows::new(keys, directions, input)?,
+            values: RowConverter::new(types.iter().cloned().map(SortField::new).collect())?,
+            calls,
+            types,
+            partition_schema,
+            schema,
+            counters: Counters::default(),
+        })
+    }
+
+    pub fn memory_bytes(&self) -> usize {
+        self.rows.state.memory_bytes()
+    }
+
+    pub fn states(&mut self) -> [StateRef<'_>; 1] {
+        [StateRef::Ordered(&mut self.rows.state)]
+    }
+
+    pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+        let change = self.rows.change(input, errors)?;
+        let before = self.rows.state.clone();
+        self.rows.state.apply(&change.updates())?;
+        let mut output = Vec::new();
+        let mut rows_read = 0;
+        for (partition, entry) in change.partitions() {
+            let old = self.computed(&before, partition, (entry, -1), errors)?;
+            let new = self.computed(&self.rows.state, partition, (entry, 1), errors)?;
+            rows_read += old.entries.len() + new.entries.len();
+            self.difference(&old, &new, &mut output)?;
+        }
+        self.counters.rows_read += rows_read as u64;
+        self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
+        Ok(output)
+    }
+
+    /// The rows of a partition with their values; none, and an error of this weight, where a call raises.
+    fn computed<'a>(
+        &self,
+        state: &'a OrderedState,
+        partition: &'a [u8],
+        (entry, weight): (&[u8], i64),
+        errors: &mut ErrorDelta,
+    ) -> Result<Computed<'a>> {
+        let found = state.with_prefix(partition)?;
+        let (distinct, counts): (Vec<&[u8]>, Vec<usize>) =
+            found.map(|(entry, weight)| (entry, usize::try_from(weight).unwrap_or(0))).unzip();
+        let columns = repeated(&self.rows.columns(&distinct)?, &counts)?;
+        let rows = batch(&self.rows.schema, columns, counts.iter().sum())?;
+        match self.call(&rows) {
+            Ok(values) => {
+                let entries = distinct.iter().zip(&counts);
+                let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count)).collect();
+                Computed::of(entries, self.values.convert_columns(&values)?)
+            }
+            Err(error) => {
+                let columns = self.rows.partition_columns(&[entry])?;
+                let key = DeltaBatch::inserts(batch(&self.partition_schema, columns, 1)?);
+                errors.push(self.operator, &error, &key, 0, weight)?;
+                Computed::of(Vec::new(), self.values.empty_rows(0, 0))
+            }
+        }
+    }
+
+    fn call(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let call = |(call, data_type): (&Arc<dyn WindowExpr>, &DataType)| -> Result<ArrayRef> {
+            if rows.num_rows() == 0 {
+                return Ok(arrow::array::new_empty_array(data_type));
+            }
+            let values = call.evaluate(rows)?;
+            Ok(if values.data_type() == data_type { values } else { cast(&values, data_type)? })
+        };
+        self.calls.iter().zip(&self.types).map(call).collect()
+    }
+
+    /// What is in `new` and not in `old`, and the reverse with weight -1.
+    fn difference(&self, old: &Computed<'_>, new: &Computed<'_>, output: &mut Vec<DeltaBatch>) -> Result<()> {
+        let (mut gone, mut come): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        let (mut left, mut right) = (old.order.iter().peekable(), new.order.iter().peekable());
+        loop {
+            let order = match (left.peek(), right.peek()) {
+                (None, None) => break,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(left), Some(right)) => old.pair(**left).cmp(&new.pair(**right)),
+            };
+            match order {
+                Ordering::Less => gone.extend(left.next()),
+                Ordering::Greater => come.extend(right.next()),
+                Ordering::Equal => drop((left.next(), right.next())),
+            }
+        }
+        for (computed, places, weight) in [(old, gone, -1), (new, come, 1)] {
+            if places.is_empty() {
+                continue;
+            }
+            let entries: Vec<&[u8]> = places.iter().map(|place| computed.entries[*place as usize]).collect();
+            let values = places.iter().map(|place| computed.values.row(*place as usize));
+            let columns = [self.rows.columns(&entries)?, self.values.convert_rows(values)?].concat();
+            output
+                .push(DeltaBatch::new(batch(&self.schema, columns, places.len())?, vec![weight; places.len()].into())?);
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Computed<'a> {
+    fn of(entries: Vec<&'a [u8]>, values: Rows) -> Result<Self> {
+        let mut computed = Computed { order: (0..entries.len() as u32).collect(), entries, values };
+        let mut order = std::mem::take(&mut computed.order);
+        order.sort_unstable_by(|left, right| computed.pair(*left).cmp(&computed.pair(*right)));
+        computed.order = order;
+        Ok(computed)
+    }
+}

@@ -1,0 +1,199 @@
+//! What of SQL can be a materialized view, and what is refused by name: the table that the reference page is printed from,
+//! and that the planner's tests try clause by clause.
+
+/// A part of SQL, with an example over the tables of the planner's tests.
+#[derive(Debug, Clone, Copy)]
+pub struct ViewClause {
+    pub clause: &'static str,
+    pub example: &'static str,
+    /// What the view keeps for it, or for a refused one what to do instead.
+    pub sentence: &'static str,
+}
+
+/// Accepted.
+pub const ACCEPTED: &[ViewClause] = &[
+    ViewClause {
+        clause: "WHERE, expressions",
+        example: "SELECT truck, velocity * 3.6 AS kmh FROM readings WHERE fuel < 10",
+        sentence: "Nothing.",
+    },
+    ViewClause {
+        clause: "GROUP BY, HAVING, aggregates",
+        example: "SELECT truck, count(*), avg(velocity), max(fuel) FROM readings GROUP BY truck HAVING count(*) > 2",
+        sentence: "A few numbers for each group; for min, max, first and last its values in order, unless the tables are APPEND ONLY.",
+    },
+    ViewClause {
+        clause: "Aggregates without GROUP BY",
+        example: "SELECT sum(distance), stddev(velocity) FROM readings",
+        sentence: "One group; a row even over nothing.",
+    },
+    ViewClause {
+        clause: "GROUPING SETS, ROLLUP, CUBE",
+        example: "SELECT truck, distance, count(*) FROM readings GROUP BY ROLLUP (truck, distance)",
+        sentence: "A group for each key of each grouping. The grouping of no key reads the tables a second time.",
+    },
+    ViewClause {
+        clause: "FILTER and DISTINCT in aggregates",
+        example: "SELECT truck, count(DISTINCT distance) FILTER (WHERE fuel > 1) FROM readings GROUP BY truck",
+        sentence: "For DISTINCT each group's values, each with its number of rows.",
+    },
+    ViewClause {
+        clause: "bit_and, bit_or, bit_xor",
+        example: "SELECT truck, bit_or(distance) FROM readings GROUP BY truck",
+        sentence: "For each group how many values have each of 64 bits.",
+    },
+    ViewClause {
+        clause: "corr, covar_pop, covar_samp, regr_*",
+        example: "SELECT truck, regr_slope(fuel, distance) FROM readings GROUP BY truck",
+        sentence: "The exact sums of each group.",
+    },
+    ViewClause {
+        clause: "string_agg with ORDER BY",
+        example: "SELECT truck, string_agg(distance::text, ',' ORDER BY time) FROM readings GROUP BY truck",
+        sentence: "The texts of each group in order, and the text that they make.",
+    },
+    ViewClause {
+        clause: "DISTINCT",
+        example: "SELECT DISTINCT truck FROM readings",
+        sentence: "Each row once, with its number of rows.",
+    },
+    ViewClause {
+        clause: "JOIN ... ON with an equality",
+        example: "SELECT r.velocity, t.driver FROM readings r JOIN trucks t ON r.truck = t.truck AND r.distance < t.capacity",
+        sentence: "Both sides by key. Where the view groups above, one side as groups by key.",
+    },
+    ViewClause {
+        clause: "LEFT, RIGHT and FULL JOIN",
+        example: "SELECT r.velocity, t.driver FROM readings r FULL JOIN trucks t ON r.truck = t.truck",
+        sentence: "Both sides by key; with a further condition also how many rows each row matches.",
+    },
+    ViewClause {
+        clause: "CROSS JOIN, joins without an equality",
+        example: "SELECT r.truck, t.driver FROM readings r LEFT JOIN trucks t ON r.distance > t.capacity",
+        sentence: "Both sides; a changed row meets every row of the other side.",
+    },
+    ViewClause {
+        clause: "EXISTS, NOT EXISTS",
+        example: "SELECT truck FROM readings r WHERE NOT EXISTS (SELECT 1 FROM trucks t WHERE t.truck = r.truck)",
+        sentence: "As LEFT JOIN.",
+    },
+    ViewClause {
+        clause: "IN (SELECT ...), NOT IN (SELECT ...)",
+        example: "SELECT truck FROM readings WHERE truck NOT IN (SELECT truck FROM trucks)",
+        sentence: "As LEFT JOIN. NOT IN looks at all rows when the first NULL comes or the last one goes.",
+    },
+    ViewClause {
+        clause: "Scalar subqueries that read nothing of the outer row",
+        example: "SELECT truck FROM readings WHERE velocity > (SELECT avg(velocity) FROM readings)",
+        sentence: "The rows beside it: when the value changes, all of them are looked at. A second row is an error (21000).",
+    },
+    ViewClause {
+        clause: "Scalar subqueries that aggregate, tied by equalities",
+        example: "SELECT truck, (SELECT max(t.capacity) FROM trucks t WHERE t.truck = r.truck) AS most FROM readings r",
+        sentence: "As LEFT JOIN with the groups.",
+    },
+    ViewClause {
+        clause: "UNION, UNION ALL",
+        example: "SELECT truck FROM readings UNION SELECT truck FROM trucks",
+        sentence: "UNION ALL nothing, UNION as DISTINCT.",
+    },
+    ViewClause {
+        clause: "INTERSECT, EXCEPT, also ALL",
+        example: "SELECT truck FROM readings EXCEPT ALL SELECT truck FROM trucks",
+        sentence: "Each row once, with its number of rows on both sides.",
+    },
+    ViewClause {
+        clause: "ORDER BY ... LIMIT, OFFSET",
+        example: "SELECT truck, velocity FROM readings ORDER BY velocity DESC LIMIT 10 OFFSET 5",
+        sentence: "All rows in order; a change reads the first LIMIT + OFFSET of them.",
+    },
+    ViewClause {
+        clause: "ORDER BY without LIMIT",
+        example: "SELECT truck FROM readings ORDER BY truck",
+        sentence: "Nothing: a view has no order. Order the SELECT that reads it.",
+    },
+    ViewClause {
+        clause: "DISTINCT ON",
+        example: "SELECT DISTINCT ON (truck) truck, velocity FROM readings ORDER BY truck, time DESC",
+        sentence: "All rows in order; a change reads the first of its group.",
+    },
+    ViewClause {
+        clause: "ROW_NUMBER, RANK, DENSE_RANK with a bound",
+        example: "SELECT truck FROM (SELECT *, rank() OVER (PARTITION BY truck ORDER BY velocity) AS n FROM readings) s WHERE n <= 3",
+        sentence: "All rows in order; a change reads the rows of its partition up to the bound.",
+    },
+    ViewClause {
+        clause: "Window functions, with frames of ROWS and RANGE",
+        example: "SELECT truck, lag(fuel) OVER (PARTITION BY truck ORDER BY time) AS before, avg(fuel) OVER (PARTITION BY truck ORDER BY time ROWS 5 PRECEDING) AS mean FROM readings",
+        sentence: "All rows in order; a change reads and computes its partition.",
+    },
+    ViewClause {
+        clause: "WITH (common table expressions), subqueries in FROM",
+        example: "WITH fast AS (SELECT * FROM readings WHERE velocity > 80) SELECT truck, count(*) FROM fast GROUP BY truck",
+        sentence: "What the query that they stand for keeps.",
+    },
+    ViewClause {
+        clause: "time_bucket, date_bin, TUMBLE, HOP",
+        example: "SELECT time_bucket('1 hour', time) AS hour, count(*) FROM readings GROUP BY hour",
+        sentence: "What the GROUP BY keeps.",
+    },
+];
+
+/// Refused with 0A000.
+pub const REFUSED: &[ViewClause] = &[
+    ViewClause {
+        clause: "LIMIT without ORDER BY",
+        example: "SELECT truck FROM readings LIMIT 3",
+        sentence: "Say which rows by an ORDER BY.",
+    },
+    ViewClause {
+        clause: "OFFSET without LIMIT",
+        example: "SELECT truck FROM readings ORDER BY truck OFFSET 3",
+        sentence: "Put it into the SELECT that reads the view.",
+    },
+    ViewClause {
+        clause: "Scalar subqueries that are tied to the outer row and do not aggregate",
+        example: "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver FROM readings r",
+        sentence: "Write a LEFT JOIN.",
+    },
+    ViewClause {
+        clause: "A join on IS NOT DISTINCT FROM alone",
+        example: "SELECT r.truck FROM readings r JOIN trucks t ON r.truck IS NOT DISTINCT FROM t.truck",
+        sentence: "Join on equality, or on coalesce() of both sides.",
+    },
+    ViewClause {
+        clause: "Window frames of GROUPS",
+        example: "SELECT truck, sum(fuel) OVER (ORDER BY time GROUPS 1 PRECEDING) AS n FROM readings",
+        sentence: "Use ROWS or RANGE.",
+    },
+    ViewClause {
+        clause: "nth_value over a frame of RANGE",
+        example: "SELECT truck, nth_value(fuel, 2) OVER (ORDER BY time) AS n FROM readings",
+        sentence: "Give it a frame of ROWS.",
+    },
+    ViewClause {
+        clause: "Aggregates without a form that takes rows back (median, approx_distinct, array_agg)",
+        example: "SELECT truck, median(velocity) FROM readings GROUP BY truck",
+        sentence: "Compute them in the SELECT that reads a view of the rows.",
+    },
+    ViewClause {
+        clause: "SELECT without FROM, VALUES",
+        example: "SELECT 1 AS one",
+        sentence: "Put the rows into a table.",
+    },
+    ViewClause {
+        clause: "now() and its kin",
+        example: "SELECT truck FROM readings WHERE time > now() - INTERVAL '1 hour'",
+        sentence: "Put the condition on the time into the SELECT that reads the view.",
+    },
+    ViewClause {
+        clause: "Volatile functions",
+        example: "SELECT truck, random() AS r FROM readings",
+        sentence: "Put the value into a column of the table.",
+    },
+    ViewClause {
+        clause: "WITH RECURSIVE",
+        example: "WITH RECURSIVE n AS (SELECT distance AS i FROM readings UNION ALL SELECT i + 1 FROM n WHERE i < 5) SELECT i FROM n",
+        sentence: "The query works ad hoc.",
+    },
+];

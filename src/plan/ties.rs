@@ -1,0 +1,167 @@
+//! Rows that an ORDER BY does not tell apart, told apart by the whole row, so that what depends on their order is the same
+//! in both executions and after every restart.
+//!
+//! ```text
+//! ORDER BY a LIMIT 3                          ORDER BY a, the row's other columns LIMIT 3
+//! DISTINCT ON (a) ... ORDER BY a, b           DISTINCT ON (a) ... ORDER BY a, b, the row's other columns
+//! row_number() OVER (ORDER BY a)              row_number() OVER (ORDER BY a, the row's other columns)
+//! first_value(x) OVER (ORDER BY a)            ... ROWS UNBOUNDED PRECEDING, likewise
+//! last_value(x) OVER (ORDER BY a)             last_value(x) OVER (PARTITION BY a ORDER BY the row ROWS ... UNBOUNDED FOLLOWING)
+//! ```
+//!
+//! Ranks and frames of RANGE keep their ORDER BY, because it says which rows are peers. Finding its own output, changes
+//! nothing.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::Transformed;
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::logical_expr::expr::{NullTreatment, Sort as SortExpr, WindowFunction, WindowFunctionParams};
+use datafusion::logical_expr::{
+    Distinct, DistinctOn, Expr, Limit, LogicalPlan, LogicalPlanBuilder, Projection, Sort, SubqueryAlias, Window,
+    WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
+};
+
+pub fn break_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let broken = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Limit(limit) => {
+            let (input, changed) = order_below(Arc::unwrap_or_clone(limit.input))?;
+            let limit = LogicalPlan::Limit(Limit { input: Arc::new(input), ..limit });
+            Ok(if changed { Transformed::yes(limit) } else { Transformed::no(limit) })
+        }
+        LogicalPlan::Distinct(Distinct::On(distinct)) => distinct_on(distinct),
+        LogicalPlan::Window(window) => windows(window),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(broken.data)
+}
+
+/// Completes the order that a LIMIT above reads, and tells whether there was something to complete.
+fn order_below(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
+    match plan {
+        LogicalPlan::Sort(Sort { mut expr, input, fetch }) => {
+            let before = expr.len();
+            complete(&mut expr, input.schema());
+            let changed = expr.len() != before;
+            Ok((LogicalPlan::Sort(Sort { expr, input, fetch }), changed))
+        }
+        LogicalPlan::Projection(Projection { expr, input, .. }) => {
+            let (input, changed) = order_below(Arc::unwrap_or_clone(input))?;
+            Ok((LogicalPlan::Projection(Projection::try_new(expr, Arc::new(input))?), changed))
+        }
+        LogicalPlan::SubqueryAlias(SubqueryAlias { input, alias, .. }) => {
+            let (input, changed) = order_below(Arc::unwrap_or_clone(input))?;
+            Ok((LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input), alias)?), changed))
+        }
+        other => Ok((other, false)),
+    }
+}
+
+/// Adds the columns of the row that the keys do not name.
+fn complete(keys: &mut Vec<SortExpr>, row: &DFSchema) {
+    for (column, field) in row.columns().into_iter().zip(row.fields()) {
+        let column = Expr::Column(column);
+        let named = keys.iter().any(|key| key.expr == column && !field.data_type().is_floating());
+        let own = SortExpr { expr: column, asc: true, nulls_first: false };
+        if !named && !keys.contains(&own) && !field.data_type().is_nested() {
+            keys.push(own);
+        }
+    }
+}
+
+fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {
+    let ascending = |expr: &Expr| SortExpr { expr: expr.clone(), asc: true, nulls_first: false };
+    let own = || distinct.on_expr.iter().map(ascending).collect();
+    let mut keys: Vec<SortExpr> = distinct.sort_expr.clone().unwrap_or_else(own);
+    complete(&mut keys, distinct.input.schema());
+    if distinct.sort_expr.as_ref() == Some(&keys) {
+        return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(distinct))));
+    }
+    let distinct = DistinctOn { sort_expr: Some(keys), ..distinct };
+    Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(distinct))))
+}
+
+/// Calls with the same partition and order stay one node; nodes with longer orders are below those with shorter ones, so
+/// that one sort serves both.
+fn windows(window: Window) -> Result<Transformed<LogicalPlan>> {
+    let mut changed = false;
+    let mut groups: Vec<(Vec<Expr>, Vec<SortExpr>, Vec<Expr>)> = Vec::new();
+    for expr in &window.window_expr {
+        let (qualifier, name) = expr.qualified_name();
+        let Expr::WindowFunction(call) = expr.clone().unalias_nested().data else {
+            return Ok(Transformed::no(LogicalPlan::Window(window)));
+        };
+        let broken = break_call(*call.clone(), window.input.schema());
+        changed |= broken != *call;
+        let (partition, order) = (broken.params.partition_by.clone(), broken.params.order_by.clone());
+        let expr = Expr::WindowFunction(Box::new(broken)).alias_qualified(qualifier, name);
+        match groups.iter_mut().find(|group| group.0 == partition && group.1 == order) {
+            Some((.., exprs)) => exprs.push(expr),
+            None => groups.push((partition, order, vec![expr])),
+        }
+    }
+    if !changed {
+        return Ok(Transformed::no(LogicalPlan::Window(window)));
+    }
+    groups.sort_by_key(|(partition, order, _)| std::cmp::Reverse(partition.len() + order.len()));
+    let columns = window.schema.columns();
+    let mut plan = Arc::unwrap_or_clone(window.input);
+    for (.., exprs) in groups {
+        plan = LogicalPlan::Window(Window::try_new(exprs, Arc::new(plan))?);
+    }
+    if plan.schema().columns() != columns {
+        plan = LogicalPlanBuilder::from(plan).project(columns.into_iter().map(Expr::Column))?.build()?;
+    }
+    Ok(Transformed::yes(plan))
+}
+
+fn break_call(mut call: WindowFunction, row: &DFSchema) -> WindowFunction {
+    let name = call.fun.name().to_string();
+    let is_function = matches!(call.fun, WindowFunctionDefinition::WindowUDF(_));
+    let params = &mut call.params;
+    let frame = &params.window_frame;
+    match name.as_str() {
+        "rank" | "dense_rank" | "percent_rank" | "cume_dist" if is_function => {}
+        "row_number" | "ntile" | "lag" | "lead" if is_function => complete(&mut params.order_by, row),
+        "first_value" | "last_value" if is_function && frame.units == WindowFrameUnits::Range => {
+            value_at_end(params, name == "first_value", row);
+        }
+        _ if frame.units == WindowFrameUnits::Rows && (is_function || !is_whole(frame)) => {
+            complete(&mut params.order_by, row);
+        }
+        _ => {}
+    }
+    call
+}
+
+fn is_whole(frame: &WindowFrame) -> bool {
+    frame.start_bound.is_unbounded() && frame.end_bound.is_unbounded()
+}
+
+/// A frame of RANGE ends with rows that the order does not tell apart; its first and its last row, where both can be said
+/// with a frame of ROWS.
+fn value_at_end(params: &mut WindowFunctionParams, is_first: bool, row: &DFSchema) {
+    let frame = &params.window_frame;
+    let current = |bound: &WindowFrameBound| matches!(bound, WindowFrameBound::CurrentRow);
+    let (start, end) = (&frame.start_bound, &frame.end_bound);
+    if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
+        return;
+    }
+    let (before, after) = (
+        WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
+        WindowFrameBound::Following(ScalarValue::UInt64(None)),
+    );
+    if is_first && start.is_unbounded() && (current(end) || end.is_unbounded()) {
+        params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, before, WindowFrameBound::CurrentRow);
+    } else if !is_first && end.is_unbounded() && (current(start) || start.is_unbounded()) {
+        params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, WindowFrameBound::CurrentRow, after);
+    } else if !is_first && current(end) && (current(start) || start.is_unbounded()) {
+        // The last of the current row's peers: those that are equal in partition and order.
+        let order = std::mem::take(&mut params.order_by);
+        params.partition_by.extend(order.into_iter().map(|key| key.expr));
+        params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, before, after);
+    } else {
+        return;
+    }
+    complete(&mut params.order_by, row);
+}
