@@ -79,8 +79,8 @@ struct Whole {
     has_null: bool,
 }
 
-/// Rows of one side that are part of the output by themselves: entry, weight, status.
-type Singles<'a> = Vec<(&'a [u8], i64, Status)>;
+/// A row of one side that is part of the output by itself: entry, weight, status.
+type Single<'a> = (&'a [u8], i64, Status);
 
 impl MatchJoin {
     /// `schema` is the output's. Errors: key columns of different types.
@@ -161,7 +161,7 @@ impl MatchJoin {
         self.right.state.apply(&right.updates())?;
         self.counters.rows_read += read;
 
-        let mut singles = Singles::new();
+        let mut singles: Vec<Single<'_>> = Vec::new();
         let status = |key: &[u8], right: &OrderedState, whole: Whole| self.status(key, right, whole);
         let whole_after = self.whole()?;
         let mut looked_at = 0;
@@ -194,7 +194,7 @@ impl MatchJoin {
         }
         self.singles(true, &singles, output)?;
         if self.kind == MatchKind::Full {
-            let mut singles = Singles::new();
+            let mut singles: Vec<Single<'_>> = Vec::new();
             let matched = |key: &[u8], left: &OrderedState| has_key(left, key).map(status_of);
             for (key, _) in left.by_key() {
                 let (before, after) = (matched(key, &left_before)?, matched(key, &self.left.state)?);
@@ -280,14 +280,14 @@ impl MatchJoin {
         // A new left row meets the old right side and the step's right rows; one that was there only the latter. A new
         // right row meets the whole left side; one that was there the step's left rows.
         let (old, new) = (collected(&left_with_old)?, collected(&left_with_new)?);
-        let mut singles = Singles::new();
+        let mut singles: Vec<Single<'_>> = Vec::new();
         let matches = &mut self.left_matches;
         self.counters.rows_read +=
             singles_by_matches(left, &self.left.state, matches, (&[&old, &new], &new), &mut singles)?;
         self.singles(true, &singles, output)?;
         if is_full {
             let (old, new) = (collected(&right_with_old)?, collected(&right_with_new)?);
-            let mut singles = Singles::new();
+            let mut singles: Vec<Single<'_>> = Vec::new();
             let matches = &mut self.right_matches;
             self.counters.rows_read +=
                 singles_by_matches(right, &self.right.state, matches, (&[&new], &old), &mut singles)?;
@@ -321,7 +321,7 @@ impl MatchJoin {
     }
 
     /// Output rows of single entries of one side; of those whose status says so.
-    fn singles(&self, is_left: bool, singles: &Singles<'_>, output: &mut Vec<DeltaBatch>) -> Result<()> {
+    fn singles(&self, is_left: bool, singles: &[Single<'_>], output: &mut Vec<DeltaBatch>) -> Result<()> {
         let side = if is_left { &self.left } else { &self.right };
         for status in [Status::Matched, Status::Unmatched, Status::Unknown] {
             let own: Vec<(&[u8], i64)> = singles
@@ -407,7 +407,7 @@ fn singles_by_matches<'a>(
     state: &OrderedState,
     matches: &mut OrderedState,
     (totals, change): (&[&OrderedState], &'a OrderedState),
-    singles: &mut Singles<'a>,
+    singles: &mut Vec<Single<'a>>,
 ) -> Result<u64> {
     let mut touched: Vec<(&[u8], i64)> =
         changes.distinct.iter().map(|change| (changes.entry(change), change.1)).collect();
