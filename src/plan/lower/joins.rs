@@ -42,8 +42,11 @@ pub fn lower_join(join: &Join) -> Result<Node> {
     }
 }
 
-/// The pairs of equal keys, and what else decides whether a pair matches.
-fn conditions(join: &Join) -> Result<(Vec<(Expr, Expr)>, Option<Expr>)> {
+/// Expressions over left and right that are equal where rows match.
+type Keys = Vec<(Expr, Expr)>;
+
+/// The keys, and what else decides whether a pair matches.
+fn conditions(join: &Join) -> Result<(Keys, Option<Expr>)> {
     let mut on = Vec::with_capacity(join.on.len());
     for (left, right) in &join.on {
         pure(left)?;

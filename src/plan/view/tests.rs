@@ -201,7 +201,10 @@ fn what_is_not_incremental_is_named() {
             "a window frame of GROUPS",
         ),
         ("SELECT truck, nth_value(fuel, 2) OVER (ORDER BY time) AS n FROM readings", "nth_value over a frame of RANGE"),
-        ("SELECT truck, string_agg(truck, ',') OVER (ORDER BY time) AS n FROM readings", "string_agg as a window function"),
+        (
+            "SELECT truck, string_agg(truck, ',') OVER (ORDER BY time) AS n FROM readings",
+            "string_agg as a window function",
+        ),
         ("SELECT median(velocity) FILTER (WHERE fuel > 1) FROM readings", "median(...) FILTER"),
         ("SELECT median(velocity) FROM readings", "aggregate median"),
         (
