@@ -37,7 +37,10 @@ pub fn lower_aggregate(aggregate: &Aggregate) -> Result<Node> {
     if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
         return grouping_sets(input, sets, calls, schema);
     }
-    let group = aggregate.group_expr.iter().map(|expr| expr.clone().unalias_nested().data).collect();
+    // The schema has a key once that GROUP BY names twice.
+    let keys = aggregate.group_expr.iter().enumerate();
+    let first = |(i, expr): &(usize, &Expr)| !aggregate.group_expr[..*i].contains(expr);
+    let group = keys.filter(first).map(|(_, expr)| expr.clone().unalias_nested().data).collect();
     grouped(input, group, calls, schema)
 }
 
