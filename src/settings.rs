@@ -60,11 +60,13 @@ pub struct WalSettings {
     pub segment_bytes_max: u64,
     /// The largest commit group; a writer that would exceed it waits for the next group.
     pub group_bytes_max: u64,
+    /// While the log's disk fails, a writer waits this long before it gets the disk's error.
+    pub write_timeout_ms: u64,
 }
 
 impl Default for WalSettings {
     fn default() -> Self {
-        WalSettings { segment_bytes_max: 64 << 20, group_bytes_max: 64 << 20 }
+        WalSettings { segment_bytes_max: 64 << 20, group_bytes_max: 64 << 20, write_timeout_ms: 5_000 }
     }
 }
 

@@ -3,12 +3,16 @@
 //! ```text
 //! tidemark start   a server, until Ctrl-C or SIGTERM
 //! tidemark demo    the same, fed with the demo's SQL, and a table of what happens
+//! tidemark inspect what stands in a data directory, without a server
+//! tidemark check   whether all of it can be read
+//! tidemark repair  what can be done where not
 //! ```
 //!
 //! Settings come from `tidemark.toml`, then `TIDEMARK__SECTION__KEY`, then flags ([`config`]).
 
 mod config;
 mod demo;
+mod inspect;
 mod signals;
 mod start;
 mod status;
@@ -19,6 +23,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use tidemark::error::{Error, Result};
+use tidemark::inspect::RepairOptions;
 use tracing_subscriber::EnvFilter;
 
 /// A SQL-first streaming database: continuous views over device data, hot and cold.
@@ -42,6 +47,22 @@ enum Command {
         print_sql: bool,
         #[command(flatten)]
         flags: Flags,
+    },
+    /// Show what stands in the files of a data directory, damaged ones too; a server may run
+    #[command(subcommand)]
+    Inspect(inspect::Inspect),
+    /// Read every file of a data directory, and say what is wrong; exits with 2 if anything is
+    Check(inspect::Place),
+    /// Repair what can be repaired without losing anything acknowledged
+    Repair {
+        #[command(flatten)]
+        place: inspect::Place,
+        /// Say what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Cut a damaged log where its damage begins; the commits from there on are lost
+        #[arg(long)]
+        cut_log_at_damage: bool,
     },
 }
 
@@ -98,6 +119,11 @@ fn execute(command: Command) -> Result<ExitCode> {
         Command::Demo { flags, .. } => {
             let settings = config::load(&flags, config::Defaults::demo())?;
             runtime()?.block_on(demo::run(settings, &flags))
+        }
+        Command::Inspect(what) => runtime()?.block_on(inspect::inspect(what)),
+        Command::Check(place) => runtime()?.block_on(inspect::run_check(place)),
+        Command::Repair { place, dry_run, cut_log_at_damage } => {
+            runtime()?.block_on(inspect::run_repair(place, dry_run, RepairOptions { cut_log_at_damage }))
         }
     }
 }

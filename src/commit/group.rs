@@ -82,18 +82,20 @@ pub(super) struct Groups {
     open: Group,
     closed: VecDeque<Group>,
     pub next_row_id: RowId,
-    /// No writer is taken any more: shutting down, or the log failed.
+    /// No writer is taken any more: shutting down, fenced, or the log failed.
     refused: Option<Error>,
+    /// No writer is taken until the disk can be written again.
+    stalled: Option<Error>,
 }
 
 impl Groups {
     pub fn new(next_commit: CommitNumber, next_row_id: RowId) -> Self {
-        Groups { open: Group::new(next_commit), closed: VecDeque::new(), next_row_id, refused: None }
+        Groups { open: Group::new(next_commit), closed: VecDeque::new(), next_row_id, refused: None, stalled: None }
     }
 
     /// The commit that `write` belongs to.
     pub fn admit(&mut self, write: &Write, bytes: u64, bytes_max: u64) -> Result<CommitNumber> {
-        if let Some(error) = &self.refused {
+        if let Some(error) = self.refused.as_ref().or(self.stalled.as_ref()) {
             return Err(error.clone());
         }
         if !self.open.admits(write, bytes, bytes_max) {
@@ -122,6 +124,21 @@ impl Groups {
     /// From now on writers get `error`; those that wait already are not touched.
     pub fn refuse(&mut self, error: Error) {
         self.refused.get_or_insert(error);
+    }
+
+    /// Writers get `error` until [`Groups::resume`].
+    pub fn stall(&mut self, error: Error) {
+        self.stalled = Some(error);
+    }
+
+    pub fn resume(&mut self) {
+        self.stalled = None;
+    }
+
+    /// Everyone who waits. Their groups stay.
+    pub fn take_waiters(&mut self) -> Vec<Waiter> {
+        let groups = self.closed.iter_mut().chain([&mut self.open]);
+        groups.flat_map(|group| std::mem::take(&mut group.waiters)).collect()
     }
 
     pub fn is_refusing(&self) -> bool {

@@ -17,7 +17,7 @@ mod write;
 
 pub use counters::CommitCounters;
 pub use log_writer::LogWriter;
-pub use replay::{Replayed, replay};
+pub use replay::{Replayed, read_record, replay};
 pub use sequencer::{Durable, Publish, Sequencer, SequencerStart};
 pub use write::{Commit, SequencedWrite, SourcePosition, TableDelta, TableWrite, TierChange, Write};
 

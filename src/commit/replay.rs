@@ -71,6 +71,12 @@ pub fn replay(
     })
 }
 
+/// A record as the commit that it is, for whoever reads a log without replaying it. Errors: XX001, 0A000.
+pub fn read_record(record: &WalRecord<'_>) -> Result<Commit> {
+    let (timestamp_us, parts) = decode(record)?;
+    combine(record.commit, timestamp_us, parts)
+}
+
 fn decode(record: &WalRecord<'_>) -> Result<(i64, Vec<SequencedPart>)> {
     if record.kind != KIND_COMMIT {
         return Err(Error::new(

@@ -16,6 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
@@ -82,7 +83,8 @@ impl Sequencer {
             held_after: AtomicU64::new(u64::MAX),
             counting: Counting::default(),
         });
-        let writer = LogWriter::new(shared.clone(), wal, clock, start.last_timestamp_us, ended_sender);
+        let patience = Duration::from_millis(settings.write_timeout_ms);
+        let writer = LogWriter::new(shared.clone(), wal, clock, start.last_timestamp_us, patience, ended_sender);
         (Arc::new(Sequencer { shared, ended }), writer)
     }
 
@@ -124,6 +126,12 @@ impl Sequencer {
     /// The row id that the next insert gets: what a manifest must remember, for the WAL may forget the ids given so far.
     pub fn next_row_id(&self) -> RowId {
         self.shared.groups.lock().next_row_id
+    }
+
+    /// No write is taken from here on; those that wait still become durable.
+    pub fn refuse(&self, error: &Error) {
+        self.shared.groups.lock().refuse(error.clone());
+        self.shared.work.notify_one();
     }
 
     /// Segments that hold no commit later than `keep_after` may go; the writer removes them when it gets to it.
@@ -218,6 +226,29 @@ impl Shared {
         let (keep_after, held_after) =
             (self.keep_after.load(Ordering::Acquire), self.held_after.load(Ordering::Acquire));
         CommitNumber(keep_after.min(held_after))
+    }
+
+    pub fn is_refusing(&self) -> bool {
+        self.groups.lock().is_refusing()
+    }
+
+    /// The disk goes on failing. Whoever waits gets `waiting`, and may find the commit there later; whoever comes gets
+    /// `coming`, and nothing of the write is kept.
+    pub fn stall(&self, waiting: &Error, coming: Error) {
+        let waiters = {
+            let mut groups = self.groups.lock();
+            groups.stall(coming);
+            groups.take_waiters()
+        };
+        for waiter in waiters {
+            // Nobody may be listening any more.
+            let _ = waiter.send(Err(waiting.clone()));
+        }
+    }
+
+    /// The disk works again.
+    pub fn resume(&self) {
+        self.groups.lock().resume();
     }
 
     /// The log is over: everyone who waits, and everyone who comes, gets `error`.

@@ -23,7 +23,7 @@ use crate::plan::ViewPlan;
 use crate::settings::Settings;
 use crate::statement::LiveViews;
 use crate::table::Tables;
-use crate::tier::Tier;
+use crate::tier::{Tier, WriterId};
 
 /// The world outside, as the core sees it.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub(super) struct Seams {
     pub clock: Arc<dyn Clock>,
     pub disk: Arc<dyn Disk>,
     pub store: Arc<dyn ObjectStore>,
+    /// In whose name manifests are written.
+    pub writer: WriterId,
 }
 
 /// What statements and sources work with.
@@ -68,13 +70,14 @@ impl Core {
         sources: mpsc::UnboundedSender<SourceChange>,
         published: impl FnOnce(Arc<Publisher>) -> Arc<dyn Publish>,
     ) -> Result<(Core, Loops)> {
-        let Seams { clock, disk, store } = seams.clone();
+        let Seams { clock, disk, store, writer } = seams.clone();
         let tier = Tier::new(store);
         let tables = Tables::new(tier.clone(), settings.table.clone(), clock.clone());
         let (checkpoints, found) = Checkpoints::open(disk.clone())?;
         let (mut checkpoint, mut behind) = (found.checkpoint, Vec::new());
         let commit = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
-        let (mut recovered, start, replayed) = recover(&disk, &*clock, &tier, &tables, commit, &mut behind).await?;
+        let (mut recovered, start, replayed) =
+            recover(&disk, &*clock, &tier, &tables, &writer, commit, &mut behind).await?;
         recovered.damaged_checkpoints = found.damaged.iter().map(ToString::to_string).collect();
         // The log may have been truncated behind it, or be of another time.
         if commit.is_some_and(|commit| replayed.after > commit || commit > recovered.head) {

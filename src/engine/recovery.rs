@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::commit::{Commit, Replayed, SequencerStart, replay};
-use crate::error::{Error, Result};
-use crate::io::{Clock, Disk};
+use crate::error::{Error, Result, SqlState};
+use crate::io::{Clock, Disk, disk_error};
 use crate::table::Tables;
-use crate::tier::Tier;
+use crate::tier::{Manifest, Tier, WriterId};
 use crate::types::CommitNumber;
+use crate::wal;
 
 /// What a start found and did.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub struct Recovered {
     pub damaged_manifests: Vec<String>,
     /// Files in no manifest, removed.
     pub orphans_removed: usize,
+    /// The object store was another data directory's.
+    pub taken_over: bool,
     /// Until tables were readable.
     pub tables_took: Duration,
     /// Until views were live as well.
@@ -65,6 +68,12 @@ impl fmt::Display for Recovered {
         for damaged in &self.damaged_manifests {
             write!(f, "\nwarning: skipped a damaged manifest: {damaged}")?;
         }
+        if self.taken_over {
+            write!(
+                f,
+                "\nwarning: took over the object store from another data directory; what only that one's log held is not here"
+            )?;
+        }
         if let Some(dropped) = &self.dropped_tail {
             write!(f, "\nwarning: {dropped}")?;
         }
@@ -79,15 +88,15 @@ pub async fn recover(
     clock: &dyn Clock,
     tier: &Tier,
     tables: &Tables,
+    writer: &WriterId,
     checkpoint: Option<CommitNumber>,
     behind: &mut Vec<Arc<Commit>>,
 ) -> Result<(Recovered, SequencerStart, Replayed)> {
     let started = clock.monotonic();
     let loaded = tier.load().await?;
     let manifest = &loaded.manifest;
+    let taken_over = other_directory(&**disk, manifest, writer)?;
     tables.restore(manifest).await?;
-    // Behind a damaged manifest the files that only it names are not orphans.
-    let orphans_removed = if loaded.damaged.is_empty() { tier.remove_orphans(manifest).await? } else { 0 };
     let after = manifest.replay_after();
     let mut expected: Option<CommitNumber> = None;
     let replayed = replay(disk, after, checkpoint.unwrap_or(after), &mut |commit| {
@@ -106,6 +115,10 @@ pub async fn recover(
         }
         Ok(())
     })?;
+    // Only what can be started from is claimed: a claim is a sound manifest, and hides the damaged ones before it.
+    tables.adopt(tier.claim(&loaded, writer).await?).await;
+    // Nobody else can publish any more. Behind a damaged manifest the files that only it names are not orphans.
+    let orphans_removed = if loaded.damaged.is_empty() { tier.remove_orphans(manifest).await? } else { 0 };
     let start = replayed.start(SequencerStart {
         next_commit: manifest.commit.next(),
         next_row_id: manifest.next_row_id,
@@ -125,8 +138,29 @@ pub async fn recover(
         dropped_tail: replayed.dropped_tail.as_ref().map(ToString::to_string),
         damaged_manifests: loaded.damaged.iter().map(ToString::to_string).collect(),
         orphans_removed,
+        taken_over,
         tables_took: clock.monotonic() - started,
         took: clock.monotonic() - started,
     };
     Ok((recovered, start, replayed))
+}
+
+/// Whether the manifest is another data directory's. An empty directory takes it over, as after the loss of a machine; a
+/// log that knows other commits must not go on behind it.
+fn other_directory(disk: &dyn Disk, manifest: &Manifest, writer: &WriterId) -> Result<bool> {
+    let theirs = &manifest.writer.directory;
+    if theirs.is_empty() || *theirs == writer.directory {
+        return Ok(false);
+    }
+    let log = disk.list(wal::DIRECTORY).map_err(|error| disk_error("list", wal::DIRECTORY, error))?;
+    if log.is_empty() {
+        return Ok(true);
+    }
+    Err(Error::new(SqlState::OBJECT_IN_USE, "the object store belongs to another data directory")
+        .with_detail(format!(
+            "Manifest {} was written from another one, which has taken over the object store. The log of this one goes on \
+             behind an older manifest.",
+            manifest.number
+        ))
+        .with_hint("Start the server over the other data directory, or give this one an object store of its own."))
 }

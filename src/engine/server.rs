@@ -27,6 +27,7 @@ use crate::session::{Connection, Response, Sessions};
 use crate::settings::Settings;
 use crate::statement::{Handles, SourceBoard, system_stats};
 use crate::system::SystemStats;
+use crate::tier::identity;
 
 /// A running server.
 pub struct Server {
@@ -65,11 +66,14 @@ impl Server {
         let verifier = password::load_or_create(&disk, &SystemRng, password.as_deref())?;
         let store = open_store(&settings.object_store, &settings.data_dir.join("tier"))?;
         let started = clock.monotonic();
-        let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), store.clone())?;
         let registry = functions::session_state(Default::default(), Default::default()).build();
         let (source_sender, source_changes) = mpsc::unbounded_channel();
-        let seams = Seams { clock: clock.clone(), disk, store };
+        let writer = identity::load_or_create(&disk, &SystemRng)?;
+        let seams = Seams { clock: clock.clone(), disk, store, writer };
         let (mut core, loops) = Core::open(&seams, &settings, registry, source_sender, |publisher| publisher).await?;
+        // Through the tier, which checks what it reads.
+        let tier = core.tables.tier().object_store();
+        let query = QueryEngine::new(&settings.query, &settings.data_dir.join("spill"), tier)?;
         let (stop, stopped) = watch::channel(false);
         let log = spawn("log", move || async move {
             if let Err(error) = loops.log.run().await {

@@ -5,9 +5,11 @@
 //! ledger    what was sequenced, in order: the oracle for tables
 //! views     the views of the script, and what each means by loops: the oracle for views
 //! crash     the history once, the machine as a crash in each of its I/O calls leaves it, and a recovery of each
+//! trouble   disks that are full or fail, stores that do not answer, and two servers over one store
 //! ```
 
 mod crash;
 mod history;
 mod ledger;
+mod trouble;
 mod views;

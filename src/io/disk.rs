@@ -52,7 +52,7 @@ pub fn disk_error(doing: &str, name: &str, error: io::Error) -> Error {
 pub struct OsDisk {
     root: PathBuf,
     /// Locked for as long as it is open; the kernel lets go of it when the process dies.
-    _lock: File,
+    _lock: Option<File>,
 }
 
 impl OsDisk {
@@ -69,12 +69,33 @@ impl OsDisk {
             .open(&path)
             .map_err(|error| disk_error("open", &path.display().to_string(), error))?;
         match lock.try_lock() {
-            Ok(()) => Ok(OsDisk { root, _lock: lock }),
+            Ok(()) => Ok(OsDisk { root, _lock: Some(lock) }),
             Err(std::fs::TryLockError::WouldBlock) => {
                 Err(Error::new(SqlState::OBJECT_IN_USE, format!("data directory \"{shown}\" is in use"))
                     .with_detail("Another server holds its lock file.")
                     .with_hint("Stop the other server, or give this one another --data-dir."))
             }
+            Err(std::fs::TryLockError::Error(error)) => Err(disk_error("lock", &path.display().to_string(), error)),
+        }
+    }
+
+    /// The directory as it is, for who reads it without a server; and whether one uses it. While it is open no server
+    /// starts over it. Errors: 58030 if there is no such directory.
+    pub fn look(root: impl Into<PathBuf>) -> Result<(OsDisk, bool)> {
+        let root = root.into();
+        if !root.is_dir() {
+            return Err(Error::new(SqlState::IO_ERROR, format!("there is no directory \"{}\"", root.display()))
+                .with_hint("Name a data directory: what a server was started with as --data-dir."));
+        }
+        let path = root.join("LOCK");
+        let lock = match File::open(&path) {
+            Ok(lock) => lock,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((OsDisk { root, _lock: None }, false)),
+            Err(error) => return Err(disk_error("open", &path.display().to_string(), error)),
+        };
+        match lock.try_lock() {
+            Ok(()) => Ok((OsDisk { root, _lock: Some(lock) }, false)),
+            Err(std::fs::TryLockError::WouldBlock) => Ok((OsDisk { root, _lock: None }, true)),
             Err(std::fs::TryLockError::Error(error)) => Err(disk_error("lock", &path.display().to_string(), error)),
         }
     }

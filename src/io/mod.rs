@@ -13,4 +13,4 @@ pub use clock::{Clock, SystemClock};
 pub use disk::{AppendFile, Disk, OsDisk, disk_error};
 pub use parallel::{Inline, Parallel, ScopedThreads};
 pub use rng::{Rng, SystemRng};
-pub use store::{DurableLocalStore, open_store};
+pub use store::{DurableLocalStore, open_existing_store, open_store};

@@ -174,6 +174,17 @@ fn not_supported(what: &str) -> object_store::Error {
     object_store::Error::NotSupported { source: format!("{what} is not needed here").into() }
 }
 
+/// The store that a URL names, only if it is there already; `None` where it is not. Errors: as [`open_store`].
+pub fn open_existing_store(url: &str, default_dir: &FsPath) -> Result<Option<Arc<dyn ObjectStore>>> {
+    let directory = match url.split_once("://") {
+        None if url.is_empty() => default_dir,
+        None => FsPath::new(url),
+        Some(("file", rest)) => FsPath::new(rest),
+        Some(_) => return open_store(url, default_dir).map(Some),
+    };
+    if directory.is_dir() { open_store(url, default_dir).map(Some) } else { Ok(None) }
+}
+
 /// The store that a URL names: empty for `default_dir`, `file:///path` or a path, `memory://`.
 ///
 /// Errors: 0A000 for stores that are not built in, 22023 for anything else, 58030 where the directory cannot be made.
@@ -198,9 +209,24 @@ pub fn open_store(url: &str, default_dir: &FsPath) -> Result<Arc<dyn ObjectStore
 
 impl From<object_store::Error> for Error {
     fn from(error: object_store::Error) -> Self {
+        if let Some(ours) = ours(&error) {
+            return ours;
+        }
         let state = if is_full(&error) { SqlState::DISK_FULL } else { SqlState::IO_ERROR };
         Error::new(state, "the object store failed").with_detail(error.to_string()).with_source(error)
     }
+}
+
+/// An error of ours that travelled as the store's.
+fn ours(error: &object_store::Error) -> Option<Error> {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some(ours.clone());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 fn is_full(error: &object_store::Error) -> bool {

@@ -13,6 +13,7 @@
 //! holds of it is skipped on replay by each table's `flushed`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -25,15 +26,18 @@ use super::version::Version;
 use crate::catalog::{Table, TableKind};
 use crate::commit::{Sequencer, TierChange, Write};
 use crate::error::{Error, Result, SqlState};
-use crate::tier::{DataFile, FileSettings, Manifest, TableFiles, Tier};
+use crate::tier::{DataFile, FileSettings, Manifest, Published, TableFiles, Tier, WriterId};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// Rows of a file are sorted in one piece, which must stay far below the 2 GiB of text that a column may hold.
 const FILE_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// A table's tombstone files are merged into one when they would be more.
 const TOMBSTONE_FILES_MAX: usize = 8;
-/// Longest wait after failed flushes.
-const RETRY_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Wait after a failed flush; doubled up to the longest while it goes on failing.
+const RETRY_WAIT_MIN: Duration = Duration::from_millis(500);
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+/// How often a server that has nothing to flush looks whether another one has taken over the object store.
+const FENCE_CHECK: Duration = Duration::from_secs(5);
 
 /// What a flush did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,6 +55,13 @@ pub struct FlushReport {
 struct Captured {
     durable: DurableState,
     tables: Vec<(Arc<TableCell>, Arc<Version>)>,
+}
+
+/// What the names of an attempt's files are made of.
+#[derive(Clone, Copy)]
+struct Naming {
+    number: u64,
+    attempt: u32,
 }
 
 /// A table's new cold part.
@@ -77,24 +88,34 @@ impl Tables {
         let mut current = self.manifest.lock().await;
         let captured = sequencer.at_head(|head| self.capture(head))?;
         let flushed_to = captured.durable.commit;
-        let number = current.number + 1;
+        // Counted up first: what this attempt writes is no other's, whatever becomes of it.
+        let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);
+        let mut number = current.number + 1;
+        let naming = Naming { number, attempt };
         let mut report = FlushReport { manifest: number, flushed: flushed_to, ..FlushReport::default() };
         let mut flushed = Vec::with_capacity(captured.tables.len());
         for (cell, version) in &captured.tables {
             // The log's rows from before an ALTER have other columns than the manifest's catalog says.
             let behind = cell.altered_at.is_some_and(|altered| altered > version.cold.flushed);
             let wanted = wanted(&cell.table) || behind;
-            flushed.push(self.write_table(cell, version, flushed_to, number, wanted, &mut report).await?);
+            flushed.push(self.write_table(cell, version, flushed_to, naming, wanted, &mut report).await?);
         }
-        let manifest = manifest(number, &captured.durable, sequencer.next_row_id(), &flushed);
-        if let Err(error) = self.tier.publish(&manifest).await {
-            if error.state() != SqlState::OBJECT_IN_USE {
-                // It may be there all the same, so its number, and its files' names with it, are used up.
-                current.number = number;
+        let mut manifest = manifest(&current.writer, &captured.durable, sequencer.next_row_id(), &flushed);
+        loop {
+            manifest.number = number;
+            match self.tier.publish(&manifest).await {
+                Ok(Published::Done) => break,
+                Ok(Published::ByEarlierAttempt) => number += 1,
+                Err(error) if error.state() == SqlState::OBJECT_IN_USE => {
+                    sequencer.refuse(&error);
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
-            return Err(error);
         }
         *current = manifest;
+        self.attempts.store(0, Ordering::Relaxed);
+        report.manifest = number;
         commit_change(sequencer, &flushed, number).await?;
         sequencer.at_head(|_| flushed.iter().for_each(|table| self.swap(table)));
         sequencer.truncate_wal(current.replay_after());
@@ -126,7 +147,7 @@ impl Tables {
         cell: &Arc<TableCell>,
         version: &Version,
         to: CommitNumber,
-        number: u64,
+        naming: Naming,
         wanted: bool,
         report: &mut FlushReport,
     ) -> Result<Flushed> {
@@ -135,7 +156,7 @@ impl Tables {
         let rows = version.hot.rows_at(to);
         let written = wanted && (rows > 0 || !tombstones.is_empty());
         if rows > 0 && wanted {
-            let new = self.write_rows(cell, version, to, number).await?;
+            let new = self.write_rows(cell, version, to, naming).await?;
             report.rows += new.iter().map(|file| file.rows).sum::<u64>();
             report.bytes += new.iter().map(|file| file.bytes).sum::<u64>();
             report.files += new.len() as u64;
@@ -147,7 +168,7 @@ impl Tables {
         }
         if !tombstones.is_empty() && wanted {
             report.tombstones += tombstones.len() as u64;
-            self.write_tombstones(cell.table.id, version, to, number, tombstones, &mut files).await?;
+            self.write_tombstones(cell.table.id, version, to, naming, tombstones, &mut files).await?;
         }
         Ok(Flushed { cell: cell.clone(), files: Arc::new(files), written })
     }
@@ -157,14 +178,14 @@ impl Tables {
         cell: &TableCell,
         version: &Version,
         to: CommitNumber,
-        number: u64,
+        naming: Naming,
     ) -> Result<Vec<DataFile>> {
         let settings =
             FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
         let sort_columns = sort_columns(&cell.table);
         let mut files = Vec::new();
         for (part, rows) in parts(version, to, settings.file_rows_max)?.into_iter().enumerate() {
-            let path = Tier::rows_path(cell.table.id, number, part);
+            let path = Tier::rows_path(cell.table.id, naming.number, naming.attempt, part);
             let file = self.tier.write_rows(path, &cell.form, &rows.batches, &sort_columns, &settings, rows.commits);
             files.push(file.await?);
         }
@@ -176,7 +197,7 @@ impl Tables {
         id: RelationId,
         version: &Version,
         to: CommitNumber,
-        number: u64,
+        naming: Naming,
         mut new: Vec<(RowId, CommitNumber)>,
         files: &mut TableFiles,
     ) -> Result<()> {
@@ -187,7 +208,8 @@ impl Tables {
             files.tombstone_files.clear();
         }
         new.sort_unstable();
-        files.tombstone_files.push(self.tier.write_tombstones(Tier::tombstones_path(id, number), &new).await?);
+        let path = Tier::tombstones_path(id, naming.number, naming.attempt);
+        files.tombstone_files.push(self.tier.write_tombstones(path, &new).await?);
         Ok(())
     }
 
@@ -220,7 +242,8 @@ impl Tables {
     ) -> Result<()> {
         let poll = Duration::from_millis(self.settings.flush_poll_ms.max(1));
         let mut wait = poll;
-        let mut retry_wait = Duration::from_secs(1);
+        let mut retry_wait = RETRY_WAIT_MIN;
+        let mut fence_checked = self.clock.monotonic();
         loop {
             tokio::select! {
                 biased;
@@ -230,20 +253,39 @@ impl Tables {
             let due = self.due();
             wait = poll;
             if due.is_empty() {
+                if self.clock.monotonic() - fence_checked >= FENCE_CHECK {
+                    fence_checked = self.clock.monotonic();
+                    self.check_fence(&sequencer).await;
+                }
                 continue;
             }
             match self.flush_where(|table| due.contains(&table.id), &sequencer).await {
                 Ok(report) => {
-                    retry_wait = Duration::from_secs(1);
+                    retry_wait = RETRY_WAIT_MIN;
                     tracing::debug!(manifest = report.manifest, rows = report.rows, files = report.files, "flushed");
                 }
                 Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => return Ok(()),
+                Err(error) if error.state() == SqlState::OBJECT_IN_USE => return Err(error),
                 Err(error) => {
                     wait = retry_wait;
                     retry_wait = (retry_wait * 2).min(RETRY_WAIT_MAX);
                     tracing::warn!(%error, "flush failed, trying again");
                 }
             }
+        }
+    }
+
+    /// Refuses all writes from here on where another server has taken over the object store. A store that does not answer
+    /// decides nothing.
+    async fn check_fence(&self, sequencer: &Sequencer) {
+        let current = self.manifest.lock().await;
+        match self.tier.check_fence(current.number, &current.writer).await {
+            Ok(()) => {}
+            Err(error) if error.state() == SqlState::OBJECT_IN_USE => {
+                tracing::error!(%error, "fenced; writes are refused from here on");
+                sequencer.refuse(&error);
+            }
+            Err(error) => tracing::debug!(%error, "could not look for other servers' manifests"),
         }
     }
 
@@ -262,10 +304,12 @@ impl Tables {
     }
 }
 
-fn manifest(number: u64, durable: &DurableState, next_row_id: RowId, flushed: &[Flushed]) -> Manifest {
+/// Without its number.
+fn manifest(writer: &WriterId, durable: &DurableState, next_row_id: RowId, flushed: &[Flushed]) -> Manifest {
     let tables = flushed.iter().map(|table| (table.cell.table.id, table.files.as_ref().clone()));
     Manifest {
-        number,
+        number: 0,
+        writer: writer.clone(),
         commit: durable.commit,
         last_timestamp_us: durable.timestamp_us,
         next_row_id,

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -63,6 +64,8 @@ pub struct Tables {
     pub(super) durable: Mutex<DurableState>,
     /// The newest manifest, and the lock of whoever makes the next one.
     pub(super) manifest: tokio::sync::Mutex<Manifest>,
+    /// Flushes begun since the newest manifest.
+    pub(super) attempts: AtomicU32,
 }
 
 impl Tables {
@@ -74,6 +77,7 @@ impl Tables {
             cells: RwLock::default(),
             durable: Mutex::default(),
             manifest: tokio::sync::Mutex::default(),
+            attempts: AtomicU32::new(0),
         })
     }
 

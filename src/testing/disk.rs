@@ -89,6 +89,8 @@ struct State {
     faults: BTreeMap<u64, DiskFault>,
     /// By operation: for its next call.
     next_faults: BTreeMap<String, DiskFault>,
+    /// By operation: what all of its calls fail with, until that is taken back.
+    troubles: BTreeMap<String, io::ErrorKind>,
     crashed: bool,
     /// Handles opened before a crash are of a dead process.
     life: u64,
@@ -141,6 +143,7 @@ impl SimDisk {
             pending: Vec::new(),
             faults: BTreeMap::new(),
             next_faults: BTreeMap::new(),
+            troubles: BTreeMap::new(),
             crashed: false,
             life: 0,
             calls: SimDiskCalls::default(),
@@ -175,6 +178,18 @@ impl SimDisk {
     /// Puts a fault at the next call of an operation, as `SimDiskCalls::sites` names it.
     pub fn fault_next(&self, operation: &str, fault: DiskFault) {
         self.state.lock().next_faults.insert(operation.to_string(), fault);
+    }
+
+    /// From now on every call of these operations fails like this and has no effect; but a full disk takes a part of what
+    /// is appended. `append`, `create` and `put` with `StorageFull` are a full disk, `sync` with `Other` a failing one.
+    pub fn trouble(&self, operations: &[&str], kind: io::ErrorKind) {
+        let mut state = self.state.lock();
+        state.troubles.extend(operations.iter().map(|operation| (operation.to_string(), kind)));
+    }
+
+    /// The cause of all troubles is gone.
+    pub fn heal(&self) {
+        self.state.lock().troubles.clear();
     }
 
     /// Whether a fault waits for its call.
@@ -317,6 +332,9 @@ impl State {
         }
         let call = self.calls.calls;
         self.calls.calls += 1;
+        if let Some(kind) = self.troubles.get(operation) {
+            return Err(io::Error::new(*kind, "simulated trouble"));
+        }
         Ok(self.faults.remove(&call).or_else(|| self.next_faults.remove(operation)))
     }
 
@@ -376,6 +394,7 @@ impl State {
         }
         self.faults.clear();
         self.next_faults.clear();
+        self.troubles.clear();
         self.crashed = false;
         self.life += 1;
     }
@@ -467,10 +486,16 @@ struct SimFile {
 
 impl AppendFile for SimFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.disk.call("append", Some(self.life), |state| {
+        let appended = self.disk.call("append", Some(self.life), |state| {
             state.file(self.file).append(bytes);
             Ok(())
-        })
+        });
+        if appended.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            let mut state = self.disk.state.lock();
+            let fits = state.rng.below(bytes.len() as u64 + 1) as usize;
+            state.file(self.file).append(&bytes[..fits]);
+        }
+        appended
     }
 
     fn sync(&mut self) -> io::Result<()> {

@@ -17,4 +17,4 @@ pub use crash::{CrashReport, CrashScenario, crash_everywhere};
 pub use disk::{CrashPoint, DiskFault, FaultEffect, SimDisk, SimDiskCalls};
 pub use executor::{SimExecutor, SimSpawner};
 pub use rng::SimRng;
-pub use store::SimStore;
+pub use store::{SimStore, StoreTrouble};

@@ -5,7 +5,8 @@
 //!   {"format":1,"crc32":"89abcdef","manifest":{...}}      the crc covers the bytes of the inner object
 //! ```
 //!
-//! Each is whole; a new one is put under the next number, only if that is absent. The newest valid one counts.
+//! Each is whole; a new one is put under the next number, only if that is absent. The newest valid one counts. So the
+//! numbers are what fences: a server that starts takes the next one, and who had it in mind finds another's there.
 //!
 //! Invariants:
 //!   * a table's rows of commits <= `flushed` are in its files, those of later commits are not
@@ -18,6 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::checksums::Checksums;
 use super::statistics::ColumnBounds;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
@@ -31,6 +33,8 @@ pub const MANIFEST_FORMAT: u32 = 1;
 pub struct Manifest {
     /// 1, 2, 3, ...; 0 stands for "none was ever written".
     pub number: u64,
+    #[serde(default)]
+    pub writer: WriterId,
     /// Catalog, positions, next row id and timestamp are as of this commit.
     pub commit: CommitNumber,
     pub last_timestamp_us: i64,
@@ -39,6 +43,15 @@ pub struct Manifest {
     pub catalog: Catalog,
     pub positions: BTreeMap<RelationId, Vec<u8>>,
     pub tables: BTreeMap<RelationId, TableFiles>,
+}
+
+/// Who put a manifest there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriterId {
+    /// Of the data directory whose log goes on behind the manifest; empty in manifests from before there were any.
+    pub directory: String,
+    /// Of one life of a server over it.
+    pub life: String,
 }
 
 /// The cold part of one table.
@@ -78,6 +91,9 @@ pub struct DataFile {
     /// Of the same columns; empty in files of tables that had never been altered: 1, 2, 3, ...
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub field_ids: Vec<u32>,
+    /// `None` in files from before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<Checksums>,
 }
 
 impl DataFile {
@@ -102,6 +118,9 @@ pub struct TombstoneFile {
     pub path: String,
     pub rows: u64,
     pub bytes: u64,
+    /// `None` in files from before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksums: Option<Checksums>,
 }
 
 impl Manifest {

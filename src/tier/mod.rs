@@ -8,16 +8,20 @@
 //! data/<table>/<manifest>-deleted.parquet   (row id, commit) of deleted cold rows
 //! ```
 
+mod checksums;
+pub mod identity;
 mod manifest;
 mod parquet;
 mod statistics;
 mod store;
+mod verified;
 
-pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile};
+pub use checksums::Checksums;
+pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile, WriterId};
 pub(crate) use parquet::from_stored;
 pub use parquet::{ColdRows, FileSettings, StoredForm};
 pub use statistics::{Bound, ColumnBounds};
-pub use store::{LoadedManifest, Tier};
+pub use store::{LoadedManifest, Published, Tier};
 
 /// The private URL under which DataFusion finds the tier's object store; nothing else is registered there.
 pub const TIER_URL: &str = "tidemark-tier://tier/";

@@ -4,6 +4,7 @@
 
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
+use parquet::errors::ParquetError;
 
 use crate::error::{Error, SqlState};
 
@@ -14,6 +15,7 @@ impl From<ArrowError> for Error {
             ArrowError::ArithmeticOverflow(detail) => {
                 Error::new(SqlState::NUMERIC_OUT_OF_RANGE, "value out of range").with_detail(detail)
             }
+            ArrowError::ParquetError(message) => Error::corrupted("a file cannot be read").with_detail(message),
             ArrowError::ParseError(message) => Error::new(SqlState::INVALID_TEXT_REPRESENTATION, message),
             ArrowError::CastError(message) => cast_error(message),
             ArrowError::ComputeError(message) => Error::new(SqlState::INVALID_PARAMETER, message),
@@ -21,6 +23,9 @@ impl From<ArrowError> for Error {
                 Some(error) => error,
                 None => Error::new(SqlState::INVALID_PARAMETER, message),
             },
+            ArrowError::ExternalError(source) if storage(&*source).is_some() => {
+                storage(&*source).unwrap_or_else(|| Error::internal(source))
+            }
             ArrowError::ExternalError(source) => match source.downcast::<Error>() {
                 Ok(ours) => *ours,
                 Err(source) => match source.downcast::<DataFusionError>() {
@@ -43,6 +48,9 @@ impl From<DataFusionError> for Error {
 ///
 /// Schema errors (unknown columns and tables) are given their position and suggestion by `plan`, which has the text.
 pub fn from_datafusion(error: DataFusionError) -> Error {
+    if let Some(error) = storage(&error) {
+        return error;
+    }
     match error {
         DataFusionError::External(source) => match source.downcast::<Error>() {
             Ok(ours) => *ours,
@@ -74,6 +82,32 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
         other => Error::internal(&other),
     }
+}
+
+/// What reading a file raised, if that is behind it: an error of ours about damage, or the store's.
+fn storage(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut store = None;
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<object_store::Error>() {
+            store.get_or_insert(error);
+        }
+        if let Some(parquet) = error.downcast_ref::<ParquetError>()
+            && !matches!(parquet, ParquetError::External(_))
+        {
+            return Some(Error::corrupted("a file cannot be read").with_detail(parquet.to_string()));
+        }
+        if let (Some(ours), Some(_)) = (error.downcast_ref::<Error>(), store) {
+            return Some(ours.clone());
+        }
+        cause = error.source();
+    }
+    let store = store?;
+    Some(
+        Error::new(SqlState::IO_ERROR, "the object store failed")
+            .with_detail(store.to_string())
+            .with_hint("Reading goes on once the object store answers."),
+    )
 }
 
 fn from_shared(error: &DataFusionError) -> Error {

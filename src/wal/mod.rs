@@ -13,10 +13,12 @@
 mod format;
 mod name;
 mod replay;
+mod survey;
 mod writer;
 
 pub use format::{FORMAT_VERSION, FRAME_BYTES, HEADER_BYTES};
 pub use replay::{DroppedTail, WalRecord, WalReplayed, replay};
+pub use survey::{SegmentRole, SurveyedSegment, WalDamage, WalSurvey, survey};
 pub use writer::{WalTail, WalWriter};
 
 /// Where the segments stand.

@@ -11,7 +11,7 @@ use std::fmt;
 
 use super::DIRECTORY;
 use super::format::{
-    BadHeader, FORMAT_VERSION, HEADER_BYTES, Header, Predecessor, decode_record, header_crc, peek_record,
+    BadHeader, FORMAT_VERSION, Frame, HEADER_BYTES, Header, Predecessor, decode_record, header_crc, peek_record,
 };
 use super::name::SegmentName;
 use super::writer::WalTail;
@@ -202,15 +202,25 @@ fn valid_part<'a>(file: &'a [u8], link: &Link) -> Result<&'a [u8]> {
 
 /// One torn write leaves one bad record at the end. An intact one behind it means that the bad one was acknowledged.
 fn refuse_damage(seed: u32, file: &[u8], bad: usize, expected: CommitNumber, name: &SegmentName) -> Result<()> {
-    for offset in bad + 1..file.len() {
-        let plausible = peek_record(file, offset)
-            .is_some_and(|(commit, ..)| commit >= expected && commit.0 - expected.0 <= COMMITS_AHEAD_MAX);
-        if plausible && let Some(later) = decode_record(seed, file, offset) {
+    match next_record(seed, file, bad, expected) {
+        Some((offset, later)) => {
             let what = format!("a record does not read back, and commit {} at offset {offset} does", later.commit);
-            return Err(damaged(name, bad, &what));
+            Err(damaged(name, bad, &what))
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// The first intact record behind a bad one.
+pub(super) fn next_record(seed: u32, file: &[u8], bad: usize, expected: CommitNumber) -> Option<(usize, Frame)> {
+    (bad + 1..file.len()).find_map(|offset| {
+        let (commit, ..) = peek_record(file, offset)?;
+        let plausible = commit >= expected && commit.0 - expected.0 <= COMMITS_AHEAD_MAX;
+        if !plausible {
+            return None;
+        }
+        decode_record(seed, file, offset).map(|frame| (offset, frame))
+    })
 }
 
 /// A process that died leaves bytes in the page cache that a power failure would still take. Nobody may see a commit
@@ -224,7 +234,7 @@ fn read_file(disk: &dyn Disk, name: &SegmentName) -> Result<Vec<u8>> {
     disk.read(&name.path()).map_err(|error| disk_error("read", &name.path(), error))
 }
 
-fn dropped_tail(file: &[u8], name: &SegmentName, offset: usize) -> DroppedTail {
+pub(super) fn dropped_tail(file: &[u8], name: &SegmentName, offset: usize) -> DroppedTail {
     let tail = file.get(offset..).unwrap_or_default();
     let zero_filled = !tail.is_empty() && tail.iter().all(|byte| *byte == 0);
     DroppedTail { path: name.path(), offset: offset as u64, bytes: tail.len() as u64, zero_filled }

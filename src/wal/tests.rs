@@ -260,3 +260,41 @@ fn names_of_segments_sort_as_their_commits_do() {
         assert_eq!(SegmentName::parse(other), None, "{other}");
     }
 }
+
+/// A survey and a replay of the same bytes say the same: damage where it refuses, the tail that it cuts.
+#[test]
+fn a_survey_finds_damage_exactly_where_a_replay_refuses() {
+    let disk = SimDisk::new(1);
+    append(&mut writer_on(&disk, 200, 0), 1..=6);
+    let files = disk.contents();
+    for (name, bytes) in &files {
+        let flips = (0..bytes.len()).map(|at| {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 0x10;
+            flipped
+        });
+        let cuts = (0..bytes.len()).map(|length| bytes[..length].to_vec());
+        let zeroes = (0..bytes.len()).step_by(7).map(|at| {
+            let mut zeroed = bytes.clone();
+            zeroed[at..(at + 20).min(bytes.len())].fill(0);
+            zeroed
+        });
+        for (case, damaged) in flips.chain(cuts).chain(zeroes).enumerate() {
+            let disk = SimDisk::new(1);
+            files.iter().for_each(|(other, bytes)| disk.plant(other, bytes.clone()));
+            disk.plant(name, damaged);
+            let replayed = commits(&disk, 0);
+            let mut seen = 0;
+            let survey = survey(&disk, &mut |_| {
+                seen += 1;
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(replayed.is_err(), !survey.damage.is_empty(), "{name}, case {case}: {replayed:?} {survey:?}");
+            if let Ok((found, replayed)) = replayed {
+                assert_eq!(replayed.dropped_tail, survey.dropped_tail, "{name}, case {case}");
+                assert_eq!(found.len(), seen);
+            }
+        }
+    }
+}

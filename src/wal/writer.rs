@@ -37,6 +37,8 @@ pub struct WalWriter {
     current: Option<OpenSegment>,
     tail: WalTail,
     directory_exists: bool,
+    /// The last file that was made: its name is not used again, not even once it is removed.
+    last_made: Option<SegmentName>,
     /// Commits up to here are not needed.
     keep_after: CommitNumber,
     syncs: u64,
@@ -59,6 +61,7 @@ impl WalWriter {
             current: None,
             tail,
             directory_exists: false,
+            last_made: None,
             keep_after: CommitNumber(0),
             syncs: 0,
         }
@@ -87,7 +90,7 @@ impl WalWriter {
             Err(error) => {
                 let path = segment.name.path();
                 self.current = Some(segment);
-                self.close_current();
+                self.abandon_current();
                 Err(disk_error("write", &path, error))
             }
         }
@@ -138,6 +141,27 @@ impl WalWriter {
         }
     }
 
+    /// A segment without a durable record is as if it had never been: a disk that fails for long leaves no files behind.
+    /// Should its removal not last, its successor is the newer one all the same.
+    fn abandon_current(&mut self) {
+        let is_empty = |segment: &OpenSegment| segment.durable_bytes == HEADER_BYTES as u64;
+        match self.current.take_if(|segment| is_empty(segment)) {
+            Some(segment) => {
+                self.tail.chain.retain(|name| *name != segment.name);
+                drop(segment.file);
+                self.discard(segment.name);
+            }
+            None => self.close_current(),
+        }
+    }
+
+    /// Removes a file that does not count; one that stays goes with the next truncation.
+    fn discard(&mut self, name: SegmentName) {
+        if remove(&*self.disk, &name).is_err() {
+            self.tail.stale.push(name);
+        }
+    }
+
     fn open_segment(&mut self, first_commit: CommitNumber, opened_us: i64) -> Result<OpenSegment> {
         if !self.directory_exists {
             self.disk.create_dir(DIRECTORY).map_err(|error| disk_error("create directory", DIRECTORY, error))?;
@@ -147,7 +171,8 @@ impl WalWriter {
         let header = Header { first_commit, opened_us, predecessor: self.tail.predecessor }.encode();
         let opened = file.append(&header).and_then(|()| file.sync()).and_then(|()| self.disk.sync_dir(DIRECTORY));
         if let Err(error) = opened {
-            self.tail.stale.push(name);
+            drop(file);
+            self.discard(name);
             return Err(disk_error("write", &name.path(), error));
         }
         self.tail.chain.push(name);
@@ -155,12 +180,19 @@ impl WalWriter {
         Ok(OpenSegment { name, file, seed, durable_bytes: HEADER_BYTES as u64, last_commit: CommitNumber(0) })
     }
 
-    /// The first free attempt's name: files of failed attempts stay until the log is truncated.
-    fn create_file(&self, first_commit: CommitNumber) -> Result<(SegmentName, Box<dyn AppendFile>)> {
-        let mut name = SegmentName { first_commit, attempt: 0 };
+    /// The first free attempt's name behind all that were ever tried: of two files of failed attempts the later one must
+    /// have the later name, whichever of their removals lasts.
+    fn create_file(&mut self, first_commit: CommitNumber) -> Result<(SegmentName, Box<dyn AppendFile>)> {
+        let mut name = match self.last_made {
+            Some(last) if last.first_commit == first_commit => SegmentName { attempt: last.attempt + 1, ..last },
+            _ => SegmentName { first_commit, attempt: 0 },
+        };
         loop {
             match self.disk.create(&name.path()) {
-                Ok(file) => return Ok((name, file)),
+                Ok(file) => {
+                    self.last_made = Some(name);
+                    return Ok((name, file));
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => name.attempt += 1,
                 Err(error) => return Err(disk_error("create", &name.path(), error)),
             }

@@ -25,11 +25,13 @@ use crate::dataflow::ViewReads;
 use crate::delta::{DeltaBatch, Digest, digest_batch};
 use crate::engine::core::{Core, Seams};
 use crate::engine::publisher::Publisher;
+use crate::error::Result;
 use crate::functions;
 use crate::settings::{Settings, TableSettings, WalSettings};
 use crate::testing::oracle::{self, Row};
 use crate::testing::values::rows_of;
 use crate::testing::{CrashPoint, CrashReport, FaultEffect, SimDisk, SimExecutor, SimRng, SimStore};
+use crate::tier::WriterId;
 use crate::types::{CommitNumber, RelationId};
 
 /// Of each life of the process: the first starts on an empty disk, the second has a saboteur, the third ends cleanly.
@@ -45,31 +47,33 @@ fn settings() -> Settings {
     }
 }
 
-fn registry() -> SessionState {
+pub(super) fn registry() -> SessionState {
     functions::session_state(Default::default(), Default::default()).build()
 }
 
 #[derive(Clone)]
-struct Machine {
-    disk: SimDisk,
-    store: SimStore,
+pub(super) struct Machine {
+    pub disk: SimDisk,
+    pub store: SimStore,
+    /// Whose data directory it is.
+    pub directory: &'static str,
 }
 
 impl Machine {
-    fn new(seed: u64) -> Machine {
+    pub fn new(seed: u64) -> Machine {
         let disk = SimDisk::new(seed);
-        Machine { store: SimStore::new(disk.clone()), disk }
+        Machine { store: SimStore::new(disk.clone()), disk, directory: "simulated" }
     }
 }
 
 /// Digests of tables, and of views, by relation.
-type Digests = BTreeMap<RelationId, Digest>;
+pub(super) type Digests = BTreeMap<RelationId, Digest>;
 
 /// What was published, commit by commit.
-type Published = BTreeMap<CommitNumber, (Digests, Digests)>;
+pub(super) type Published = BTreeMap<CommitNumber, (Digests, Digests)>;
 
 /// The publisher, and beside it what every commit left: the tables' digests follow from the deltas alone.
-struct Witness {
+pub(super) struct Witness {
     publisher: Arc<Publisher>,
     seen: Mutex<Seen>,
 }
@@ -102,8 +106,8 @@ impl Publish for Witness {
 }
 
 /// A database as a reader sees it at its head.
-struct Found {
-    head: CommitNumber,
+pub(super) struct Found {
+    pub head: CommitNumber,
     state: State,
     tables: Digests,
     /// Name, rows, rows in error.
@@ -111,7 +115,7 @@ struct Found {
     view_digests: Digests,
 }
 
-async fn examine(core: &Core) -> Found {
+pub(super) async fn examine(core: &Core) -> Found {
     let (head, durable, snapshots, views) = core.sequencer.at_head(|head| {
         let durable = core.tables.durable();
         let snapshot = |id| core.tables.snapshot(id, head).unwrap();
@@ -157,7 +161,7 @@ fn digests_of(views: &ViewReads) -> Digests {
 
 impl Found {
     /// Panics where a promise is broken.
-    fn check(&self, ledger: &Ledger, published: &Published) {
+    pub fn check(&self, ledger: &Ledger, published: &Published) {
         let acknowledged = ledger.acknowledged;
         assert!(self.head >= acknowledged, "commit {acknowledged} was acknowledged, and {} is the last", self.head);
         let expected = ledger.state_at(self.head);
@@ -177,11 +181,22 @@ impl Found {
 }
 
 /// Opens what is on the machine, and has its loops run.
-async fn open(machine: &Machine, registry: SessionState, executor: &Executor) -> (Arc<Core>, Arc<Witness>) {
+pub(super) async fn open(machine: &Machine, registry: SessionState, executor: &Executor) -> (Arc<Core>, Arc<Witness>) {
+    try_open(machine, registry, executor).await.unwrap()
+}
+
+/// Errors: what refuses the start.
+pub(super) async fn try_open(
+    machine: &Machine,
+    registry: SessionState,
+    executor: &Executor,
+) -> Result<(Arc<Core>, Arc<Witness>)> {
     let seams = Seams {
         clock: executor.clock.clone(),
         disk: Arc::new(machine.disk.clone()),
         store: Arc::new(machine.store.clone()),
+        // No two lives are the same, and the same run has the same ones.
+        writer: WriterId { directory: machine.directory.to_string(), life: machine.disk.calls().calls.to_string() },
     };
     let mut witness = None;
     let hears = |publisher: Arc<Publisher>| {
@@ -189,31 +204,32 @@ async fn open(machine: &Machine, registry: SessionState, executor: &Executor) ->
         witness = Some(made.clone());
         made as Arc<dyn Publish>
     };
-    let (mut core, loops) =
-        Core::open(&seams, &settings(), registry, mpsc::unbounded_channel().0, hears).await.unwrap();
+    let (mut core, loops) = Core::open(&seams, &settings(), registry, mpsc::unbounded_channel().0, hears).await?;
     executor.spawner.spawn(loops.views.run());
     executor.spawner.spawn(async move {
         // Ends with an error where the machine dies under it.
         loops.log.run().await.ok();
     });
-    core.recover_views(loops.found).await.unwrap();
-    (Arc::new(core), witness.unwrap())
+    core.recover_views(loops.found).await?;
+    Ok((Arc::new(core), witness.unwrap()))
 }
 
 /// What tasks need of their executor.
 #[derive(Clone)]
-struct Executor {
-    clock: Arc<dyn crate::io::Clock>,
-    spawner: crate::testing::SimSpawner,
+pub(super) struct Executor {
+    pub clock: Arc<dyn crate::io::Clock>,
+    pub sim_clock: crate::testing::SimClock,
+    pub spawner: crate::testing::SimSpawner,
 }
 
 /// Runs on an executor of its own. Gives the digest of which task ran when, too.
-fn simulate<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+pub(super) fn simulate<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
     seed: u64,
     work: impl FnOnce(Executor) -> F,
 ) -> (T, u64) {
     let mut executor = SimExecutor::new(seed);
-    let work = work(Executor { clock: Arc::new(executor.clock()), spawner: executor.spawner() });
+    let work =
+        work(Executor { clock: Arc::new(executor.clock()), sim_clock: executor.clock(), spawner: executor.spawner() });
     let done = executor.block_on(work);
     (done, executor.trace_digest())
 }
@@ -302,7 +318,7 @@ struct Wreck {
 /// Whether views came from a checkpoint.
 fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> bool {
     let Wreck { point, store, ledger } = wreck;
-    let machine = Machine { disk: point.disk, store };
+    let machine = Machine { disk: point.disk, store, directory: "simulated" };
     let seed = point.call;
     machine.disk.restart();
     let ledger = Arc::new(Mutex::new(ledger));

@@ -164,6 +164,14 @@ impl Client {
         ledger.acknowledged = ledger.acknowledged.max(commit);
     }
 
+    /// A write of rows to `readings` and of one to `devices`.
+    pub fn draw_rows(&self, rng: &SimRng, operation: i64) -> Write {
+        let ledger = self.ledger.lock();
+        let state = &ledger.state;
+        let writes = [insert(state, "readings", new_rows(rng, operation)), replace_device(state, rng, operation)];
+        Write { tables: writes.into_iter().flatten().collect(), ..Write::default() }
+    }
+
     pub async fn write(&self, write: Write) {
         let sequenced = self.sequence(&mut self.ledger.lock(), write);
         self.acknowledge(sequenced.unwrap()).await;
@@ -171,7 +179,7 @@ impl Client {
 }
 
 /// `readings` (a bag), `devices` (by key) and `events` (append only), where they are missing.
-async fn create_tables(client: &Client) {
+pub async fn create_tables(client: &Client) {
     for (name, kind) in [
         ("readings", TableKind::Plain),
         ("devices", TableKind::PrimaryKey { columns: vec![0] }),
@@ -365,13 +373,7 @@ fn batch(rows: &[(RowId, Row)]) -> RecordBatch {
 pub async fn go_on(client: &Client, rng: &SimRng) {
     create_tables(client).await;
     for operation in 0..3 {
-        let write = {
-            let ledger = client.ledger.lock();
-            let state = &ledger.state;
-            let writes = [insert(state, "readings", new_rows(rng, operation)), replace_device(state, rng, operation)];
-            Write { tables: writes.into_iter().flatten().collect(), ..Write::default() }
-        };
-        client.write(write).await;
+        client.write(client.draw_rows(rng, operation)).await;
         if operation == 1 {
             client.core.checkpointer.checkpoint().await.unwrap();
             client.core.tables.flush_all(&client.core.sequencer).await.unwrap();

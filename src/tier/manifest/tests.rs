@@ -16,12 +16,18 @@ fn manifest() -> Manifest {
         commit_max: CommitNumber(u64::MAX),
         columns: vec![bounds, ColumnBounds::default()],
         field_ids: vec![1, 3],
+        checksums: Some(Checksums::of(b"rows")),
     };
     let table = TableFiles {
         flushed: CommitNumber(7),
         row_id_end: 11,
         files: vec![file],
-        tombstone_files: vec![TombstoneFile { path: "data/16384/b.parquet".into(), rows: 1, bytes: 9 }],
+        tombstone_files: vec![TombstoneFile {
+            path: "data/16384/b.parquet".into(),
+            rows: 1,
+            bytes: 9,
+            checksums: None,
+        }],
     };
     Manifest {
         number: 42,

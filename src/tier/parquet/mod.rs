@@ -5,7 +5,7 @@ mod stored;
 mod writer;
 
 pub use reader::ColdRows;
-pub(super) use reader::{read_all, read_tombstones};
+pub(super) use reader::{count_rows, read_all, read_tombstones};
 pub use stored::StoredForm;
 pub(crate) use stored::from_stored;
 pub use writer::FileSettings;

@@ -79,6 +79,18 @@ pub(in crate::tier) async fn read_all(
     Ok(rows.boxed())
 }
 
+/// Decodes a whole file, whatever its columns, and counts its rows.
+pub(in crate::tier) async fn count_rows(store: Arc<dyn ObjectStore>, path: &str, bytes: u64) -> Result<u64> {
+    let file = StoredFile { store, path: Path::from(path), bytes };
+    let builder = ParquetRecordBatchStreamBuilder::new(file).await.map_err(|error| unreadable(path, error))?;
+    let mut stream = builder.build().map_err(|error| unreadable(path, error))?;
+    let mut rows = 0;
+    while let Some(batch) = stream.try_next().await.map_err(|error| unreadable(path, error))? {
+        rows += batch.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
 /// All of a tombstone file.
 pub(in crate::tier) async fn read_tombstones(
     store: Arc<dyn ObjectStore>,

@@ -39,10 +39,32 @@ async fn the_newest_valid_manifest_counts_and_damage_is_told() -> Result<()> {
 #[tokio::test]
 async fn a_number_is_taken_once() -> Result<()> {
     let tier = tier();
-    tier.publish(&manifest(1)).await?;
+    let writer = |life: &str| WriterId { directory: "one".to_string(), life: life.to_string() };
+    let ours = Manifest { writer: writer("a"), ..manifest(1) };
+    assert_eq!(tier.publish(&ours).await?, Published::Done);
     // The same again: an answer was lost.
-    tier.publish(&manifest(1)).await?;
-    let other = Manifest { next_row_id: 9, ..manifest(1) };
+    assert_eq!(tier.publish(&ours).await?, Published::Done);
+    // Another content of the same life: an attempt of unknown outcome came first.
+    assert_eq!(tier.publish(&Manifest { next_row_id: 9, ..ours.clone() }).await?, Published::ByEarlierAttempt);
+    let other = Manifest { writer: writer("b"), ..ours.clone() };
     assert_eq!(tier.publish(&other).await.unwrap_err().state(), SqlState::OBJECT_IN_USE);
+    Ok(())
+}
+
+/// Who slept while others published and pruned finds its number free, and must not believe it.
+#[tokio::test]
+async fn a_number_that_was_pruned_is_not_free() -> Result<()> {
+    let tier = tier();
+    for number in 1..=12 {
+        tier.publish(&manifest(number)).await?;
+        tier.prune_manifests().await?;
+    }
+    assert_eq!(tier.manifest_numbers().await?, (5..=12).collect::<Vec<_>>());
+    let writer = WriterId { directory: "another".to_string(), life: "a".to_string() };
+    let late = Manifest { writer: writer.clone(), ..manifest(2) };
+    assert_eq!(tier.publish(&late).await.unwrap_err().state(), SqlState::OBJECT_IN_USE);
+    assert_eq!(tier.load().await?.manifest.number, 12);
+    assert_eq!(tier.check_fence(12, &writer).await.map_err(|error| error.state()), Ok(()));
+    assert_eq!(tier.check_fence(11, &writer).await.map_err(|error| error.state()), Err(SqlState::OBJECT_IN_USE));
     Ok(())
 }
