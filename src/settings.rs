@@ -83,6 +83,10 @@ pub struct TableSettings {
     pub row_group_rows: usize,
     /// Rows of a Parquet file; larger flushes are split.
     pub file_rows_max: usize,
+    /// So many cold files of like size are compacted into one; 0: never.
+    pub compact_files_min: usize,
+    /// Files of this size are large enough, and a compaction reads no more than this at a time.
+    pub compact_bytes_max: u64,
 }
 
 impl Default for TableSettings {
@@ -93,6 +97,8 @@ impl Default for TableSettings {
             flush_poll_ms: 500,
             row_group_rows: 131_072,
             file_rows_max: 4 << 20,
+            compact_files_min: 8,
+            compact_bytes_max: 64 << 20,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! tidemark inspect what stands in a data directory, without a server
 //! tidemark check   whether all of it can be read
 //! tidemark repair  what can be done where not
+//! tidemark restore a database from a backup
 //! ```
 //!
 //! Settings come from `tidemark.toml`, then `TIDEMARK__SECTION__KEY`, then flags ([`config`]).
@@ -13,6 +14,7 @@
 mod config;
 mod demo;
 mod inspect;
+mod restore;
 mod signals;
 mod start;
 mod status;
@@ -53,6 +55,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Read every file of a data directory, and say what is wrong; exits with 2 if anything is
     Check(inspect::Place),
+    /// Make a data directory from what BACKUP TO left, and compare digests
+    Restore(restore::Restore),
     /// Repair what can be repaired without losing anything acknowledged
     Repair {
         #[command(flatten)]
@@ -121,6 +125,7 @@ fn execute(command: Command) -> Result<ExitCode> {
             runtime()?.block_on(demo::run(settings, &flags))
         }
         Command::Inspect(what) => runtime()?.block_on(inspect::inspect(what)),
+        Command::Restore(what) => runtime()?.block_on(restore::run(what)),
         Command::Check(place) => runtime()?.block_on(inspect::run_check(place)),
         Command::Repair { place, dry_run, cut_log_at_damage } => {
             runtime()?.block_on(inspect::run_repair(place, dry_run, RepairOptions { cut_log_at_damage }))

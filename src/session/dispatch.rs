@@ -34,6 +34,7 @@ pub async fn carry_out(
         }
         Statement::Show(what) => statements::show(environment, transaction, what),
         Statement::Flush(table) => flush::flush(environment, transaction, table.as_deref()).await,
+        Statement::Backup(url) => statements::backup::backup(environment, transaction, url).await,
         Statement::Verify(view) => statements::verify::verify(environment, transaction, view).await,
         Statement::Explain(what) => explain::explain(environment, transaction, what, parameters).await,
         Statement::ExplainView(view) => explain::explain_view(environment, transaction, view),

@@ -74,6 +74,7 @@ statements! {
     FETCH = "FETCH", "Gives a cursor's next rows; MOVE passes over them. Of a subscription it waits for them, up to the timeout.",
         "FETCH 10 FROM changes",
         "FETCH | MOVE [NEXT | count | ALL | FORWARD [count | ALL]] [FROM | IN] name [WITH (timeout = 'interval')]";
+    BACKUP = "BACKUP", "Copies the whole database at one commit while writes go on; tidemark restore brings it back.", "BACKUP", "BACKUP TO 'url'";
     FLUSH = "FLUSH", "Writes rows in memory to Parquet files, of one table or of all.", "FLUSH", "FLUSH [[TABLE] name]";
     INSERT = "INSERT", "Inserts rows; returns when they are on disk and in every view.",
         "INSERT INTO readings VALUES ('truck_0', 20.5)",
@@ -139,6 +140,7 @@ impl Statement {
             Statement::Show(_) => &SHOW,
             Statement::Discard => &DISCARD,
             Statement::Deallocate(_) => &DEALLOCATE,
+            Statement::Backup(_) => &BACKUP,
             Statement::Flush(_) => &FLUSH,
             Statement::Verify(_) => &VERIFY,
             Statement::Explain(_) => &EXPLAIN,

@@ -151,6 +151,7 @@ impl Input<'_> {
             "RESET" => self.reset_statement(),
             "SHOW" => self.show_statement(),
             "FLUSH" => self.flush_statement(),
+            "BACKUP" => self.backup_statement(),
             "VERIFY" => self.verify_statement(),
             "EXPLAIN" => self.explain_statement(),
             "DISCARD" => self.exactly(&["DISCARD", "ALL"], Statement::Discard),
@@ -162,8 +163,9 @@ impl Input<'_> {
             "MOVE" => parse_fetch(&self, true),
             "CLOSE" => parse_close(&self),
             "TRUNCATE" | "MERGE" | "GRANT" | "REVOKE" | "LISTEN" | "NOTIFY" | "UNLISTEN" | "LOCK" | "VACUUM"
-            | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "REFRESH"
-            | "BACKUP" => Err(not_built(&first)),
+            | "ANALYZE" | "COMMENT" | "REINDEX" | "CLUSTER" | "PREPARE" | "EXECUTE" | "CALL" | "DO" | "REFRESH" => {
+                Err(not_built(&first))
+            }
             "TABLE" => self.table_statement(),
             _ => self.sqlparser_statement(),
         }
@@ -308,6 +310,17 @@ impl Input<'_> {
         let name = relation_name(&self.check(parser.parse_object_name(false))?)?;
         self.expect_end(&mut parser)?;
         Ok(Statement::Flush(Some(name)))
+    }
+
+    fn backup_statement(self) -> Result<Statement> {
+        let mut parser = self.parser();
+        parser.next_token();
+        if !parser.parse_keyword(Keyword::TO) {
+            return Err(self.unexpected_at(&parser.peek_token()));
+        }
+        let url = self.check(parser.parse_literal_string())?;
+        self.expect_end(&mut parser)?;
+        Ok(Statement::Backup(url))
     }
 
     fn verify_statement(self) -> Result<Statement> {

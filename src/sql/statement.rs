@@ -46,6 +46,8 @@ pub enum Statement {
     Discard,
     Deallocate(Option<String>),
     Flush(Option<String>),
+    /// `BACKUP TO 'url'`.
+    Backup(String),
     Verify(String),
     Explain(Explain),
     ExplainView(String),

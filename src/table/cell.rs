@@ -4,6 +4,7 @@
 //! defect of ours. So a write to several tables is all or nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -30,6 +31,8 @@ pub(super) struct TableCell {
     pub altered_at: Option<CommitNumber>,
     pub write_lock: Arc<tokio::sync::Mutex<()>>,
     pub pins: Arc<Pins>,
+    /// So many deletions of cold rows were there when a compaction for their sake folded none.
+    pub futile_tombstones: AtomicU64,
     pub state: RwLock<State>,
 }
 
@@ -71,6 +74,7 @@ impl TableCell {
             altered_at: None,
             write_lock: Arc::new(tokio::sync::Mutex::new(())),
             pins: Arc::new(Pins::default()),
+            futile_tombstones: AtomicU64::new(0),
             state: RwLock::new(state),
             table,
         })

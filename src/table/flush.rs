@@ -18,15 +18,17 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
+use rustc_hash::FxHashSet;
 
 use super::cell::TableCell;
 use super::segment::batch_bytes;
+use super::snapshot::TableSnapshot;
 use super::tables::{DurableState, Tables};
 use super::version::Version;
 use crate::catalog::{Table, TableKind};
 use crate::commit::{Sequencer, TierChange, Write};
 use crate::error::{Error, Result, SqlState};
-use crate::tier::{DataFile, FileSettings, Manifest, Published, TableFiles, Tier, WriterId};
+use crate::tier::{DataFile, FileSettings, Manifest, Published as Outcome, TableFiles, Tier, WriterId};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// Rows of a file are sorted in one piece, which must stay far below the 2 GiB of text that a column may hold.
@@ -48,7 +50,21 @@ pub struct FlushReport {
     pub rows: u64,
     pub bytes: u64,
     pub files: u64,
+    /// Written, or folded in by a compaction.
     pub tombstones: u64,
+    /// Files that a compaction read.
+    pub compacted: u64,
+}
+
+/// What a publication leaves for those who go on with it.
+#[derive(Default)]
+pub(super) struct Published {
+    pub report: FlushReport,
+    pub manifest: Manifest,
+    /// All tables at the manifest's commit.
+    pub snapshots: Vec<TableSnapshot>,
+    /// Keeps the manifest's files from being removed.
+    pub held: Vec<Arc<TableFiles>>,
 }
 
 /// The state at the durable head that a flush works from.
@@ -59,9 +75,9 @@ struct Captured {
 
 /// What the names of an attempt's files are made of.
 #[derive(Clone, Copy)]
-struct Naming {
-    number: u64,
-    attempt: u32,
+pub(super) struct Naming {
+    pub number: u64,
+    pub attempt: u32,
 }
 
 /// A table's new cold part.
@@ -69,21 +85,39 @@ struct Flushed {
     cell: Arc<TableCell>,
     files: Arc<TableFiles>,
     written: bool,
+    /// Rows that a compaction left out.
+    folded: FxHashSet<RowId>,
 }
 
 impl Tables {
     /// Makes everything durable of one table cold.
     pub async fn flush(&self, id: RelationId, sequencer: &Sequencer) -> Result<FlushReport> {
         self.cell(id)?;
-        self.flush_where(|table| table.id == id, sequencer).await
+        Ok(self.publish_next(|table| table.id == id, None, sequencer).await?.report)
     }
 
     /// The same for all tables; afterwards the log holds nothing but what came later.
     pub async fn flush_all(&self, sequencer: &Sequencer) -> Result<FlushReport> {
-        self.flush_where(|_| true, sequencer).await
+        Ok(self.publish_all(sequencer).await?.report)
     }
 
-    async fn flush_where(&self, wanted: impl Fn(&Table) -> bool, sequencer: &Sequencer) -> Result<FlushReport> {
+    /// Compacts some of a table's cold files. Without any effect where there is nothing to gain.
+    pub async fn compact(&self, id: RelationId, sequencer: &Sequencer) -> Result<FlushReport> {
+        Ok(self.publish_next(|_| false, Some(id), sequencer).await?.report)
+    }
+
+    /// Makes everything durable cold, and gives it as a manifest that needs no log.
+    pub(super) async fn publish_all(&self, sequencer: &Sequencer) -> Result<Published> {
+        self.publish_next(|_| true, None, sequencer).await
+    }
+
+    /// The next manifest: rows of the tables that are `wanted` go cold, and files of `compact` become fewer.
+    async fn publish_next(
+        &self,
+        wanted: impl Fn(&Table) -> bool,
+        compact: Option<RelationId>,
+        sequencer: &Sequencer,
+    ) -> Result<Published> {
         // One flush at a time: whoever holds this makes the next manifest.
         let mut current = self.manifest.lock().await;
         let captured = sequencer.at_head(|head| self.capture(head))?;
@@ -98,14 +132,21 @@ impl Tables {
             // The log's rows from before an ALTER have other columns than the manifest's catalog says.
             let behind = cell.altered_at.is_some_and(|altered| altered > version.cold.flushed);
             let wanted = wanted(&cell.table) || behind;
-            flushed.push(self.write_table(cell, version, flushed_to, naming, wanted, &mut report).await?);
+            let mut table = self.write_table(cell, version, flushed_to, naming, wanted, &mut report).await?;
+            if compact == Some(cell.table.id) && !table.written {
+                self.compact_table(&mut table, version, naming, &mut report).await?;
+            }
+            flushed.push(table);
+        }
+        if compact.is_some() && report.compacted == 0 {
+            return Ok(Published { report, ..Published::default() });
         }
         let mut manifest = manifest(&current.writer, &captured.durable, sequencer.next_row_id(), &flushed);
         loop {
             manifest.number = number;
             match self.tier.publish(&manifest).await {
-                Ok(Published::Done) => break,
-                Ok(Published::ByEarlierAttempt) => number += 1,
+                Ok(Outcome::Done) => break,
+                Ok(Outcome::ByEarlierAttempt) => number += 1,
                 Err(error) if error.state() == SqlState::OBJECT_IN_USE => {
                     sequencer.refuse(&error);
                     return Err(error);
@@ -117,12 +158,18 @@ impl Tables {
         self.attempts.store(0, Ordering::Relaxed);
         report.manifest = number;
         commit_change(sequencer, &flushed, number).await?;
-        sequencer.at_head(|_| flushed.iter().for_each(|table| self.swap(table)));
+        sequencer.at_head(|_| flushed.iter().for_each(|table| self.swap(table, number)));
         sequencer.truncate_wal(current.replay_after());
         if let Err(error) = self.tier.prune_manifests().await {
             tracing::warn!(%error, "could not remove old manifests");
         }
-        Ok(report)
+        let snapshots = captured.tables.into_iter();
+        let snapshots = snapshots
+            .map(|(cell, version)| TableSnapshot::at_version(cell, self.tier.clone(), flushed_to, version))
+            .collect();
+        let held = flushed.into_iter().map(|table| table.files).collect();
+        self.collect_garbage(number).await;
+        Ok(Published { report, manifest: current.clone(), snapshots, held })
     }
 
     fn capture(&self, head: CommitNumber) -> Result<Captured> {
@@ -170,7 +217,24 @@ impl Tables {
             report.tombstones += tombstones.len() as u64;
             self.write_tombstones(cell.table.id, version, to, naming, tombstones, &mut files).await?;
         }
-        Ok(Flushed { cell: cell.clone(), files: Arc::new(files), written })
+        Ok(Flushed { cell: cell.clone(), files: Arc::new(files), written, folded: FxHashSet::default() })
+    }
+
+    async fn compact_table(
+        &self,
+        table: &mut Flushed,
+        version: &Version,
+        naming: Naming,
+        report: &mut FlushReport,
+    ) -> Result<()> {
+        if let Some(compacted) = self.compact_files(&table.cell, version, &table.files, naming).await? {
+            report.compacted += compacted.files_read as u64;
+            report.rows += compacted.rows_written;
+            report.files += u64::from(compacted.rows_written > 0);
+            report.tombstones += compacted.folded.len() as u64;
+            (table.files, table.folded) = (Arc::new(compacted.files), compacted.folded);
+        }
+        Ok(())
     }
 
     async fn write_rows(
@@ -214,11 +278,12 @@ impl Tables {
     }
 
     /// Puts a table's new cold part in place. Under the publish lock.
-    fn swap(&self, table: &Flushed) {
+    fn swap(&self, table: &Flushed, manifest: u64) {
         // An ALTER may have put another cell in its place since.
         let cell = self.cell(table.cell.table.id).unwrap_or_else(|_| table.cell.clone());
         let mut state = cell.state.write();
-        let swapped = state.version.with_cold(table.files.clone());
+        self.garbage.replaced(cell.table.id, &state.version.cold, &table.files, manifest);
+        let swapped = state.version.with_cold(table.files.clone(), &table.folded);
         let oldest = cell.pins.oldest();
         let needed = |commit: CommitNumber| oldest.is_some_and(|oldest| commit > oldest);
         state.folded = state.folded.split(|_, commit| !needed(commit)).0;
@@ -257,10 +322,23 @@ impl Tables {
                     fence_checked = self.clock.monotonic();
                     self.check_fence(&sequencer).await;
                 }
+                if let Some(table) = self.compaction_due() {
+                    match self.compact(table, &sequencer).await {
+                        Ok(report) => {
+                            tracing::debug!(%table, files = report.compacted, rows = report.rows, "compacted")
+                        }
+                        Err(error) if error.state() == SqlState::OBJECT_IN_USE => return Err(error),
+                        Err(error) => {
+                            wait = retry_wait;
+                            retry_wait = (retry_wait * 2).min(RETRY_WAIT_MAX);
+                            tracing::warn!(%error, "compaction failed, trying again");
+                        }
+                    }
+                }
                 continue;
             }
-            match self.flush_where(|table| due.contains(&table.id), &sequencer).await {
-                Ok(report) => {
+            match self.publish_next(|table| due.contains(&table.id), None, &sequencer).await {
+                Ok(Published { report, .. }) => {
                     retry_wait = RETRY_WAIT_MIN;
                     tracing::debug!(manifest = report.manifest, rows = report.rows, files = report.files, "flushed");
                 }
@@ -273,6 +351,11 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// A table whose cold files should be fewer.
+    fn compaction_due(&self) -> Option<RelationId> {
+        if self.settings.compact_files_min == 0 { None } else { super::compact::due(self) }
     }
 
     /// Refuses all writes from here on where another server has taken over the object store. A store that does not answer
@@ -373,7 +456,7 @@ fn parts(version: &Version, to: CommitNumber, file_rows_max: usize) -> Result<Ve
 }
 
 /// Files are sorted by primary key, else by the first timestamp column; then by row id.
-fn sort_columns(table: &Table) -> Vec<usize> {
+pub(super) fn sort_columns(table: &Table) -> Vec<usize> {
     if let TableKind::PrimaryKey { columns } = &table.kind {
         return columns.clone();
     }

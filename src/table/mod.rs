@@ -3,6 +3,9 @@
 //! ```text
 //! apply (sequencing lock) -> segment (hot rows), tombstone (deletions), keyed (live rows by PRIMARY KEY)
 //! flush (durable rows)    -> tier: files and manifest -> swap under the publish lock
+//! compact                 -> the same of cold rows: fewer files, without rows that were deleted
+//! backup                  =  a manifest that holds everything, with its files, elsewhere
+//! garbage                 =  files that no manifest needs and nobody reads
 //! snapshot at b           =  files - tombstones(<= b)  +  prefix(<= b) of hot rows - tombstones(<= b)
 //! scan                    =  a snapshot as DataFusion reads it
 //! ```
@@ -12,9 +15,12 @@
 //!   * flushed <= durable head; a snapshot's commit >= flushed
 //!   * what a snapshot reads is immutable: a flush or a merge makes new parts, and leaves the old ones to who holds them
 
+mod backup;
 mod cell;
 mod columns;
+mod compact;
 mod flush;
+mod garbage;
 mod keyed;
 mod pins;
 mod restore;
@@ -25,6 +31,7 @@ mod tables;
 mod tombstone;
 mod version;
 
+pub use backup::{BackedUpTable, Backup, restore_backup};
 pub use flush::FlushReport;
 pub use scan::SnapshotTable;
 pub use snapshot::TableSnapshot;

@@ -17,7 +17,7 @@ use super::segment::row_ids;
 use super::version::Version;
 use crate::catalog::Table;
 use crate::error::{Error, Result};
-use crate::tier::{DataFile, StoredForm, Tier};
+use crate::tier::{DataFile, StoredForm, TableFiles, Tier};
 use crate::types::{CommitNumber, RowId};
 
 #[derive(Clone)]
@@ -58,6 +58,26 @@ impl TableSnapshot {
             )));
         }
         Ok(TableSnapshot { cell, tier, at, version, overlay: None, _pin: pin })
+    }
+
+    /// A version that the caller holds anyway, which is not older than `at` where it is to be read at that.
+    pub(super) fn at_version(
+        cell: Arc<TableCell>,
+        tier: Arc<Tier>,
+        at: CommitNumber,
+        version: Arc<Version>,
+    ) -> TableSnapshot {
+        TableSnapshot { cell, tier, at, version, overlay: None, _pin: None }
+    }
+
+    /// Number of columns with `_row_id`.
+    pub(super) fn columns(&self) -> usize {
+        self.cell.form.table_schema().fields().len()
+    }
+
+    /// Keeps the files that it reads from being removed.
+    pub(super) fn cold(&self) -> &Arc<TableFiles> {
+        &self.version.cold
     }
 
     pub fn table(&self) -> &Arc<Table> {
@@ -116,7 +136,7 @@ impl TableSnapshot {
     }
 
     /// The visible rows of a cold file.
-    async fn cold_file(
+    pub(super) async fn cold_file(
         self,
         file: usize,
         projection: Vec<usize>,

@@ -15,6 +15,7 @@ use arrow::compute::filter_record_batch;
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Prepared, TableCell};
+use super::garbage::Garbage;
 use super::snapshot::TableSnapshot;
 use super::version::Version;
 use crate::catalog::{Catalog, CatalogChange, Table};
@@ -66,6 +67,7 @@ pub struct Tables {
     pub(super) manifest: tokio::sync::Mutex<Manifest>,
     /// Flushes begun since the newest manifest.
     pub(super) attempts: AtomicU32,
+    pub(super) garbage: Garbage,
 }
 
 impl Tables {
@@ -78,6 +80,7 @@ impl Tables {
             durable: Mutex::default(),
             manifest: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
+            garbage: Garbage::default(),
         })
     }
 

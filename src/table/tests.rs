@@ -245,7 +245,8 @@ struct Simulation {
 
 impl Simulation {
     async fn open(&self) -> Database {
-        let settings = TableSettings { row_group_rows: 4, file_rows_max: 16, ..TableSettings::default() };
+        let settings =
+            TableSettings { row_group_rows: 4, file_rows_max: 16, compact_files_min: 2, ..TableSettings::default() };
         Database::open(&self.media, self.clock.clone(), settings, &*self.spawn).await.unwrap()
     }
 }

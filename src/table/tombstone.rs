@@ -115,6 +115,15 @@ impl Tombstones {
         self.runs.iter().map(|run| run.count_at(at)).sum()
     }
 
+    /// Number of rows with ids between `low` and `high` that were deleted by commits up to `at`.
+    pub fn count_in(&self, low: RowId, high: RowId, at: CommitNumber) -> usize {
+        let count = |run: &Run| {
+            let commits = run.commits.get(run.range(low, high)).unwrap_or_default();
+            commits.iter().filter(|commit| **commit <= at).count()
+        };
+        self.runs.iter().map(|run| count(run)).sum()
+    }
+
     /// The commit that deleted a row.
     pub fn commit_of(&self, row_id: RowId) -> Option<CommitNumber> {
         self.runs.iter().find_map(|run| run.commit_of(row_id))

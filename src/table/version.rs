@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::segment::Memtable;
 use super::tombstone::Tombstones;
 use crate::tier::TableFiles;
@@ -40,9 +42,12 @@ impl Version {
 
     /// This version once `cold` is its cold part: rows up to `cold.flushed` leave the memtable, and with them the
     /// tombstones of those that were deleted by then and so are in no file.
-    pub fn with_cold(&self, cold: Arc<TableFiles>) -> Swapped {
+    /// `folded`: cold rows that a compaction left out, with their tombstones.
+    pub fn with_cold(&self, cold: Arc<TableFiles>, folded: &FxHashSet<RowId>) -> Swapped {
         let hot_ids = self.cold.row_id_end..cold.row_id_end;
-        let gone = |row_id: RowId, commit: CommitNumber| hot_ids.contains(&row_id) && commit <= cold.flushed;
+        let gone = |row_id: RowId, commit: CommitNumber| {
+            (hot_ids.contains(&row_id) && commit <= cold.flushed) || folded.contains(&row_id)
+        };
         let (tombstones, folded) = self.tombstones.split(gone);
         Swapped { version: Version { hot: self.hot.after(cold.flushed), tombstones, cold }, folded }
     }

@@ -431,7 +431,7 @@ impl Disk for SimDisk {
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let prefix = format!("{directory}/");
+        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
         self.call("list", None, |state| {
             let below = state.names.keys().filter_map(|name| name.strip_prefix(&prefix));
             Ok(below.filter(|name| !name.contains('/')).map(str::to_string).collect())

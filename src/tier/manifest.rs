@@ -73,6 +73,12 @@ impl TableFiles {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
+
+    /// Of rows and of deletions.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        let deletions = self.tombstone_files.iter().map(|file| file.path.as_str());
+        self.files.iter().map(|file| file.path.as_str()).chain(deletions)
+    }
 }
 
 /// A Parquet file of rows. Immutable.
@@ -170,10 +176,7 @@ impl Manifest {
 
     /// Every file that the manifest names.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.tables.values().flat_map(|table| {
-            let data = table.files.iter().map(|file| file.path.as_str());
-            data.chain(table.tombstone_files.iter().map(|file| file.path.as_str()))
-        })
+        self.tables.values().flat_map(TableFiles::paths)
     }
 }
 

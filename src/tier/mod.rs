@@ -21,7 +21,7 @@ pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFil
 pub(crate) use parquet::from_stored;
 pub use parquet::{ColdRows, FileSettings, StoredForm};
 pub use statistics::{Bound, ColumnBounds};
-pub use store::{LoadedManifest, Published, Tier};
+pub use store::{LoadedManifest, MANIFESTS_KEPT, Published, Tier};
 
 /// The private URL under which DataFusion finds the tier's object store; nothing else is registered there.
 pub const TIER_URL: &str = "tidemark-tier://tier/";

@@ -22,7 +22,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// So many manifests stay, the newest among them.
-const MANIFESTS_KEPT: usize = 8;
+pub const MANIFESTS_KEPT: usize = 8;
 
 /// Files and manifests in one object store.
 #[derive(Debug)]
@@ -272,6 +272,11 @@ impl Tier {
             self.remove(&Path::from(path.as_str())).await?;
         }
         Ok(orphans.len())
+    }
+
+    /// One that no kept manifest names and nobody reads.
+    pub async fn remove_file(&self, path: &str) -> Result<()> {
+        self.remove(&Path::from(path)).await
     }
 
     async fn remove(&self, path: &Path) -> Result<()> {

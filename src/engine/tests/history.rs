@@ -115,6 +115,11 @@ async fn flusher(client: Client, rng: SimRng, operations: usize, may_fail: bool)
             None => client.core.tables.flush_all(&client.core.sequencer).await,
         };
         assert!(may_fail || flushed.is_ok(), "{flushed:?}");
+        if let Some(table) = table {
+            let compacted = client.core.tables.compact(table, &client.core.sequencer).await;
+            assert!(may_fail || compacted.is_ok(), "{compacted:?}");
+            client.ledger.lock().compacted += compacted.map_or(0, |report| report.compacted);
+        }
     }
 }
 

@@ -39,6 +39,8 @@ pub struct Ledger {
     /// Tables that are gone.
     pub dropped: BTreeSet<RelationId>,
     pub operations: usize,
+    /// Cold files that compactions read.
+    pub compacted: u64,
 }
 
 impl Entry {

@@ -26,7 +26,7 @@ use futures::StreamExt;
 
 use crate::error::Error;
 use crate::table::snapshot::TableSnapshot;
-use crate::tier::{DataFile, StoredForm, TIER_URL, from_stored};
+use crate::tier::{DataFile, StoredForm, TIER_URL, TableFiles, from_stored};
 
 /// The files of a snapshot, pruned by `predicate` (over the files' columns). Files that lack the same of the wanted
 /// columns, because they are older than these, are read together.
@@ -106,7 +106,10 @@ fn file_source(
     let count = groups.len();
     for (position, file) in files.iter().enumerate() {
         let statistics = Arc::new(statistics(snapshot.form(), file, &schema));
-        let file = PartitionedFile::new(file.path.clone(), file.bytes).with_statistics(statistics);
+        let file = PartitionedFile::new(file.path.clone(), file.bytes)
+            .with_statistics(statistics)
+            // A plan keeps the files that it reads from being removed, for as long as it lives.
+            .with_extension(HeldFiles(snapshot.cold().clone()));
         if let Some(group) = groups.get_mut(position % count) {
             group.push(file);
         }
@@ -123,6 +126,9 @@ fn file_source(
         .build();
     Ok(DataSourceExec::from_data_source(config))
 }
+
+/// Held by plans for its `Arc`.
+struct HeldFiles(#[expect(dead_code, reason = "holding it is its use")] Arc<TableFiles>);
 
 /// A file's statistics as DataFusion prunes by them. It takes exact bounds only, and answers no query by a single
 /// file's; the scan's own statistics say no bounds.

@@ -72,6 +72,9 @@ async fn flusher(database: Database, rng: Arc<SimRng>, flushes: usize) {
         if database.tables.flush_all(&database.sequencer).await.is_err() {
             return;
         }
+        if rng.one_in(2) && database.tables.compact(READINGS, &database.sequencer).await.is_err() {
+            return;
+        }
     }
 }
 

@@ -1,0 +1,71 @@
+//! Files that no manifest needs and nobody reads any more.
+//!
+//! The rule, in this order:
+//!   * a file that the newest manifest names stays
+//!   * so does one that any of the manifests named which are kept for need: the newest may be damaged one day
+//!   * so does one that a reader holds: a query, a transaction, a backfill, a backup, a promised result. Whoever reads a
+//!     version of a table holds its `TableFiles`, and every file of a version stays until it and all earlier ones are let go
+//!   * everything else that this server replaced is removed with a later publication
+//!
+//! What a server never knew of (files of flushes that came to no manifest, of dropped tables, of its former life) goes at the
+//! next start, when nobody reads (`Tier::remove_orphans`).
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::tables::Tables;
+use crate::tier::{MANIFESTS_KEPT, TableFiles};
+use crate::types::RelationId;
+
+/// Versions that were replaced, oldest first, by table.
+#[derive(Debug, Default)]
+pub(super) struct Garbage(Mutex<BTreeMap<RelationId, VecDeque<Replaced>>>);
+
+#[derive(Debug)]
+struct Replaced {
+    /// Gone once nobody reads the version.
+    version: Weak<TableFiles>,
+    /// Named by it, and not by the one that took its place.
+    paths: Vec<String>,
+    /// The first manifest that does not name them.
+    manifest: u64,
+}
+
+impl Garbage {
+    /// `new` took the place of `old` with manifest `manifest`.
+    pub fn replaced(&self, table: RelationId, old: &Arc<TableFiles>, new: &TableFiles, manifest: u64) {
+        let kept: HashSet<&str> = new.paths().collect();
+        let paths = old.paths().filter(|path| !kept.contains(path)).map(str::to_string).collect();
+        let replaced = Replaced { version: Arc::downgrade(old), paths, manifest };
+        self.0.lock().entry(table).or_default().push_back(replaced);
+    }
+
+    /// What may go now that `manifest` is the newest. An earlier version that is still read keeps what all later ones had.
+    fn take(&self, manifest: u64) -> Vec<String> {
+        let mut paths = Vec::new();
+        let mut tables = self.0.lock();
+        for queue in tables.values_mut() {
+            let is_needed = |replaced: &Replaced| {
+                let kept_for_need = manifest < replaced.manifest + MANIFESTS_KEPT as u64;
+                kept_for_need || replaced.version.strong_count() > 0
+            };
+            let free = queue.iter().position(is_needed).unwrap_or(queue.len());
+            paths.extend(queue.drain(..free).flat_map(|replaced| replaced.paths));
+        }
+        tables.retain(|_, queue| !queue.is_empty());
+        paths
+    }
+}
+
+impl Tables {
+    /// A failure costs space alone: the next start removes what is left.
+    pub(super) async fn collect_garbage(&self, manifest: u64) {
+        for path in self.garbage.take(manifest) {
+            if let Err(error) = self.tier.remove_file(&path).await {
+                tracing::warn!(%error, "could not remove a file that nobody needs");
+            }
+        }
+    }
+}
