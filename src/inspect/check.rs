@@ -11,7 +11,7 @@ use crate::error::{Result, SqlState};
 use crate::io::{Disk, disk_error};
 use crate::tier::{LoadedManifest, Manifest, Tier, identity};
 use crate::types::CommitNumber;
-use crate::wal::{SegmentRole, WalSurvey, survey};
+use crate::wal::{self, SegmentRole, WalSurvey, survey};
 
 /// What was read, and what was found.
 #[derive(Debug, Default)]
@@ -172,6 +172,10 @@ fn check_fit(
     if let Some(first) = survey.first_commit().filter(|first| *first > after.next()) {
         let what = format!("commits {} to {} are neither in the log nor in this manifest", after.next(), first.0 - 1);
         report.findings.push(Finding::damage(path.clone(), None, what));
+    }
+    if survey.segments.is_empty() && manifest.commit > CommitNumber(0) {
+        let what = format!("no segment is here; if anything was committed after {}, it is lost", manifest.commit);
+        report.findings.push(Finding::note(wal::DIRECTORY, None, what));
     }
     let theirs = &manifest.writer.directory;
     let listed = disk.list("").map_err(|error| disk_error("list", "the data directory", error))?;

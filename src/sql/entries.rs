@@ -29,6 +29,8 @@ statements! {
         "ALTER TABLE [IF EXISTS] name action [, ...]\n\
          action: ADD [COLUMN] [IF NOT EXISTS] column type [NOT NULL] [DEFAULT value] | DROP [COLUMN] [IF EXISTS] column\n\
          \x20   | RENAME [COLUMN] column TO name | RENAME TO name";
+    BACKUP = "BACKUP", "Copies the whole database at one commit while writes go on; tidemark restore brings it back.",
+        "BACKUP TO '/backups/monday'", "BACKUP TO 'url'";
     BEGIN = "BEGIN", "Opens a transaction: one snapshot from its first statement on, one commit at its end.",
         "BEGIN READ ONLY",
         "BEGIN [WORK | TRANSACTION] [mode [, ...]]\nSTART TRANSACTION [mode [, ...]]\n\
@@ -74,7 +76,6 @@ statements! {
     FETCH = "FETCH", "Gives a cursor's next rows; MOVE passes over them. Of a subscription it waits for them, up to the timeout.",
         "FETCH 10 FROM changes",
         "FETCH | MOVE [NEXT | count | ALL | FORWARD [count | ALL]] [FROM | IN] name [WITH (timeout = 'interval')]";
-    BACKUP = "BACKUP", "Copies the whole database at one commit while writes go on; tidemark restore brings it back.", "BACKUP", "BACKUP TO 'url'";
     FLUSH = "FLUSH", "Writes rows in memory to Parquet files, of one table or of all.", "FLUSH", "FLUSH [[TABLE] name]";
     INSERT = "INSERT", "Inserts rows; returns when they are on disk and in every view.",
         "INSERT INTO readings VALUES ('truck_0', 20.5)",

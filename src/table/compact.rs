@@ -9,7 +9,7 @@
 //! the manifest has are folded: the log still brings the later ones, and they must find their rows. Row ids stay, so that
 //! a transaction that saw a row in an old file can delete it in the new one. Readers of the old files keep them (`garbage`).
 //!
-//! Memory is bounded by what is read at a time: [`MEMORY_BYTES_MAX`] of decoded rows.
+//! Memory is bounded by what is read at a time: [`MEMORY_BYTES_MAX`] of decoded rows, and one file.
 
 use std::sync::Arc;
 
@@ -142,7 +142,8 @@ impl Tables {
                 }
             }
             read.push(position);
-            if bytes > MEMORY_BYTES_MAX {
+            // Two at least, so that something is gained.
+            if bytes > MEMORY_BYTES_MAX && read.len() > 1 {
                 break;
             }
         }

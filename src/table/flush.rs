@@ -315,33 +315,9 @@ impl Tables {
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
                 () = self.clock.sleep(wait) => {}
             }
-            let due = self.due();
             wait = poll;
-            if due.is_empty() {
-                if self.clock.monotonic() - fence_checked >= FENCE_CHECK {
-                    fence_checked = self.clock.monotonic();
-                    self.check_fence(&sequencer).await;
-                }
-                if let Some(table) = self.compaction_due() {
-                    match self.compact(table, &sequencer).await {
-                        Ok(report) => {
-                            tracing::debug!(%table, files = report.compacted, rows = report.rows, "compacted")
-                        }
-                        Err(error) if error.state() == SqlState::OBJECT_IN_USE => return Err(error),
-                        Err(error) => {
-                            wait = retry_wait;
-                            retry_wait = (retry_wait * 2).min(RETRY_WAIT_MAX);
-                            tracing::warn!(%error, "compaction failed, trying again");
-                        }
-                    }
-                }
-                continue;
-            }
-            match self.publish_next(|table| due.contains(&table.id), None, &sequencer).await {
-                Ok(Published { report, .. }) => {
-                    retry_wait = RETRY_WAIT_MIN;
-                    tracing::debug!(manifest = report.manifest, rows = report.rows, files = report.files, "flushed");
-                }
+            match self.flush_and_compact(&sequencer, &mut fence_checked).await {
+                Ok(()) => retry_wait = RETRY_WAIT_MIN,
                 Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => return Ok(()),
                 Err(error) if error.state() == SqlState::OBJECT_IN_USE => return Err(error),
                 Err(error) => {
@@ -351,6 +327,24 @@ impl Tables {
                 }
             }
         }
+    }
+
+    /// What is due now. Errors: those of a flush or a compaction.
+    async fn flush_and_compact(&self, sequencer: &Sequencer, fence_checked: &mut Duration) -> Result<()> {
+        let due = self.due();
+        if !due.is_empty() {
+            let published = self.publish_next(|table| due.contains(&table.id), None, sequencer).await?;
+            let FlushReport { manifest, rows, files, .. } = published.report;
+            tracing::debug!(manifest, rows, files, "flushed");
+        } else if self.clock.monotonic() - *fence_checked >= FENCE_CHECK {
+            *fence_checked = self.clock.monotonic();
+            self.check_fence(sequencer).await;
+        }
+        if let Some(table) = self.compaction_due() {
+            let report = self.compact(table, sequencer).await?;
+            tracing::debug!(%table, files = report.compacted, rows = report.rows, "compacted");
+        }
+        Ok(())
     }
 
     /// A table whose cold files should be fewer.
