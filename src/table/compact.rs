@@ -72,8 +72,11 @@ fn choose(cell: &TableCell, version: &Version, tables: &Tables) -> Option<Vec<us
     }
     for positions in by_class.values().filter(|positions| positions.len() >= settings.compact_files_min.max(2)) {
         let (mut rows, mut bytes) = (0, 0);
-        let fits = positions.iter().copied().filter_map(|position| files.get(position).map(|file| (position, file)));
-        let fits: Vec<usize> = fits
+        let named = positions.iter().copied().filter_map(|position| files.get(position).map(|file| (position, file)));
+        let mut smallest: Vec<(usize, &DataFile)> = named.collect();
+        smallest.sort_by_key(|(_, file)| file.bytes);
+        let fits: Vec<usize> = smallest
+            .into_iter()
             .take_while(|(_, file)| {
                 rows += file.rows;
                 bytes += file.bytes;
