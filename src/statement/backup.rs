@@ -15,7 +15,8 @@ pub async fn backup(environment: &Environment<'_>, transaction: &Transaction, ur
             .with_hint("COMMIT first: what is not committed cannot be backed up."));
     }
     let handles = environment.handles;
-    if url.starts_with("memory://") || !(url.contains("://") || Path::new(url).is_absolute()) {
+    let is_place = url.contains("://") || Path::new(url).is_absolute();
+    if !is_place || url.starts_with("memory://") {
         return Err(Error::new(SqlState::INVALID_PARAMETER, format!("\"{url}\" is no place for a backup"))
             .with_hint("Write an absolute path on the server's machine, or file:///path."));
     }

@@ -72,7 +72,8 @@ impl TryFrom<Written> for Checksums {
 
     fn try_from(written: Written) -> Result<Checksums, String> {
         let bad = || "checksums that are none".to_string();
-        if !written.block_bytes.is_power_of_two() || !written.crc32.is_ascii() || written.crc32.len() % 8 != 0 {
+        let digits_fit = written.crc32.is_ascii() && written.crc32.len().is_multiple_of(8);
+        if !(digits_fit && written.block_bytes.is_power_of_two()) {
             return Err(bad());
         }
         let digits = (0..written.crc32.len()).step_by(8).map(|at| written.crc32.get(at..at + 8));

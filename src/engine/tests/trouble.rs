@@ -179,7 +179,7 @@ fn the_store_fails(seed: u64, trouble: impl Fn(&Executor) -> StoreTrouble + Send
         assert!(client.core.sequencer.durable_head().0 > 0);
         running.store.trouble(None);
         compare(&client).await;
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             running.store.land_late_puts().await;
         }
         executor.clock.sleep(Duration::from_secs(120)).await;
