@@ -76,7 +76,7 @@ fn check_small_files(disk: &dyn Disk, report: &mut CheckReport) -> Result<()> {
             "password.json" => {
                 let bytes = disk.read(&name).map_err(|error| disk_error("read", &name, error))?;
                 let stored: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-                if !stored.is_some_and(|stored| stored.get("stored_key").is_some()) {
+                if stored.is_none_or(|stored| stored.get("stored_key").is_none()) {
                     let what = "it does not read back; remove it and set TIDEMARK_PASSWORD to choose a new password";
                     report.findings.push(Finding::damage(name, None, what));
                 }
