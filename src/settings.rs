@@ -29,6 +29,7 @@ pub struct Settings {
     pub query: QuerySettings,
     pub dataflow: DataflowSettings,
     pub checkpoint: CheckpointSettings,
+    pub memory: MemorySettings,
     pub server: ServerSettings,
     pub flight: FlightSettings,
 }
@@ -47,6 +48,7 @@ impl Default for Settings {
             query: QuerySettings::default(),
             dataflow: DataflowSettings::default(),
             checkpoint: CheckpointSettings::default(),
+            memory: MemorySettings::default(),
             server: ServerSettings::default(),
             flight: FlightSettings::default(),
         }
@@ -75,6 +77,8 @@ impl Default for WalSettings {
 pub struct TableSettings {
     /// A memtable of this size is flushed to cold files.
     pub flush_bytes: u64,
+    /// All memtables are flushed once they are of this size together.
+    pub flush_total_bytes: u64,
     /// A memtable whose oldest row is this old is flushed.
     pub flush_age_ms: u64,
     /// How often the flusher looks.
@@ -93,6 +97,7 @@ impl Default for TableSettings {
     fn default() -> Self {
         TableSettings {
             flush_bytes: 128 << 20,
+            flush_total_bytes: 1 << 30,
             flush_age_ms: 60_000,
             flush_poll_ms: 500,
             row_group_rows: 131_072,
@@ -168,6 +173,14 @@ impl Default for CheckpointSettings {
     fn default() -> Self {
         CheckpointSettings { interval_ms: 30_000, log_bytes: 256 << 20, log_bytes_max: 8 << 30 }
     }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemorySettings {
+    /// What the server may hold in memory, everything together; 0: three quarters of what the machine has. State of views
+    /// that does not fit leaves for disk, tables are flushed earlier, and writers wait.
+    pub limit_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

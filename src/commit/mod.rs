@@ -1,10 +1,11 @@
-//! The only writer of the database: sequencing, group commit, publishing, replay.
+//! The only writer of the database: admission, sequencing, group commit, publishing, replay.
 //!
 //! ```text
 //! writers --sequence()--> open group --LogWriter: one record, one fdatasync--> publish --> acknowledge
 //! WAL ------------------------------------- replay --------------------------> the same commits
 //! ```
 
+mod admission;
 mod combine;
 mod counters;
 mod group;
@@ -15,6 +16,7 @@ mod sequencer;
 mod timestamp;
 mod write;
 
+pub use admission::{Admission, HeldBytes};
 pub use counters::CommitCounters;
 pub use log_writer::LogWriter;
 pub use replay::{Replayed, read_record, replay};

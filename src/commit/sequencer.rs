@@ -21,6 +21,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::admission::Admission;
 use super::counters::{CommitCounters, Counting};
 use super::group::{Group, Groups};
 use super::log_writer::LogWriter;
@@ -55,6 +56,7 @@ pub trait Publish: Send + Sync {
 
 /// The order of commits. The disk's side is [`LogWriter`].
 pub struct Sequencer {
+    admission: Admission,
     shared: Arc<Shared>,
     ended: watch::Receiver<bool>,
 }
@@ -85,7 +87,7 @@ impl Sequencer {
         });
         let patience = Duration::from_millis(settings.write_timeout_ms);
         let writer = LogWriter::new(shared.clone(), wal, clock, start.last_timestamp_us, patience, ended_sender);
-        (Arc::new(Sequencer { shared, ended }), writer)
+        (Arc::new(Sequencer { admission: Admission::default(), shared, ended }), writer)
     }
 
     /// Takes a place for `write`: commit number and row ids. `apply` runs under the sequencing lock, in the order of
@@ -110,6 +112,11 @@ impl Sequencer {
         drop(groups);
         self.shared.work.notify_one();
         Ok((result, Durable { commit, outcome }))
+    }
+
+    /// The gate that writers pass before they sequence.
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The last commit that is durable and published.

@@ -46,7 +46,7 @@ impl Bag {
             for chunk in (0..self.state.chunk_count()).filter(|chunk| starts[*chunk] < starts[chunk + 1]) {
                 let rows = starts[chunk]..starts[chunk + 1];
                 let weights = order[rows.clone()].iter().map(|row| weights.value(*row as usize));
-                add_rows(&mut *self.state.chunk_mut(chunk)?, &keys, rows, weights)?;
+                self.state.write(chunk, |chunk| add_rows(chunk, &keys, rows, weights))?;
             }
             self.rows += weights.values().iter().sum::<i64>();
             self.state.rebalance()?;

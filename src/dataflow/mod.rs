@@ -16,6 +16,7 @@ mod content;
 mod errors;
 mod expression;
 mod operators;
+mod parts;
 pub mod state;
 mod subscription;
 mod view;

@@ -18,6 +18,7 @@
 //!     view that costs the most is suspended, until everyone who is left keeps up
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -34,6 +35,7 @@ use super::build::{Dataflow, StepInput};
 use super::checkpoint::{CheckpointImage, SavedView, ViewImage};
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
+use super::parts::Parts;
 use super::state::{PageStore, Residence, StateReader, StateRef};
 use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
@@ -242,6 +244,11 @@ impl Dataflows {
         self.push(Item::Stop);
     }
 
+    /// Changes that wait for the views.
+    pub fn queued_bytes(&self) -> u64 {
+        self.queued_bytes.load(Ordering::Relaxed)
+    }
+
     /// As of each view's last step.
     pub fn stats(&self) -> Vec<ViewStats> {
         self.stats.lock().values().cloned().collect()
@@ -253,11 +260,18 @@ impl Dataflows {
     }
 }
 
+/// Rows of a part of a step, where memory is short: as many as state had room for lately, between these.
+const PART_ROWS: RangeInclusive<usize> = 1024..=1 << 17;
+/// A step may bring so many times its input's bytes of state into memory before it counts as too large for it.
+const STATE_PER_INPUT: usize = 8;
+
 /// The other end of the queue; owns all views.
 pub struct Worker {
     settings: DataflowSettings,
     parallel: Arc<dyn Parallel>,
     residence: Arc<Residence>,
+    /// Of the next part of a step that is cut.
+    part_rows: usize,
     queue: mpsc::UnboundedReceiver<Item>,
     applied: mpsc::UnboundedReceiver<(Vec<RelationId>, ReadAnswer)>,
     busy_with: Arc<AtomicU32>,
@@ -308,6 +322,7 @@ impl Worker {
             settings,
             parallel: Arc::new(Inline),
             residence: Arc::default(),
+            part_rows: *PART_ROWS.end(),
             queue,
             applied,
             busy_with,
@@ -477,7 +492,34 @@ impl Worker {
         seed != 0 && mixed(seed.wrapping_add(commit.0)).is_multiple_of(3)
     }
 
-    fn step(&mut self, mut input: StepInput) {
+    fn step(&mut self, input: StepInput) {
+        // Parts of a step cannot be told from the whole by anyone: nothing is answered, and nothing is sent, in between.
+        let mut changes = BTreeMap::new();
+        let mut parts = if self.may_overflow(&input) { Parts::cut(input) } else { Parts::whole(input) };
+        while let Some(part) = parts.next(self.part_rows) {
+            self.step_part(part, &mut changes);
+            let rows = if self.residence.is_full() { self.part_rows / 2 } else { self.part_rows * 2 };
+            self.part_rows = rows.clamp(*PART_ROWS.start(), *PART_ROWS.end());
+            self.make_room();
+        }
+        for (id, change) in changes {
+            self.taps.send(id, self.commit, &change);
+        }
+        for (id, view) in &self.views {
+            if let Some(error) = &view.failed {
+                self.taps.end(*id, error);
+            }
+        }
+        self.publish_stats();
+    }
+
+    /// Whether a step's state may not all fit.
+    fn may_overflow(&self, input: &StepInput) -> bool {
+        let bytes: usize = input.values().flatten().map(DeltaBatch::memory_bytes).sum();
+        self.residence.may_overflow(bytes.saturating_mul(STATE_PER_INPUT))
+    }
+
+    fn step_part(&mut self, mut input: StepInput, changes: &mut BTreeMap<RelationId, Vec<DeltaBatch>>) {
         let consumed: HashSet<RelationId> = self.views.values().flat_map(|view| view.sources.iter().copied()).collect();
         let mut failed: HashMap<RelationId, Error> = HashMap::new();
         for (id, view) in &mut self.views {
@@ -489,19 +531,16 @@ impl Worker {
             self.busy_with.store(id.0, Ordering::Relaxed);
             let output = view.step(&input, emit);
             if subscribed {
-                self.taps.send(*id, self.commit, &output);
+                changes.entry(*id).or_default().extend(output.iter().cloned());
             }
             if emit {
                 input.insert(*id, output);
             }
             if let Some(error) = &view.failed {
-                self.taps.end(*id, error);
                 failed.insert(*id, error.clone());
             }
         }
         self.busy_with.store(0, Ordering::Relaxed);
-        self.make_room();
-        self.publish_stats();
     }
 
     async fn create(&mut self, create: Create) {

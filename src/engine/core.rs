@@ -42,6 +42,7 @@ pub(super) struct Core {
     pub dataflows: Dataflows,
     pub publisher: Arc<Publisher>,
     pub checkpointer: Arc<Checkpointer>,
+    pub residence: Arc<Residence>,
     pub recovered: Recovered,
 }
 
@@ -99,8 +100,8 @@ impl Core {
         let (sequencer, log) = Sequencer::new(settings.wal.clone(), clock.clone(), start, hears, disk, replayed.tail);
         let checkpointer =
             Checkpointer::new(settings.checkpoint.clone(), checkpoints, dataflows.clone(), sequencer.clone(), clock);
-        let views = views.with_residence(residence);
-        let core = Core { tables, sequencer, dataflows, publisher, checkpointer, recovered };
+        let views = views.with_residence(residence.clone());
+        let core = Core { tables, sequencer, dataflows, publisher, checkpointer, residence, recovered };
         Ok((core, Loops { log, views, found: FoundViews { checkpoint, behind } }))
     }
 

@@ -4,11 +4,14 @@
 //! thread "log"       commit::LogWriter     the only thread that syncs the log
 //! thread "views"     dataflow::Worker      steps every view
 //! thread "flush"     table::run_flusher    Parquet and manifests
+//! thread "checkpoint" dataflow::checkpoint  the state of views at rest
+//! thread "memory"    engine::memory        who may hold how much
 //! runtime "query"    query::QueryEngine    ad hoc SQL, threads of its own
 //! caller's runtime   server, sessions, sources
 //! ```
 
 mod core;
+mod memory;
 mod password;
 mod publisher;
 mod recovery;

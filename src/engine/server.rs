@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as TaskHandle;
 
 use super::core::{Core, Seams};
-use super::password;
 use super::recovery::Recovered;
 use super::sources::supervise;
 use super::threads::spawn;
+use super::{memory, password};
 use crate::commit::CommitCounters;
 use crate::dataflow::checkpoint::Checkpointer;
 use crate::error::{Error, Result, SqlState};
@@ -58,6 +58,8 @@ impl Server {
     /// Errors: 55006 for a data directory in use, 0A000 for one of a later version, XX001 for a damaged one.
     pub async fn start(settings: Settings) -> Result<Server> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let memory_limit = memory::limit_bytes(&settings);
+        let settings = memory::shared(&settings, memory_limit);
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::open(&settings.data_dir)?);
         let sql = listen(settings.listen_sql).await?;
         let http = listen(settings.listen_http).await?;
@@ -97,7 +99,7 @@ impl Server {
             let (checkpointer, stopped) = (checkpointer.clone(), stopped.clone());
             spawn("checkpoint", move || checkpointer.run(stopped))?
         };
-        let Core { tables, sequencer, dataflows, publisher, recovered, .. } = core;
+        let Core { tables, sequencer, dataflows, publisher, residence, recovered, .. } = core;
         let handles = Arc::new(Handles {
             settings: settings.clone(),
             started_us: clock.now_us(),
@@ -108,6 +110,8 @@ impl Server {
             query,
             sources: Arc::new(SourceBoard::default()),
             live_views: publisher.live_views.clone(),
+            residence: residence.clone(),
+            memory_limit,
             definitions: Arc::default(),
         });
 
@@ -124,6 +128,13 @@ impl Server {
             checkpointer,
             threads: Mutex::new(vec![log, flusher, checkpoints, views]),
         };
+        if let Some(limit) = memory_limit {
+            let (handles, stopped) = (handles.clone(), stopped.clone());
+            server
+                .threads
+                .lock()
+                .insert(0, spawn("memory", move || memory::govern(handles, residence, limit, stopped))?);
+        }
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
             tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), stopped.clone())),

@@ -84,6 +84,7 @@ async fn read(handles: &Arc<Handles>, table: &Arc<Table>, position: &Arc<Mutex<O
                 let rows =
                     write.tables.iter().flat_map(|table| &table.inserts).map(RecordBatch::num_rows).sum::<usize>();
                 let read_to = write.positions.last().map(|position| position.position.clone());
+                handles.sequencer.admission().admitted().await;
                 let ((), durable) =
                     handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;
                 durable.await?;

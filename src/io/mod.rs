@@ -5,6 +5,7 @@
 
 mod clock;
 mod disk;
+pub mod machine;
 pub mod parallel;
 mod rng;
 mod store;

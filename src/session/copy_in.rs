@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use super::connection::{SharedState, State, Working, commit, failed_transaction};
 use super::dispatch::refuse_in_read_only;
+use crate::commit::HeldBytes;
 use crate::error::{Error, Result, SqlState};
 use crate::ingest::decode::CopyDecoder;
 use crate::sql::{CopyStatement, Statement};
@@ -24,6 +25,7 @@ pub struct CopyIn {
     decoder: CopyDecoder,
     rows: Vec<RecordBatch>,
     bytes: usize,
+    held: HeldBytes,
 }
 
 impl CopyIn {
@@ -52,17 +54,20 @@ impl CopyIn {
         let zone = view.variables().time_zone();
         let decoder = CopyDecoder::new(copy.data_columns(), &copy.options, &copy.table.name, zone)?;
         let (columns, format) = (copy.columns.len(), copy.options.format);
-        let sink = CopyIn { handles, view, state, copy, decoder, rows: Vec::new(), bytes: 0 };
+        let held = handles.sequencer.admission().hold();
+        let sink = CopyIn { handles, view, state, copy, decoder, rows: Vec::new(), bytes: 0, held };
         Ok(Response::CopyIn { sink: Box::new(sink), columns, format })
     }
 
     fn keep(&mut self, batches: Vec<RecordBatch>) -> Result<()> {
         let bytes_max = self.handles.settings.server.copy_bytes_max;
-        self.bytes += batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        let bytes = batches.iter().map(RecordBatch::get_array_memory_size).sum::<usize>();
+        self.bytes += bytes;
+        self.held.add(bytes as u64)?;
         if self.bytes > bytes_max {
             return Err(Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "the COPY is too large for one commit")
                 .with_detail(format!("Its rows take more than copy_bytes_max, {bytes_max} bytes."))
-                .with_hint("Load the file in parts, or raise server.copy_bytes_max."));
+                .with_hint("Load the file in parts, or raise server.copy_bytes_max and memory.limit_bytes."));
         }
         self.rows.extend(batches);
         Ok(())

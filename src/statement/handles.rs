@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Catalog;
 use crate::commit::Sequencer;
 use crate::dataflow::Dataflows;
+use crate::dataflow::state::Residence;
 use crate::error::Result;
 use crate::io::Clock;
 use crate::query::QueryEngine;
@@ -28,6 +29,10 @@ pub struct Handles {
     pub sources: Arc<SourceBoard>,
     pub started_us: i64,
     pub live_views: Arc<LiveViews>,
+    /// Memory of views' state.
+    pub residence: Arc<Residence>,
+    /// What everything together may hold, if there is a limit.
+    pub memory_limit: Option<u64>,
     /// Held from the check of a definition until its commit is published, so that two sessions cannot take one name.
     pub definitions: Arc<tokio::sync::Mutex<()>>,
 }

@@ -1,6 +1,8 @@
 //! What statements know of their session, and what the system tables tell of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -11,7 +13,9 @@ use super::variables::{VARIABLES, Variables};
 use crate::catalog::Catalog;
 use crate::dataflow::{ViewSnapshot, ViewStatus};
 use crate::error::{Error, SqlState};
-use crate::system::{Facts, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
+use crate::io::machine::resident_bytes;
+use crate::system::{Facts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
+use crate::types::RelationId;
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.
 #[derive(Clone)]
@@ -186,8 +190,10 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
             },
         )
     });
-    let views = views.collect();
+    let views: HashMap<RelationId, ViewStats> = views.collect();
+    let memory = memory_facts(handles, catalog, &views);
     SystemStats {
+        memory,
         durable_commit: durable,
         started_us: handles.started_us,
         tables: tables.collect(),
@@ -195,6 +201,37 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
         sources: handles.sources.all(),
         view_errors: Vec::new(),
     }
+}
+
+fn memory_facts(handles: &Handles, catalog: &Catalog, views: &HashMap<RelationId, ViewStats>) -> Vec<MemoryFact> {
+    let of = |component, bytes: u64| MemoryFact { component, bytes, ..MemoryFact::default() };
+    let residence = &handles.residence;
+    let evicted = residence.evicted_bytes.load(Ordering::Relaxed) as u64;
+    let reloaded = residence.reloaded_bytes.load(Ordering::Relaxed) as u64;
+    let state_max = Some(residence.bytes_max() as u64).filter(|bytes_max| *bytes_max > 0);
+    let server = resident_bytes().unwrap_or_default();
+    let queries = (handles.query.memory_used_bytes() as u64, handles.settings.query.memory_bytes as u64);
+    let loads = handles.sequencer.admission().held_bytes();
+    let mut facts = vec![
+        MemoryFact { limit_bytes: handles.memory_limit, ..of("server", server) },
+        MemoryFact {
+            limit_bytes: state_max,
+            evicted_bytes: Some(evicted),
+            reloaded_bytes: Some(reloaded),
+            ..of("state", residence.bytes() as u64)
+        },
+        MemoryFact { limit_bytes: Some(queries.1), ..of("queries", queries.0) },
+        MemoryFact { limit_bytes: handles.memory_limit.map(|limit| limit / 4), ..of("loads", loads) },
+    ];
+    for table in catalog.tables() {
+        let Ok(stats) = handles.tables.stats(table.id) else { continue };
+        facts.push(MemoryFact { relation: Some(table.id), ..of("table", stats.bytes_hot + stats.bytes_keyed) });
+    }
+    for view in catalog.materialized_views() {
+        let bytes = views.get(&view.id).map_or(0, |stats| stats.state_bytes);
+        facts.push(MemoryFact { relation: Some(view.id), ..of("view", bytes) });
+    }
+    facts
 }
 
 /// `1 row`, `2 rows`.

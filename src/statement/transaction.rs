@@ -342,6 +342,7 @@ impl Transaction {
         if self.writes.is_empty() {
             return Ok(());
         }
+        handles.sequencer.admission().admitted().await;
         if !self.is_autocommit {
             self.check_conflicts(handles).await?;
         }

@@ -20,11 +20,11 @@ use super::session_facts::plural;
 use super::transaction::Transaction;
 use crate::catalog::{Catalog, MaterializedView, Relation};
 use crate::dataflow::ViewSnapshot;
-use crate::delta::{DeltaBatch, difference};
+use crate::delta::{DeltaBatch, Digest, difference, digest_batch};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::floats::canonical_array;
 use crate::plan::{Found, RelationLookup};
-use crate::query::leave_out_errors;
+use crate::query::{RowStream, leave_out_errors};
 use crate::sql::parse_query;
 use crate::types::RelationId;
 
@@ -48,25 +48,25 @@ pub async fn verify(environment: &Environment<'_>, transaction: &mut Transaction
         None => return Err(no_relation(&catalog, name)),
     };
     let snapshot = transaction.view_snapshot(handles, view.id).await?;
-    let schema = view.schema();
-    let content = snapshot
-        .batches(None, BATCH_ROWS)
-        .map(|batch| canonical(&batch?, &view).map(DeltaBatch::inserts))
-        .collect::<Result<Vec<_>>>()?;
+    let content = || snapshot.batches(None, BATCH_ROWS).map(|batch| inserts(&batch?, &view));
+    let mut digest = Digest::default();
+    for rows in content() {
+        digest.add(digest_batch(&rows?)?);
+    }
     let listed = listed_errors(environment, transaction, &catalog, view.id).await;
-    let recomputed = recompute(environment, transaction, &catalog, &view, listed > 0).await?;
-    let (batches, raised) = match recomputed {
-        Recomputed::Whole(batches) => (batches, None),
-        Recomputed::LeavingOut(batches, raised) => (batches, raised),
+    let mut recomputation = Recomputation { environment, transaction, catalog: &catalog, view: &view, digest };
+    let (surplus, raised) = match recomputation.run(listed > 0).await? {
+        Recomputed::Whole(rows) => (rows, None),
+        Recomputed::LeavingOut(rows, raised) => (rows, raised),
         Recomputed::Impossible(raised) => {
             let status = format!("not verifiable (the query raises: {})", raised.message());
             return answer(name, &snapshot, &status, None);
         }
     };
-    let expected =
-        batches.iter().map(|batch| canonical(batch, &view).map(DeltaBatch::inserts)).collect::<Result<Vec<_>>>()?;
-    let wrong = difference(&schema, &content, &expected)?;
-    let differing: i64 = wrong_rows(&wrong);
+    let differing: i64 = match surplus {
+        None => 0,
+        Some(expected) => wrong_rows(&difference(&view.schema(), &content().collect::<Result<Vec<_>>>()?, &expected)?),
+    };
     let status = match (differing, raised, listed) {
         (0, None, 0) => "verified".to_owned(),
         // The query raises, and the view does not say that it leaves anything out.
@@ -79,40 +79,72 @@ pub async fn verify(environment: &Environment<'_>, transaction: &mut Transaction
     answer(name, &snapshot, &status, Some(differing))
 }
 
+/// The query's rows, where they are not those of the view: otherwise only their digest was taken.
+type Differing = Option<Vec<DeltaBatch>>;
+
 /// The view's query over the base tables.
 enum Recomputed {
     /// As it is written.
-    Whole(Vec<RecordBatch>),
+    Whole(Differing),
     /// Without the rows on which it raises; the error, where it was run as it is written before.
-    LeavingOut(Vec<RecordBatch>, Option<Error>),
+    LeavingOut(Differing, Option<Error>),
     /// It raises even so.
     Impossible(Error),
 }
 
-/// `leaves_out`: the view, or one below it, says that it leaves rows out. Then the query as it is written says nothing even
-/// where it does not raise: it need not compute what a view below it computes.
-async fn recompute(
-    environment: &Environment<'_>,
-    transaction: &mut Transaction,
-    catalog: &Arc<Catalog>,
-    view: &MaterializedView,
-    leaves_out: bool,
-) -> Result<Recomputed> {
-    let mut raised = None;
-    if !leaves_out {
-        let planned = recomputation(environment, transaction, catalog, view, false).await?;
-        match run(environment, planned).await {
-            Ok(batches) => return Ok(Recomputed::Whole(batches)),
-            Err(error) if is_of_the_rows(&error) => raised = Some(error),
-            Err(error) => return Err(error),
+struct Recomputation<'a, 'e> {
+    environment: &'a Environment<'e>,
+    transaction: &'a mut Transaction,
+    catalog: &'a Arc<Catalog>,
+    view: &'a MaterializedView,
+    /// Of the view's content.
+    digest: Digest,
+}
+
+impl Recomputation<'_, '_> {
+    /// `leaves_out`: the view, or one below it, says that it leaves rows out. Then the query as it is written says nothing even
+    /// where it does not raise: it need not compute what a view below it computes.
+    async fn run(&mut self, leaves_out: bool) -> Result<Recomputed> {
+        let mut raised = None;
+        if !leaves_out {
+            match self.compare(false).await {
+                Ok(differing) => return Ok(Recomputed::Whole(differing)),
+                Err(error) if is_of_the_rows(&error) => raised = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match self.compare(true).await {
+            Ok(differing) => Ok(Recomputed::LeavingOut(differing, raised)),
+            Err(error) if is_of_the_rows(&error) => Ok(Recomputed::Impossible(error)),
+            Err(error) => Err(error),
         }
     }
-    let planned = recomputation(environment, transaction, catalog, view, true).await?;
-    match run(environment, planned).await {
-        Ok(batches) => Ok(Recomputed::LeavingOut(batches, raised)),
-        Err(error) if is_of_the_rows(&error) => Ok(Recomputed::Impossible(error)),
-        Err(error) => Err(error),
+
+    /// Runs the query for its digest, and once more for its rows where that is not the view's: most views are right, and
+    /// their rows need not be in memory for it.
+    async fn compare(&mut self, leaves_out: bool) -> Result<Differing> {
+        let mut digest = Digest::default();
+        let mut rows = self.rows(leaves_out).await?;
+        while let Some(batch) = rows.try_next().await? {
+            digest.add(digest_batch(&inserts(&batch, self.view)?)?);
+        }
+        if digest == self.digest {
+            return Ok(None);
+        }
+        let view = self.view;
+        let rows = self.rows(leaves_out).await?.map(|batch| inserts(&batch?, view));
+        rows.try_collect().await.map(Some)
     }
+
+    async fn rows(&mut self, leaves_out: bool) -> Result<RowStream> {
+        let planned = recomputation(self.environment, self.transaction, self.catalog, self.view, leaves_out).await?;
+        Ok(self.environment.execute(planned, &[]).await?.rows)
+    }
+}
+
+/// Rows as the view keeps them.
+fn inserts(batch: &RecordBatch, view: &MaterializedView) -> Result<DeltaBatch> {
+    canonical(batch, view).map(DeltaBatch::inserts)
 }
 
 /// Data exceptions and violated cardinalities: what rows raise, and a view leaves out.
@@ -136,10 +168,6 @@ async fn listed_errors(
         }
     }
     listed
-}
-
-async fn run(environment: &Environment<'_>, planned: Planned) -> Result<Vec<RecordBatch>> {
-    environment.execute(planned, &[]).await?.rows.try_collect().await
 }
 
 /// `differing` is NULL where nothing could be compared.

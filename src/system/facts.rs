@@ -23,6 +23,21 @@ pub struct SystemStats {
     pub views: HashMap<RelationId, ViewStats>,
     pub sources: HashMap<RelationId, SourceStats>,
     pub view_errors: Vec<ViewErrorFact>,
+    pub memory: Vec<MemoryFact>,
+}
+
+/// What holds memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemoryFact {
+    /// `server`, `table`, `view`, `state`, `queries`, `loads`.
+    pub component: &'static str,
+    /// Of a table or a view.
+    pub relation: Option<RelationId>,
+    pub bytes: u64,
+    pub limit_bytes: Option<u64>,
+    /// Left for disk, and came back, since the start.
+    pub evicted_bytes: Option<u64>,
+    pub reloaded_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

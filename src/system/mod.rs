@@ -19,7 +19,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use facts::{
-    Facts, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats, ViewErrorFact, ViewStats,
+    Facts, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats, ViewErrorFact,
+    ViewStats,
 };
 pub use pg_catalog::never_filled;
 

@@ -34,6 +34,12 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
         Some(view_errors),
     ),
     (
+        "memory",
+        "What holds memory: the server as the machine sees it, hot rows and keys of each table, state of each view and of all, queries, loads.",
+        "component:text name:name bytes:int8 limit_bytes:int8 evicted_bytes:int8 reloaded_bytes:int8",
+        Some(memory),
+    ),
+    (
         "settings",
         "The session's variables; SHOW ALL shows the same.",
         "name:name value:text default:text description:text",
@@ -119,6 +125,20 @@ fn view_errors(facts: &Facts, rows: &mut Rows) {
             "operation" => error.operation.clone(), "sqlstate" => error.sqlstate.as_str(),
             "message" => error.message.as_str(), "input" => error.input.as_str(),
             "input_digest" => error.digest.as_str(), "rows" => error.rows,
+        });
+    }
+}
+
+fn memory(facts: &Facts, rows: &mut Rows) {
+    for fact in &facts.stats.memory {
+        let name = fact.relation.and_then(|id| facts.catalog.get(id)).map(|relation| relation.name().to_owned());
+        if name.is_none() && fact.relation.is_some() {
+            continue;
+        }
+        rows.push(row! {
+            "component" => fact.component, "name" => name, "bytes" => fact.bytes,
+            "limit_bytes" => fact.limit_bytes, "evicted_bytes" => fact.evicted_bytes,
+            "reloaded_bytes" => fact.reloaded_bytes,
         });
     }
 }

@@ -366,16 +366,17 @@ impl Tables {
         }
     }
 
-    /// Tables whose memtable is large or old enough.
+    /// Tables whose memtable is large or old enough; all of them if they are too large together.
     fn due(&self) -> Vec<RelationId> {
         let now = self.clock.monotonic();
         let age = Duration::from_millis(self.settings.flush_age_ms);
         let cells: Vec<Arc<TableCell>> = self.cells.read().values().cloned().collect();
+        let total: u64 = cells.iter().map(|cell| cell.state.read().version.hot.bytes() as u64).sum();
         let due = cells.iter().filter(|cell| {
             let state = cell.state.read();
             let large = state.version.hot.bytes() as u64 >= self.settings.flush_bytes;
             let old = state.hot_since.is_some_and(|since| now.saturating_sub(since) >= age);
-            state.hot_since.is_some() && (large || old)
+            state.hot_since.is_some() && (large || old || total >= self.settings.flush_total_bytes)
         });
         due.map(|cell| cell.table.id).collect()
     }

@@ -327,6 +327,15 @@ impl Tables {
         Ok(row_ids.iter().any(deleted))
     }
 
+    /// Memory of hot rows, and of live rows that are held by key.
+    pub fn memory_bytes(&self) -> (u64, u64) {
+        self.cells.read().values().fold((0, 0), |(hot, keyed), cell| {
+            let state = cell.state.read();
+            let own = state.keyed.as_ref().map_or(0, |keyed| keyed.memory_bytes() as u64);
+            (hot + state.version.hot.bytes() as u64, keyed + own)
+        })
+    }
+
     pub fn stats(&self, id: RelationId) -> Result<TableStats> {
         let cell = self.cell(id)?;
         let state = cell.state.read();

@@ -4,7 +4,13 @@
 //! magic (4) | version (1) | kind (1) | payload | crc32 of all before (4)
 //! ```
 
+use arrow::buffer::Buffer;
+use arrow::datatypes::{ArrowNativeType, ToByteSlice};
+
 use crate::error::{Error, Result};
+
+// Numbers are written as they stand in memory.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 const MAGIC: &[u8; 4] = b"TMST";
 const VERSION: u8 = 1;
@@ -36,6 +42,11 @@ impl Writer {
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Their number of bytes, then the numbers.
+    pub fn numbers<T: ArrowNativeType>(&mut self, numbers: &[T]) {
+        self.bytes(numbers.to_byte_slice());
     }
 
     pub fn finish(mut self) -> Vec<u8> {
@@ -89,6 +100,16 @@ impl<'a> Reader<'a> {
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or_else(damaged)?;
         self.rest = rest;
         Ok(bytes)
+    }
+
+    /// Errors: XX001 where there are not exactly `count` of them.
+    pub fn numbers<T: ArrowNativeType>(&mut self, count: usize) -> Result<Vec<T>> {
+        let bytes = self.bytes()?;
+        if count.checked_mul(size_of::<T>()) != Some(bytes.len()) {
+            return Err(damaged());
+        }
+        // Copied to where numbers of the type may stand.
+        Ok(Buffer::from_slice_ref(bytes).typed_data::<T>().to_vec())
     }
 
     pub fn finish(self) -> Result<()> {

@@ -181,9 +181,9 @@ impl Column {
 
     pub fn write(&self, writer: &mut Writer) {
         match self {
-            Column::Int16(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
-            Column::Int64(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
-            Column::Int128(values) => writer.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()),
+            Column::Int16(values) => writer.numbers(values),
+            Column::Int64(values) => writer.numbers(values),
+            Column::Int128(values) => writer.numbers(values),
             Column::Fixed { bytes, .. } => writer.bytes(bytes),
             Column::Bytes(values) => values.write(writer),
             Column::Rare(values) => values.write(writer),
@@ -192,9 +192,9 @@ impl Column {
 
     pub fn read(column_type: ColumnType, rows: usize, reader: &mut Reader<'_>) -> Result<Self> {
         let column = match column_type {
-            ColumnType::Int16 => Column::Int16(numbers(reader.bytes()?, rows, i16::from_le_bytes)?),
-            ColumnType::Int64 => Column::Int64(numbers(reader.bytes()?, rows, i64::from_le_bytes)?),
-            ColumnType::Int128 => Column::Int128(numbers(reader.bytes()?, rows, i128::from_le_bytes)?),
+            ColumnType::Int16 => Column::Int16(reader.numbers(rows)?),
+            ColumnType::Int64 => Column::Int64(reader.numbers(rows)?),
+            ColumnType::Int128 => Column::Int128(reader.numbers(rows)?),
             ColumnType::Fixed(width) => {
                 let bytes = reader.bytes()?.to_vec();
                 if rows.checked_mul(width) != Some(bytes.len()) {
@@ -211,14 +211,6 @@ impl Column {
 
 fn wrong_type() -> Error {
     Error::internal("a state column of another type than its operator wrote")
-}
-
-fn numbers<T, const N: usize>(bytes: &[u8], rows: usize, from: impl Fn([u8; N]) -> T) -> Result<Vec<T>> {
-    let (words, rest) = bytes.as_chunks::<N>();
-    if words.len() != rows || !rest.is_empty() {
-        return Err(damaged());
-    }
-    Ok(words.iter().map(|word| from(*word)).collect())
 }
 
 /// Byte strings that may change: a heap with holes, compacted when they outweigh what is live.
@@ -295,15 +287,15 @@ impl ByteColumn {
     }
 
     fn write(&self, writer: &mut Writer) {
-        let lengths: Vec<u8> = self.places.iter().flat_map(|(_, length)| length.to_le_bytes()).collect();
-        writer.bytes(&lengths);
+        let lengths: Vec<u32> = self.places.iter().map(|(_, length)| *length).collect();
+        writer.numbers(&lengths);
         let mut heap = Vec::with_capacity(self.live_bytes);
         (0..self.len()).for_each(|row| heap.extend_from_slice(self.get(row)));
         writer.bytes(&heap);
     }
 
     fn read(rows: usize, reader: &mut Reader<'_>) -> Result<Self> {
-        let lengths = numbers(reader.bytes()?, rows, u32::from_le_bytes)?;
+        let lengths: Vec<u32> = reader.numbers(rows)?;
         let heap = reader.bytes()?.to_vec();
         let mut start = 0_u64;
         let places = lengths.into_iter().map(|length| {

@@ -70,6 +70,11 @@ impl KeyedState {
         Page::open(&mut self.pages[index], &self.layout)
     }
 
+    /// Runs `write` on one chunk, as [`ChunkWriter::write`] does.
+    pub fn write<R>(&mut self, index: usize, write: impl FnOnce(&mut Chunk) -> Result<R>) -> Result<R> {
+        ChunkWriter { layout: &self.layout, page: &mut self.pages[index] }.write(write)
+    }
+
     /// All chunks, to be written independently of one another.
     pub fn writers(&mut self) -> impl Iterator<Item = ChunkWriter<'_>> {
         let layout = &*self.layout;

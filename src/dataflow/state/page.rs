@@ -116,6 +116,12 @@ impl Residence {
         bytes_max > 0 && self.bytes() > bytes_max && self.store.get().is_some()
     }
 
+    /// Another `bytes` could be too much.
+    pub fn may_overflow(&self, bytes: usize) -> bool {
+        let bytes_max = self.bytes_max();
+        bytes_max > 0 && self.bytes().saturating_add(bytes) > bytes_max && self.store.get().is_some()
+    }
+
     /// Once pages leave, they do until a tenth is free.
     fn wants_room(&self) -> bool {
         let bytes_max = self.bytes_max();

@@ -1,0 +1,94 @@
+//! Admission: writers wait here while memory is short, before anything of their write is sequenced.
+//!
+//! Does not know: why. Whoever watches memory opens and closes it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::watch;
+
+use crate::error::{Error, Result, SqlState};
+
+/// The gate that every writer passes.
+#[derive(Debug)]
+pub struct Admission {
+    open: watch::Sender<bool>,
+    held_bytes: Arc<AtomicU64>,
+    held_bytes_max: Arc<AtomicU64>,
+    waits: AtomicU64,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Admission {
+            open: watch::channel(true).0,
+            held_bytes: Arc::default(),
+            held_bytes_max: Arc::new(AtomicU64::new(u64::MAX)),
+            waits: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Admission {
+    /// Returns once writers are let in: at once, or when memory is free again. Waits for ever if need be.
+    pub async fn admitted(&self) {
+        if *self.open.borrow() {
+            return;
+        }
+        self.waits.fetch_add(1, Ordering::Relaxed);
+        // The sender lives as long as this.
+        let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+
+    /// What a writer holds that is not sequenced yet, a COPY's rows for example.
+    pub fn hold(&self) -> HeldBytes {
+        HeldBytes { total: self.held_bytes.clone(), bytes_max: self.held_bytes_max.clone(), bytes: 0 }
+    }
+
+    /// What all writers together may hold.
+    pub fn set_held_bytes_max(&self, bytes_max: u64) {
+        self.held_bytes_max.store(bytes_max, Ordering::Relaxed);
+    }
+
+    pub fn held_bytes(&self) -> u64 {
+        self.held_bytes.load(Ordering::Relaxed)
+    }
+
+    /// How often a writer had to wait.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    pub fn set_open(&self, open: bool) {
+        self.open.send_if_modified(|is_open| std::mem::replace(is_open, open) != open);
+    }
+}
+
+/// Counted to the gate until it is dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    total: Arc<AtomicU64>,
+    bytes_max: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl HeldBytes {
+    /// Errors: 53200 where all writers together would hold too much.
+    pub fn add(&mut self, bytes: u64) -> Result<()> {
+        self.bytes += bytes;
+        let (total, bytes_max) =
+            (self.total.fetch_add(bytes, Ordering::Relaxed) + bytes, self.bytes_max.load(Ordering::Relaxed));
+        if total <= bytes_max {
+            return Ok(());
+        }
+        Err(Error::new(SqlState::OUT_OF_MEMORY, "too much is being loaded at a time")
+            .with_detail(format!("Loads that are under way hold {total} bytes, and may hold {bytes_max}."))
+            .with_hint("Load in smaller parts, fewer at a time, or raise memory.limit_bytes."))
+    }
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,80 @@
+//! A step's input, in one piece or in several: between pieces state can leave memory. Nobody can tell them from the whole,
+//! because nothing is answered or sent in between.
+
+use std::collections::VecDeque;
+
+use super::build::StepInput;
+use crate::delta::DeltaBatch;
+use crate::types::RelationId;
+
+/// What is left of a step's input.
+pub enum Parts {
+    Whole(Option<StepInput>),
+    /// By relation, in order.
+    Cut(VecDeque<(RelationId, DeltaBatch)>),
+}
+
+impl Parts {
+    pub fn whole(input: StepInput) -> Self {
+        Parts::Whole(Some(input))
+    }
+
+    pub fn cut(input: StepInput) -> Self {
+        let mut relations: Vec<_> = input.into_iter().collect();
+        relations.sort_by_key(|(relation, _)| *relation);
+        let deltas = relations.into_iter().flat_map(|(id, deltas)| deltas.into_iter().map(move |delta| (id, delta)));
+        Parts::Cut(deltas.collect())
+    }
+
+    /// The next piece, of at most `rows_max` rows if the step is cut.
+    pub fn next(&mut self, rows_max: usize) -> Option<StepInput> {
+        let rest = match self {
+            Parts::Whole(input) => return input.take(),
+            Parts::Cut(rest) => rest,
+        };
+        let mut part = StepInput::default();
+        let mut room = rows_max.max(1);
+        while room > 0
+            && let Some((relation, delta)) = rest.pop_front()
+        {
+            let taken = room.min(delta.num_rows());
+            if taken < delta.num_rows() {
+                rest.push_front((relation, delta.slice(taken, delta.num_rows() - taken)));
+            }
+            room -= taken;
+            part.entry(relation).or_default().push(delta.slice(0, taken));
+        }
+        (!part.is_empty()).then_some(part)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Int64Array, RecordBatch};
+
+    use super::*;
+
+    #[test]
+    fn parts_are_the_whole() {
+        let batch = |rows: i64| {
+            let column = Arc::new(Int64Array::from_iter_values(0..rows)) as _;
+            DeltaBatch::inserts(RecordBatch::try_from_iter([("n", column)]).unwrap())
+        };
+        let input =
+            || StepInput::from_iter([(RelationId(2), vec![batch(5), batch(9)]), (RelationId(1), vec![batch(3)])]);
+        let rows = |part: StepInput| {
+            let mut rows: Vec<_> =
+                part.iter().map(|(id, deltas)| (id.0, deltas.iter().map(DeltaBatch::num_rows).sum())).collect();
+            rows.sort_unstable();
+            rows
+        };
+        let mut cut = Parts::cut(input());
+        let parts: Vec<Vec<(u32, usize)>> = std::iter::from_fn(|| cut.next(7)).map(rows).collect();
+        assert_eq!(parts, [vec![(1, 3), (2, 4)], vec![(2, 7)], vec![(2, 3)]]);
+        let mut whole = Parts::whole(input());
+        assert_eq!(whole.next(1).map(rows), Some(vec![(1, 3), (2, 14)]));
+        assert!(whole.next(1).is_none());
+    }
+}
