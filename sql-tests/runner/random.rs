@@ -33,6 +33,8 @@ const SEED: u64 = 20_261_126;
 const CASES: u64 = 120;
 const CASES_PER_ROUND: u64 = 8;
 const COMMITS_PER_ROUND: usize = 6;
+/// So that the tables hold a few rows each.
+const STATEMENTS_BEFORE: usize = 24;
 /// Runs that make a failure's script shorter.
 const SHORTER_MAX: usize = 24;
 
@@ -86,7 +88,7 @@ impl Round {
     fn new(seed: u64) -> Round {
         let mut chance = Chance::new(seed);
         let mut history = History::default();
-        let before = (0..8).flat_map(|_| history.statement(&mut chance)).collect();
+        let before = (0..STATEMENTS_BEFORE).flat_map(|_| history.statement(&mut chance)).collect();
         let queries = (0..CASES_PER_ROUND).map(|_| Generator::new(&mut chance).query()).collect();
         let history: Vec<String> = (0..COMMITS_PER_ROUND).flat_map(|_| history.statement(&mut chance)).collect();
         let restart_at = chance.below(history.len() * 2);

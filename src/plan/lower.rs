@@ -39,7 +39,15 @@ fn lower_node(plan: &LogicalPlan) -> Result<Node> {
         LogicalPlan::Filter(filter) => {
             pure(&filter.predicate)?;
             let input = match &*filter.input {
-                LogicalPlan::Window(window) => lower_ranked(window, &filter.predicate)?,
+                LogicalPlan::Window(window) => lower_ranked(window, &filter.predicate, None)?,
+                // Columns that nobody reads are left out between the two.
+                LogicalPlan::Projection(projection) => match &*projection.input {
+                    LogicalPlan::Window(window) => {
+                        let window = lower_ranked(window, &filter.predicate, Some(projection))?;
+                        lower_projection_over(projection, window)?
+                    }
+                    _ => lower_projection(projection)?,
+                },
                 input => lower_node(input)?,
             };
             Ok(Node::Filter { id: 0, input: Box::new(input), predicate: filter.predicate.clone() })

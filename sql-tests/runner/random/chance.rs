@@ -6,7 +6,8 @@ pub struct Chance {
 
 impl Chance {
     pub fn new(seed: u64) -> Chance {
-        Chance { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+        // Another constant than a step's: seeds that follow each other must not give shifted sequences.
+        Chance { state: (seed ^ seed >> 31).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(17) }
     }
 
     fn next(&mut self) -> u64 {

@@ -7,8 +7,8 @@ use datafusion::common::{DFSchema, ScalarValue};
 use datafusion::logical_expr::expr::{Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{
-    BinaryExpr, DistinctOn, Expr, FetchType, Limit, LogicalPlan, Operator, SkipType, Window, WindowFrameUnits,
-    WindowFunctionDefinition,
+    BinaryExpr, DistinctOn, Expr, FetchType, Limit, LogicalPlan, Operator, Projection, SkipType, Window,
+    WindowFrameUnits, WindowFunctionDefinition,
 };
 
 use super::{lower_node, lower_projection_over, plain, pure, refuse, requalify};
@@ -194,14 +194,27 @@ fn check_window(call: &Expr) -> Result<()> {
     Ok(())
 }
 
-/// A window below a predicate: where that bounds a rank, only the first rows of each partition are looked at.
-pub fn lower_ranked(window: &Window, predicate: &Expr) -> Result<Node> {
+/// A window below a predicate, perhaps with a projection between them: where the predicate bounds a rank, only the first
+/// rows of each partition are looked at.
+pub fn lower_ranked(window: &Window, predicate: &Expr, between: Option<&Projection>) -> Result<Node> {
     let [expr] = window.window_expr.as_slice() else { return lower_window(window) };
     let (Expr::WindowFunction(call), Some(kind)) = (expr.clone().unalias_nested().data, rank_kind(expr)) else {
         return lower_window(window);
     };
     let rank = window.schema.fields().len() - 1;
-    let bounds = split_conjunction(predicate).into_iter().filter_map(|part| bound_of(part, &window.schema, rank));
+    let is_rank = |expr: &Expr| match expr {
+        Expr::Column(column) => window.schema.maybe_index_of_column(column) == Some(rank),
+        _ => false,
+    };
+    let (schema, rank) = match between {
+        None => (&window.schema, Some(rank)),
+        Some(projection) => {
+            let shown = projection.expr.iter().position(|expr| is_rank(&expr.clone().unalias_nested().data));
+            (&projection.schema, shown)
+        }
+    };
+    let Some(rank) = rank else { return lower_window(window) };
+    let bounds = split_conjunction(predicate).into_iter().filter_map(|part| bound_of(part, schema, rank));
     let Some(fetch) = bounds.min() else { return lower_window(window) };
     check_window(&Expr::WindowFunction(call.clone()))?;
     let WindowFunction { params, .. } = *call;
