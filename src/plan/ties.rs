@@ -61,10 +61,8 @@ fn order_below(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
 fn complete(keys: &mut Vec<SortExpr>, row: &DFSchema) {
     for (column, field) in row.columns().into_iter().zip(row.fields()) {
         let column = Expr::Column(column);
-        let named = keys.iter().any(|key| key.expr == column && !field.data_type().is_floating());
-        let own = SortExpr { expr: column, asc: true, nulls_first: false };
-        if !named && !keys.contains(&own) && !field.data_type().is_nested() {
-            keys.push(own);
+        if !keys.iter().any(|key| key.expr == column) && !field.data_type().is_nested() {
+            keys.push(SortExpr { expr: column, asc: true, nulls_first: false });
         }
     }
 }
@@ -72,7 +70,14 @@ fn complete(keys: &mut Vec<SortExpr>, row: &DFSchema) {
 fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {
     let ascending = |expr: &Expr| SortExpr { expr: expr.clone(), asc: true, nulls_first: false };
     let own = || distinct.on_expr.iter().map(ascending).collect();
-    let mut keys: Vec<SortExpr> = distinct.sort_expr.clone().unwrap_or_else(own);
+    let named: Vec<SortExpr> = distinct.sort_expr.clone().unwrap_or_else(own);
+    // What is named again decides nothing, and DataFusion's first_value does not take it.
+    let mut keys: Vec<SortExpr> = Vec::with_capacity(named.len());
+    for (place, key) in named.into_iter().enumerate() {
+        if place < distinct.on_expr.len() || !keys.iter().any(|known| known.expr == key.expr) {
+            keys.push(key);
+        }
+    }
     complete(&mut keys, distinct.input.schema());
     if distinct.sort_expr.as_ref() == Some(&keys) {
         return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(distinct))));
