@@ -138,6 +138,8 @@ pub struct DataflowSettings {
     pub subscription_bytes_max: usize,
     /// Threads that one step may use; 0: as many as the machine has cores.
     pub threads: usize,
+    /// Changes kept of one table or view with subscribe_retention; the oldest go once there are more.
+    pub changelog_bytes_max: u64,
     /// Test switch: other than 0, steps are cut at random under this seed, and otherwise wait for more commits.
     pub step_cuts_seed: u64,
     /// Changes that may wait for views. Past it the view that costs the most is suspended, and writers go on.
@@ -151,6 +153,7 @@ impl Default for DataflowSettings {
             rows_per_step_max: 1 << 20,
             subscription_bytes_max: 64 << 20,
             threads: 0,
+            changelog_bytes_max: 1 << 30,
             step_cuts_seed: 0,
             lag_bytes_max: 4 << 30,
         }

@@ -342,7 +342,107 @@ def server_side_cursors(folder):
     server.stop()
 
 
+def go_on(server, subject, commit, content):
+    """What changed after a commit, as far as it is committed; gives the last commit that it was told of."""
+    with psycopg.connect(server.address()) as own:
+        own.execute(f"DECLARE changes CURSOR FOR SUBSCRIBE {subject} WITH (PROGRESS) AS OF COMMIT {commit}")
+        for number, progressed, weight, *row in own.execute("FETCH ALL changes WITH (timeout = '0s')").fetchall():
+            expect(number >= commit, f"commit {number} after {commit}")
+            commit = number
+            if not progressed:
+                content[tuple(row)] += weight
+                expect(content[tuple(row)] >= 0, f"{row} is there {content[tuple(row)]} times at commit {number}")
+                if not content[tuple(row)]:
+                    del content[tuple(row)]
+    return commit
+
+
+def resumes(folder):
+    """Readers that stop and go on from the last commit they saw, under writers, flushes and kill -9: no gap, no double."""
+    server = Server(folder, settings={"TIDEMARK__TABLE__FLUSH_AGE_MS": "300"}).start()
+    connection = connect(server)
+    connection.execute(SCHEMA)
+    subjects = {"readings": "TABLE", "devices": "MATERIALIZED VIEW", "hot": "MATERIALIZED VIEW"}
+    for subject, kind in subjects.items():
+        connection.execute(f"ALTER {kind} {subject} SET (subscribe_retention = '1 hour')")
+    # Everything is empty at the commit that a first subscription begins with.
+    with psycopg.connect(server.address()) as own:
+        own.execute("DECLARE c CURSOR FOR SUBSCRIBE readings WITH (PROGRESS)")
+        commit = own.execute("FETCH 1 c").fetchone()[0]
+    seen = {subject: (commit, collections.Counter()) for subject in subjects}
+    rng = random.Random(7)
+    for life in range(4):
+        for part in range(3):
+            for _ in range(40):
+                key, temperature = rng.randrange(30), rng.randrange(100) / 4
+                if rng.random() < 0.3:
+                    connection.execute("DELETE FROM readings WHERE id = %s", (key,))
+                else:
+                    connection.execute(
+                        "INSERT INTO readings VALUES (%s, %s, %s) ON CONFLICT (id) DO UPDATE SET device = excluded.device,"
+                        " temperature = excluded.temperature", (key, f"truck_{key % 5}", temperature))
+            if part == 1:
+                connection.execute("FLUSH")
+            for subject, (commit, content) in seen.items():
+                # Some fall behind, and go on over several lives of the server.
+                if rng.random() < 0.6 or (life, part) == (3, 2):
+                    seen[subject] = (go_on(server, subject, commit, content), content)
+                    expected = collections.Counter(connection.execute(f"SELECT * FROM {subject}").fetchall())
+                    equal(content, expected, f"what a reader of {subject} adds up to")
+        server.kill()
+        server.start()
+        connection = connect(server)
+    for view in ("devices", "hot"):
+        server.verify(view)
+    try:
+        connection.execute("SUBSCRIBE devices AS OF COMMIT 1")
+        raise Failure("a subscription resumes from before its changes were kept")
+    except psycopg.errors.InvalidParameterValue as error:
+        expect("oldest commit" in error.diag.message_detail, error.diag.message_detail)
+    server.stop()
+
+
+def suspended_view_returns(folder):
+    """A view that did not keep up is suspended; ALTER MATERIALIZED VIEW ... RESUME fills it again, and it goes on."""
+    server = Server(folder, settings={"TIDEMARK__DATAFLOW__LAG_BYTES_MAX": "1"}).start()
+    connection = connect(server)
+    connection.execute("CREATE TABLE readings (n integer, device text)")
+    connection.execute(
+        "CREATE MATERIALIZED VIEW pairs AS SELECT a.device, count(*) AS n FROM readings AS a"
+        " JOIN readings AS b ON a.device = b.device GROUP BY a.device")
+    connection.execute("CREATE MATERIALIZED VIEW many AS SELECT device FROM pairs WHERE n > 1")
+    status = lambda: dict(connection.execute("SELECT name, status FROM tidemark.views").fetchall())
+    stop = threading.Event()
+
+    def write():
+        with connect(server) as own:
+            while not stop.is_set():
+                own.execute("INSERT INTO readings SELECT n, 'truck_' || (n % 10)::text FROM generate_series(1, 200) AS s(n)")
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    eventually(lambda: status().get("pairs") == "suspended", "a view that does not keep up is suspended")
+    stop.set()
+    for writer in writers:
+        writer.join()
+    try:
+        connection.execute("SELECT * FROM pairs")
+        raise Failure("a suspended view is read")
+    except psycopg.errors.ObjectNotInPrerequisiteState as error:
+        expect("RESUME" in error.diag.message_hint, error.diag.message_hint)
+    connection.execute("ALTER MATERIALIZED VIEW pairs RESUME")
+    equal(status(), {"pairs": "live", "many": "live"}, "the views after RESUME")
+    for view in ("pairs", "many"):
+        server.verify(view)
+    connection.execute("INSERT INTO readings VALUES (1, 'truck_new'), (2, 'truck_new')")
+    equal(connection.execute("SELECT n FROM pairs WHERE device = 'truck_new'").fetchall(), [(4,)], "a later change")
+    server.verify("many")
+    server.stop()
+
+
 if __name__ == "__main__":
     main(
+        resumes, suspended_view_returns,
         no_gap_and_no_double, fresh, psql_shows_rows_at_once, row_stream, slow_reader, lost_reader, server_side_cursors,
     )

@@ -16,6 +16,13 @@ pub enum CatalogChange {
     CreateMaterializedView(Arc<MaterializedView>),
     /// The table as it is from this commit on; a later schema version of the same id.
     AlterTable(Arc<Table>),
+    /// For how long changes of a table or materialized view are kept; 0: not at all.
+    KeepChanges {
+        relation: RelationId,
+        retention_us: u64,
+    },
+    /// A materialized view that was suspended or failed is filled again, and so are those that stopped with it.
+    Resume(RelationId),
     Drop(RelationId),
 }
 
@@ -25,6 +32,9 @@ pub struct Catalog {
     relations: BTreeMap<RelationId, Relation>,
     /// Highest id ever given, so that a dropped relation's id is never given again.
     last_id: u32,
+    /// Of relations whose changes are kept.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    subscribe_retention_us: BTreeMap<RelationId, u64>,
 }
 
 impl Catalog {
@@ -68,6 +78,11 @@ impl Catalog {
         self.relations().filter(move |relation| relation.depends_on().contains(&id))
     }
 
+    /// For how long each relation's changes are kept, where they are.
+    pub fn subscribe_retentions(&self) -> impl Iterator<Item = (RelationId, u64)> {
+        self.subscribe_retention_us.iter().map(|(relation, retention_us)| (*relation, *retention_us))
+    }
+
     /// The id that the next CREATE takes.
     pub fn next_id(&self) -> RelationId {
         RelationId(self.last_id.max(RelationId::FIRST.0 - 1) + 1)
@@ -80,8 +95,16 @@ impl Catalog {
             }
             CatalogChange::CreateView(view) => self.insert(Relation::View(view.clone())),
             CatalogChange::CreateMaterializedView(view) => self.insert(Relation::MaterializedView(view.clone())),
+            CatalogChange::Resume(_) => {}
+            CatalogChange::KeepChanges { relation, retention_us: 0 } => {
+                self.subscribe_retention_us.remove(relation);
+            }
+            CatalogChange::KeepChanges { relation, retention_us } => {
+                self.subscribe_retention_us.insert(*relation, *retention_us);
+            }
             CatalogChange::Drop(id) => {
                 self.relations.remove(id);
+                self.subscribe_retention_us.remove(id);
             }
         }
     }

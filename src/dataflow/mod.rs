@@ -5,12 +5,14 @@
 //!                                  state/  columns in chunks        errors  rows that cannot be computed
 //!                           -> content -> view (a snapshot at one commit)
 //!                           -> subscription (the changes of each step)
+//!                           -> changelog (the same, kept in files for those who resume)
 //! ```
 //!
 //! The mathematics is DBSP's: collections are Z-sets; linear operators work on the delta alone, a join pairs each side's
 //! delta with the other side's state, an aggregate keeps one row per group.
 
 mod build;
+mod changelog;
 pub mod checkpoint;
 mod content;
 mod errors;
@@ -22,10 +24,11 @@ mod subscription;
 mod view;
 mod worker;
 
+pub use changelog::{Changelogs, History, HistoryPart};
 pub use errors::ViewError;
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
-pub use worker::{Backfill, Dataflows, ViewReads, ViewStats, ViewStatus, Worker};
+pub use worker::{Backfill, Dataflows, KeepChanges, ViewReads, ViewStats, ViewStatus, Worker};
 
 #[cfg(test)]
 mod tests;

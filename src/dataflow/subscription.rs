@@ -88,7 +88,7 @@ impl Drop for Subscription {
 
 /// One row for each that differs, what goes before what comes: who applies the rows in their order never holds two rows
 /// of one key.
-fn normal_form(schema: &SchemaRef, deltas: &[DeltaBatch]) -> Result<DeltaBatch> {
+pub(super) fn normal_form(schema: &SchemaRef, deltas: &[DeltaBatch]) -> Result<DeltaBatch> {
     let columns: Vec<usize> = (0..schema.fields().len()).collect();
     let projected = deltas.iter().map(|delta| {
         let rows = delta.rows().project(&columns)?;

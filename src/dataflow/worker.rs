@@ -20,7 +20,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -32,6 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use xxhash_rust::xxh3::Xxh3Default;
 
 use super::build::{Dataflow, StepInput};
+use super::changelog::{Changelogs, History};
 use super::checkpoint::{CheckpointImage, SavedView, ViewImage};
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
@@ -97,6 +98,9 @@ enum Item {
     Drop(RelationId),
     Read(Vec<RelationId>, ReadAnswer),
     Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
+    Keep(RelationId, KeepChanges),
+    Resume(Subject, CommitNumber, oneshot::Sender<Result<History>>),
+    SyncChanges(oneshot::Sender<()>),
     PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
     Stop,
 }
@@ -105,6 +109,14 @@ struct QueuedCommit {
     commit: Arc<Commit>,
     /// Counted to what waits.
     bytes: u64,
+}
+
+/// What is to be done with a relation's changes.
+pub enum KeepChanges {
+    /// Kept for so many microseconds, 0 for no more; of a table, its columns without the row id.
+    For { retention_us: u64, columns: Option<usize> },
+    /// Its rows have other columns from here on.
+    Anew { columns: usize },
 }
 
 struct Create {
@@ -133,6 +145,7 @@ pub struct Dataflows {
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     /// Subscriptions to tables; those to views are the worker's.
     table_taps: Arc<Mutex<Taps>>,
+    keeps_changes: Arc<AtomicBool>,
 }
 
 impl Dataflows {
@@ -200,6 +213,30 @@ impl Dataflows {
         let (answer, receiver) = oneshot::channel();
         self.push(Item::Subscribe(view, answer));
         receiver
+    }
+
+    /// The relation's changes from here on are kept, or not; the ones of a view as soon as it is live.
+    pub fn push_keep(&self, relation: RelationId, keep: KeepChanges) {
+        self.push(Item::Keep(relation, keep));
+    }
+
+    /// A barrier: answers with the changes after a commit, up to exactly this place. Errors: 22023 where they were not
+    /// kept.
+    pub fn push_resume(&self, subject: Subject, after: CommitNumber) -> oneshot::Receiver<Result<History>> {
+        let (answer, receiver) = oneshot::channel();
+        self.push(Item::Resume(subject, after, answer));
+        receiver
+    }
+
+    /// Returns once the kept changes of every commit pushed so far are durable. Before that the log must not forget
+    /// those commits.
+    pub async fn sync_changes(&self) {
+        if self.keeps_changes.load(Ordering::Acquire) {
+            let (answer, receiver) = oneshot::channel();
+            self.push(Item::SyncChanges(answer));
+            // A worker that has ended has synced them.
+            let _ = receiver.await;
+        }
     }
 
     /// A table's changes from here on. Between two calls of [`Dataflows::push_commit`], so that the caller knows which
@@ -279,12 +316,15 @@ pub struct Worker {
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, View>,
     taps: Taps,
+    changelogs: Changelogs,
     /// Views that could not be made, or were suspended.
     unmade: BTreeMap<RelationId, Error>,
     /// What was waiting when a view was suspended, until nobody is behind; else 0.
     suspended_at_bytes: u64,
     /// The last commit taken from the queue.
     commit: CommitNumber,
+    /// Its time.
+    timestamp_us: i64,
 }
 
 struct View {
@@ -301,7 +341,7 @@ struct View {
 }
 
 impl Worker {
-    /// `commit` is the head that the first views will be backfilled at.
+    /// `commit` is the one that the first views will be backfilled at.
     pub fn new(settings: DataflowSettings, commit: CommitNumber) -> (Dataflows, Worker) {
         let (sender, queue) = mpsc::unbounded_channel();
         let stats = Arc::new(Mutex::new(BTreeMap::new()));
@@ -309,6 +349,7 @@ impl Worker {
         let (busy_with, queued_bytes) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU64::new(0)));
         let table_taps = Arc::new(Mutex::new(Taps::new(settings.subscription_bytes_max)));
         let taps = Taps::new(settings.subscription_bytes_max);
+        let changelogs = Changelogs::none();
         let handle = Dataflows {
             queue: sender,
             applied: applied_sender,
@@ -316,6 +357,7 @@ impl Worker {
             queued_bytes: queued_bytes.clone(),
             stats: stats.clone(),
             table_taps,
+            keeps_changes: changelogs.keeps(),
         };
         let (views, unmade) = (BTreeMap::new(), BTreeMap::new());
         let worker = Worker {
@@ -332,7 +374,9 @@ impl Worker {
             unmade,
             suspended_at_bytes: 0,
             taps,
+            changelogs,
             commit,
+            timestamp_us: i64::MIN,
         };
         (handle, worker)
     }
@@ -346,6 +390,12 @@ impl Worker {
     /// State counts to `residence`, and leaves for its store when there is too much of it.
     pub fn with_residence(mut self, residence: Arc<Residence>) -> Worker {
         self.residence = residence;
+        self
+    }
+
+    /// Changes can be kept; without, nobody can resume.
+    pub fn with_changelogs(mut self, changelogs: Changelogs) -> Worker {
+        self.changelogs = changelogs.told_to(self.changelogs.keeps());
         self
     }
 
@@ -364,11 +414,14 @@ impl Worker {
                     let _ = done.send(restored);
                 }
                 Item::Checkpoint(answer) => {
+                    // The log may go up to the checkpoint, so what was kept must not.
+                    self.changelogs.sync(self.timestamp_us);
                     let _ = answer.send(self.image());
                 }
-                Item::Stop => return,
+                Item::Stop => break,
                 Item::Drop(view) => {
                     self.views.remove(&view);
+                    self.changelogs.forget(view);
                     self.taps.end_dropped(view);
                     self.unmade.remove(&view);
                     self.stats.lock().remove(&view);
@@ -380,6 +433,15 @@ impl Worker {
                 Item::Subscribe(subject, answer) => {
                     let _ = answer.send(self.subscribe(subject));
                 }
+                Item::Keep(relation, keep) => self.keep(relation, keep),
+                Item::Resume(subject, after, answer) => {
+                    let name = &subject.name;
+                    let _ = answer.send(self.changelogs.history(subject.relation, name, after, self.commit));
+                }
+                Item::SyncChanges(answer) => {
+                    self.changelogs.sync(self.timestamp_us);
+                    let _ = answer.send(());
+                }
                 Item::PlantWrongRow(view, answer) => {
                     let _ = answer.send(self.view_mut(view).and_then(|view| view.dataflow.plant_wrong_row()));
                 }
@@ -388,6 +450,7 @@ impl Worker {
                 next = self.next_item().await;
             }
         }
+        self.changelogs.sync(self.timestamp_us);
     }
 
     async fn next_item(&mut self) -> Option<Item> {
@@ -429,14 +492,21 @@ impl Worker {
         }
         self.commit = last;
         self.step(input);
+        self.changelogs.advance(last, self.timestamp_us);
         self.suspend_while_behind();
         next
     }
 
     /// Takes a commit out of the queue into a step.
-    fn take(&self, queued: &QueuedCommit, input: &mut StepInput) -> usize {
+    fn take(&mut self, queued: &QueuedCommit, input: &mut StepInput) -> usize {
         self.queued_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
-        take_commit(&queued.commit, input)
+        let commit = &queued.commit;
+        self.timestamp_us = commit.timestamp_us;
+        for table in &commit.tables {
+            let delta = std::slice::from_ref(&*table.delta);
+            self.changelogs.append(table.table, commit.number, commit.timestamp_us, delta);
+        }
+        take_commit(commit, input)
     }
 
     /// What waits, if that is too much.
@@ -468,12 +538,33 @@ impl Worker {
             tracing::warn!(view = id.0, bytes, "a materialized view did not keep up and is suspended");
             self.views.remove(&id);
             self.taps.end(id, &error);
+            self.changelogs.stop(id, self.commit);
             self.unmade.insert(id, error.clone());
         }
         self.publish_stats();
     }
 
+    fn keep(&mut self, relation: RelationId, keep: KeepChanges) {
+        match keep {
+            KeepChanges::For { retention_us, columns } => {
+                self.changelogs.keep(relation, retention_us, columns);
+                // A view that is not made yet joins when it is.
+                if columns.is_some() || self.views.get(&relation).is_some_and(|view| view.failed.is_none()) {
+                    self.changelogs.join(relation, self.commit, self.timestamp_us);
+                }
+            }
+            KeepChanges::Anew { columns } => {
+                self.changelogs.begin_anew(relation, self.commit, self.timestamp_us, columns)
+            }
+        }
+    }
+
+    /// Where changes are kept, every commit is a step of its own: whoever resumes may have ended at any of them, and a
+    /// restart makes the same changes again.
     fn step_has_room(&self, commits: usize, rows: usize) -> bool {
+        if self.changelogs.is_keeping() {
+            return false;
+        }
         let commits_max = self.settings.commits_per_step_max;
         (commits_max == 0 || commits < commits_max) && rows < self.settings.rows_per_step_max
     }
@@ -503,11 +594,14 @@ impl Worker {
             self.make_room();
         }
         for (id, change) in changes {
+            // Once for the whole step: what a commit changed is one record.
+            self.changelogs.append(id, self.commit, self.timestamp_us, &change);
             self.taps.send(id, self.commit, &change);
         }
         for (id, view) in &self.views {
             if let Some(error) = &view.failed {
                 self.taps.end(*id, error);
+                self.changelogs.stop(*id, self.commit);
             }
         }
         self.publish_stats();
@@ -527,10 +621,11 @@ impl Worker {
                 view.failed.get_or_insert(error.clone());
             }
             let subscribed = self.taps.wants(*id);
-            let emit = subscribed || consumed.contains(id);
+            let kept = self.changelogs.wants(*id);
+            let emit = subscribed || kept || consumed.contains(id);
             self.busy_with.store(id.0, Ordering::Relaxed);
             let output = view.step(&input, emit);
-            if subscribed {
+            if subscribed || kept {
                 changes.entry(*id).or_default().extend(output.iter().cloned());
             }
             if emit {
@@ -545,12 +640,19 @@ impl Worker {
 
     async fn create(&mut self, create: Create) {
         let Create { view, plan, backfill, done } = create;
+        if self.views.get(&view.id).is_some_and(|view| view.failed.is_none()) {
+            let _ = done.send(Ok(()));
+            return;
+        }
+        self.views.remove(&view.id);
+        self.unmade.remove(&view.id);
         self.busy_with.store(view.id.0, Ordering::Relaxed);
         let made = self.backfill(&view, &plan, backfill).await;
         self.busy_with.store(0, Ordering::Relaxed);
         let answer = match made {
             Ok(made) => {
                 self.views.insert(view.id, made);
+                self.changelogs.join(view.id, self.commit, self.timestamp_us);
                 Ok(())
             }
             Err(error) => {
@@ -625,6 +727,7 @@ impl Worker {
         let store = self.residence.store().ok_or_else(|| Error::internal("no store of pages"))?;
         made.restore(store, &saved.states)?;
         self.views.insert(view.id, made);
+        self.changelogs.join(view.id, self.commit, self.timestamp_us);
         Ok(())
     }
 
@@ -718,7 +821,7 @@ fn no_such_view(id: RelationId) -> Error {
 fn fell_behind(bytes: u64, bytes_max: u64) -> Error {
     Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "it did not keep up with the changes of its tables")
         .with_detail(format!("{bytes} bytes of changes were waiting, and dataflow.lag_bytes_max is {bytes_max}."))
-        .with_hint("Raise dataflow.lag_bytes_max, or make the view cheaper; the next start fills it again.")
+        .with_hint("Raise dataflow.lag_bytes_max, or make the view cheaper; ALTER MATERIALIZED VIEW ... RESUME fills it again.")
 }
 
 fn bytes_of(commit: &Commit) -> u64 {

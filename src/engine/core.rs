@@ -11,9 +11,10 @@ use object_store::ObjectStore;
 use tokio::sync::mpsc;
 
 use super::publisher::{Publisher, SourceChange};
+use super::rebuild::StartOfViews;
 use super::recovery::{Recovered, recover};
 use crate::catalog::MaterializedView;
-use crate::commit::{Commit, LogWriter, Publish, Sequencer};
+use crate::commit::{LogWriter, Publish, Sequencer};
 use crate::dataflow::checkpoint::{Checkpointer, Checkpoints, SavedCheckpoint, SavedView};
 use crate::dataflow::state::Residence;
 use crate::dataflow::{Dataflows, Worker};
@@ -57,8 +58,7 @@ pub(super) struct Loops {
 #[derive(Default)]
 pub(super) struct FoundViews {
     checkpoint: Option<SavedCheckpoint>,
-    /// Commits later than the checkpoint's.
-    behind: Vec<Arc<Commit>>,
+    started: StartOfViews,
 }
 
 impl Core {
@@ -88,7 +88,15 @@ impl Core {
         }
         recovered.checkpoint = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
         let residence = Residence::with_store(checkpoints.pages().clone());
-        let (dataflows, views) = Worker::new(settings.dataflow.clone(), recovered.checkpoint.unwrap_or(recovered.head));
+        let (started, changelogs) =
+            StartOfViews::prepare(&disk, settings, &tables, recovered.checkpoint, behind, recovered.head)?;
+        let (dataflows, views) = Worker::new(settings.dataflow.clone(), started.at);
+        let views = views.with_changelogs(changelogs);
+        let changes = dataflows.clone();
+        tables.before_flush(move || {
+            let changes = changes.clone();
+            Box::pin(async move { changes.sync_changes().await })
+        });
         let publisher = Arc::new(Publisher {
             tables: tables.clone(),
             dataflows: dataflows.clone(),
@@ -102,13 +110,16 @@ impl Core {
             Checkpointer::new(settings.checkpoint.clone(), checkpoints, dataflows.clone(), sequencer.clone(), clock);
         let views = views.with_residence(residence.clone());
         let core = Core { tables, sequencer, dataflows, publisher, checkpointer, residence, recovered };
-        Ok((core, Loops { log, views, found: FoundViews { checkpoint, behind } }))
+        Ok((core, Loops { log, views, found: FoundViews { checkpoint, started } }))
     }
 
     /// Views come back from the checkpoint and the commits behind it; those that it does not have, or that cannot be read,
     /// are made again from the tables. The loops must run.
     pub async fn recover_views(&mut self, found: FoundViews) -> Result<()> {
         let catalog = self.tables.durable().catalog;
+        for (relation, retention_us) in catalog.subscribe_retentions() {
+            self.publisher.keep_changes(relation, retention_us);
+        }
         let mut saved = found.checkpoint.map_or(Vec::new(), |checkpoint| checkpoint.views).into_iter().peekable();
         let mut missing = BTreeSet::new();
         for view in catalog.materialized_views() {
@@ -124,11 +135,17 @@ impl Core {
                 missing.insert(view.id);
             }
         }
-        found.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
         self.recovered.views_rebuilt = missing.len();
         self.sequencer.at_head(|head| {
-            let missing = catalog.materialized_views().filter(|view| missing.contains(&view.id));
-            missing.into_iter().try_for_each(|view| self.publisher.create_view(view, head))
+            let started = found.started;
+            let mut missing = catalog.materialized_views().filter(|view| missing.contains(&view.id));
+            if started.builds_there {
+                missing.try_for_each(|view| self.publisher.create_view(view, started.at))?;
+                started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
+                return Ok(());
+            }
+            started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
+            missing.try_for_each(|view| self.publisher.create_view(view, head))
         })?;
         for view in catalog.materialized_views() {
             if let Some(live) = self.publisher.live_views.take(view.id) {

@@ -14,6 +14,7 @@ mod core;
 mod memory;
 mod password;
 mod publisher;
+mod rebuild;
 mod recovery;
 mod server;
 mod sources;

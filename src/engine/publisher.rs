@@ -1,7 +1,7 @@
 //! What happens to a durable commit, under the publish lock: it becomes the head for tables, and joins the stream of
 //! views and sources.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::common::HashMap;
@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::catalog::{CatalogChange, MaterializedView, Table, TableKind};
 use crate::commit::{Commit, Publish};
-use crate::dataflow::{Backfill, Dataflows};
+use crate::dataflow::{Backfill, Dataflows, KeepChanges};
 use crate::error::Result;
 use crate::plan::ViewPlan;
 use crate::statement::LiveViews;
@@ -62,7 +62,12 @@ impl Publisher {
                     self.dataflows.push_drop(*id);
                     let _ = self.sources.send(SourceChange::Dropped(*id));
                 }
-                CatalogChange::AlterTable(table) => self.dataflows.end_subscriptions_of_altered(table.id),
+                CatalogChange::AlterTable(table) => {
+                    self.dataflows.end_subscriptions_of_altered(table.id);
+                    self.dataflows.push_keep(table.id, KeepChanges::Anew { columns: table.columns.len() });
+                }
+                CatalogChange::Resume(view) => self.resume_view(*view, commit.number)?,
+                CatalogChange::KeepChanges { relation, retention_us } => self.keep_changes(*relation, *retention_us),
                 CatalogChange::CreateTable(_) | CatalogChange::CreateView(_) => {}
             }
         }
@@ -84,6 +89,26 @@ impl Publisher {
         }
         self.live_views.put(view.id, self.dataflows.push_create(view.clone(), plan, backfill));
         Ok(())
+    }
+
+    /// Puts a view that stopped, and those above it, into the stream again; the worker leaves alone those that go on.
+    fn resume_view(&self, view: RelationId, at: CommitNumber) -> Result<()> {
+        let catalog = self.tables.durable().catalog;
+        let mut above = BTreeSet::from([view]);
+        // A relation's id is greater than those of what it reads.
+        for relation in catalog.relations() {
+            if relation.depends_on().iter().any(|id| above.contains(id)) {
+                above.insert(relation.id());
+            }
+        }
+        let views = catalog.materialized_views().filter(|view| above.contains(&view.id));
+        views.into_iter().try_for_each(|view| self.create_view(view, at))
+    }
+
+    /// Has a relation's changes kept from the present place in the stream on.
+    pub fn keep_changes(&self, relation: RelationId, retention_us: u64) {
+        let columns = self.tables.durable().catalog.table(relation).map(|table| table.columns.len());
+        self.dataflows.push_keep(relation, KeepChanges::For { retention_us, columns });
     }
 
     /// Sources of the catalog, with how far each has been read.

@@ -26,6 +26,9 @@ pub async fn carry_out(
             define::create_materialized_view(environment, transaction, create).await
         }
         Statement::AlterTable(table) => statements::alter::alter_table(environment, transaction, table).await,
+        Statement::AlterRelation(alter) => {
+            statements::alter_relation::alter_relation(environment, transaction, alter).await
+        }
         Statement::Drop { kind, names, if_exists, cascade } => {
             define::drop_relations(environment, transaction, *kind, names, *if_exists, *cascade).await
         }
@@ -70,10 +73,15 @@ pub fn refuse_in_read_only(transaction: &Transaction, statement: &Statement) -> 
         Statement::CreateView(_) => "CREATE VIEW",
         Statement::CreateMaterializedView(_) => "CREATE MATERIALIZED VIEW",
         Statement::AlterTable(_) => "ALTER TABLE",
+        Statement::AlterRelation(alter) => return refuse_words(transaction, &format!("ALTER {}", alter.kind.words())),
         Statement::Drop { .. } => "DROP",
         Statement::Copy(copy) if copy.direction == CopyDirection::FromStdin => "COPY FROM",
         _ => return Ok(()),
     };
+    refuse_words(transaction, words)
+}
+
+fn refuse_words(transaction: &Transaction, words: &str) -> Result<()> {
     if !transaction.read_only {
         return Ok(());
     }

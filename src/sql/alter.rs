@@ -1,15 +1,21 @@
-//! ALTER TABLE: sqlparser's tree, reduced to what can be altered here.
+//! ALTER: sqlparser's tree of ALTER TABLE, reduced to what can be altered here; options of any relation, and
+//! ALTER MATERIALIZED VIEW ... RESUME.
 
 use sqlparser::ast::{self, AlterTableOperation, RenameTableNameKind};
+use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Token;
 
-use super::create::{column, identifier, relation_name};
-use super::parse::Input;
-use super::statement::{AlterAction, AlterTable, Statement};
+use super::create::{SUBSCRIBE_RETENTION, column, identifier, option_map, relation_name, subscribe_retention_us};
+use super::parse::{Input, take_word};
+use super::statement::{AlterAction, AlterRelation, AlterTable, DropKind, RelationAction, Statement};
 use crate::error::{Error, Result};
 use crate::types::ROW_ID;
 
 /// Any ALTER. Errors: 0A000 naming the form that is not built.
 pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
+    if let Some(alter) = alter_relation(&input)? {
+        return Ok(Statement::AlterRelation(alter));
+    }
     let kind = input.tokens.get(1).map(|token| token.token.to_string().to_uppercase()).unwrap_or_default();
     if kind != "TABLE" {
         return Err(refused(&format!("ALTER {kind}")));
@@ -29,7 +35,59 @@ pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
 }
 
 fn refused(what: &str) -> Error {
-    Error::not_built(what).with_hint("ALTER TABLE can ADD, DROP and RENAME columns, and RENAME the table.")
+    Error::not_built(what).with_hint(
+        "ALTER TABLE can ADD, DROP and RENAME columns, and RENAME the table; \
+         ALTER TABLE, SOURCE and MATERIALIZED VIEW can SET (subscribe_retention = '1 hour').",
+    )
+}
+
+/// `ALTER kind [IF EXISTS] name SET (option = value) | RESET (option) | RESUME`; `None`: it is another ALTER.
+fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
+    let mut parser = input.parser();
+    parser.next_token();
+    let kind = if take_word(&mut parser, "TABLE") {
+        DropKind::Table
+    } else if take_word(&mut parser, "SOURCE") {
+        DropKind::Source
+    } else if take_word(&mut parser, "MATERIALIZED") && take_word(&mut parser, "VIEW") {
+        DropKind::MaterializedView
+    } else {
+        return Ok(None);
+    };
+    let if_exists = take_word(&mut parser, "IF") && take_word(&mut parser, "EXISTS");
+    let Ok(name) = parser.parse_object_name(false) else { return Ok(None) };
+    let action = if take_word(&mut parser, "SET") {
+        if !parser.consume_token(&Token::LParen) {
+            return Ok(None);
+        }
+        let options = input.check(parser.parse_comma_separated(Parser::parse_sql_option))?;
+        input.check(parser.expect_token(&Token::RParen))?;
+        let mut options = option_map(&options)?;
+        let retention = options.remove(SUBSCRIBE_RETENTION);
+        refuse_options(kind, options.keys())?;
+        RelationAction::KeepChanges(retention.map_or(Ok(0), |text| subscribe_retention_us(&text))?)
+    } else if take_word(&mut parser, "RESET") {
+        input.check(parser.expect_token(&Token::LParen))?;
+        let names = input.check(parser.parse_comma_separated(Parser::parse_identifier))?;
+        input.check(parser.expect_token(&Token::RParen))?;
+        let names: Vec<String> = names.iter().map(identifier).collect();
+        refuse_options(kind, names.iter().filter(|name| *name != SUBSCRIBE_RETENTION))?;
+        RelationAction::KeepChanges(0)
+    } else if kind == DropKind::MaterializedView && take_word(&mut parser, "RESUME") {
+        RelationAction::Resume
+    } else {
+        return Ok(None);
+    };
+    input.expect_end(&mut parser)?;
+    Ok(Some(AlterRelation { kind, name: relation_name(&name)?, if_exists, action }))
+}
+
+fn refuse_options<'a>(kind: DropKind, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
+    match names.next() {
+        Some(name) => Err(Error::not_built(format!("option \"{name}\" of ALTER {}", kind.words()))
+            .with_hint("The option that can be set is subscribe_retention.")),
+        None => Ok(()),
+    }
 }
 
 fn action(operation: &AlterTableOperation) -> Result<AlterAction> {

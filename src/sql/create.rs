@@ -12,7 +12,12 @@ use super::parse::Input;
 use super::statement::{CreateMaterializedView, CreateSource, CreateTable, CreateView, Statement};
 use crate::catalog::{Column, TableKind};
 use crate::error::{Error, Result, SqlState};
+use crate::types::calendar::DAY_US;
+use crate::types::parse::parse_interval;
 use crate::types::{ROW_ID, SqlType};
+
+/// The option that says for how long changes are kept for subscriptions that resume.
+pub(super) const SUBSCRIBE_RETENTION: &str = "subscribe_retention";
 
 /// Any CREATE.
 pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
@@ -52,7 +57,8 @@ pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
 fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
     let name = relation_name(&create.name)?;
     refuse_table_clauses(&create)?;
-    let options = with_options(&create.table_options)?;
+    let mut options = with_options(&create.table_options)?;
+    let subscribe_retention_us = take_subscribe_retention(&mut options)?;
     let (columns, key) = columns_and_key(&create)?;
     if columns.is_empty() {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
@@ -89,11 +95,12 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
             }
             (other, _) => {
                 return Err(Error::not_built(format!("table option \"{other}\""))
-                    .with_hint("The table option that works is on_conflict."));
+                    .with_hint("The table options that work are on_conflict and subscribe_retention."));
             }
         }
     }
-    Ok(Statement::CreateTable(CreateTable { name, if_not_exists: create.if_not_exists, columns, kind, upsert }))
+    let if_not_exists = create.if_not_exists;
+    Ok(Statement::CreateTable(CreateTable { name, if_not_exists, columns, kind, upsert, subscribe_retention_us }))
 }
 
 fn source(create: ast::CreateTable) -> Result<Statement> {
@@ -109,7 +116,16 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
         return Err(Error::new(SqlState::INVALID_PARAMETER, "a source needs a connector")
             .with_hint("Write WITH (connector = 'fleet', ...)."));
     };
-    Ok(Statement::CreateSource(CreateSource { name, if_not_exists: create.if_not_exists, columns, connector, options }))
+    let subscribe_retention_us = take_subscribe_retention(&mut options)?;
+    let if_not_exists = create.if_not_exists;
+    Ok(Statement::CreateSource(CreateSource {
+        name,
+        if_not_exists,
+        columns,
+        connector,
+        options,
+        subscribe_retention_us,
+    }))
 }
 
 fn view(create: ast::CreateView) -> Result<Statement> {
@@ -123,9 +139,11 @@ fn view(create: ast::CreateView) -> Result<Statement> {
     if create.temporary {
         return Err(Error::not_built("a temporary view").with_hint("Create an ordinary view."));
     }
-    if let Some(option) = with_options(&create.options)?.keys().next() {
+    let mut options = with_options(&create.options)?;
+    let subscribe_retention_us = if create.materialized { take_subscribe_retention(&mut options)? } else { 0 };
+    if let Some(option) = options.keys().next() {
         let hint = match option.as_str() {
-            "subscribe_retention" => "Changes are not kept; SUBSCRIBE begins with a snapshot.",
+            SUBSCRIBE_RETENTION => "A plain view has no changes; make it a materialized view.",
             _ => "Leave it out.",
         };
         return Err(Error::not_built(format!("view option \"{option}\"")).with_hint(hint));
@@ -142,6 +160,7 @@ fn view(create: ast::CreateView) -> Result<Statement> {
             if_not_exists,
             columns,
             query: create.query,
+            subscribe_retention_us,
         }));
     }
     if create.if_not_exists {
@@ -174,6 +193,27 @@ fn with_options(options: &CreateTableOptions) -> Result<BTreeMap<String, String>
         CreateTableOptions::With(options) => options,
         _ => return Err(Error::new(SqlState::SYNTAX_ERROR, "options stand in WITH (name = value, ...)")),
     };
+    option_map(options)
+}
+
+fn take_subscribe_retention(options: &mut BTreeMap<String, String>) -> Result<u64> {
+    options.remove(SUBSCRIBE_RETENTION).map_or(Ok(0), |text| subscribe_retention_us(&text))
+}
+
+/// An interval, of which months have 30 days; 0 for none.
+pub(super) fn subscribe_retention_us(text: &str) -> Result<u64> {
+    let invalid = || {
+        Error::new(SqlState::INVALID_PARAMETER, format!("invalid value for {SUBSCRIBE_RETENTION}: \"{text}\""))
+            .with_hint("Write an interval that is not negative, such as '1 hour', or '0'.")
+    };
+    let interval = parse_interval(text).map_err(|_| invalid())?;
+    let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+    let us = days * i128::from(DAY_US) + i128::from(interval.nanoseconds / 1000);
+    u64::try_from(us).map_err(|_| invalid())
+}
+
+/// Names in lower case, with the text of their values.
+pub(super) fn option_map(options: &[SqlOption]) -> Result<BTreeMap<String, String>> {
     let mut result = BTreeMap::new();
     for option in options {
         let SqlOption::KeyValue { key, value } = option else {

@@ -24,6 +24,12 @@ macro_rules! statements {
 }
 
 statements! {
+    ALTER_RELATION = "ALTER ... SET",
+        "Says for how long changes are kept for SUBSCRIBE ... AS OF COMMIT; brings a suspended or failed view back.",
+        "ALTER MATERIALIZED VIEW warm SET (subscribe_retention = '1 hour')",
+        "ALTER TABLE | SOURCE | MATERIALIZED VIEW [IF EXISTS] name\n\
+         \x20   SET (subscribe_retention = 'interval') | RESET (subscribe_retention)\n\
+         ALTER MATERIALIZED VIEW [IF EXISTS] name RESUME";
     ALTER_TABLE = "ALTER TABLE", "Adds, drops and renames columns, and renames the table, as long as no view reads it.",
         "ALTER TABLE readings ADD COLUMN note text DEFAULT 'none'",
         "ALTER TABLE [IF EXISTS] name action [, ...]\n\
@@ -45,7 +51,8 @@ statements! {
     CREATE_MATERIALIZED_VIEW = "CREATE MATERIALIZED VIEW",
         "Makes a view that is kept up to date by every commit; returns when it is live.",
         "CREATE MATERIALIZED VIEW warm AS SELECT * FROM readings WHERE temperature > 30",
-        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])] AS query";
+        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])]\n\
+         \x20   [WITH (subscribe_retention = 'interval')] AS query";
     CREATE_SOURCE = "CREATE SOURCE", "Makes an APPEND ONLY table that a connector fills.",
         "CREATE SOURCE readings (time timestamptz, truck text) WITH (connector = 'fleet')",
         "CREATE SOURCE [IF NOT EXISTS] name [(column type [, ...])] WITH (connector = 'name' [, option = value ...])";
@@ -53,7 +60,8 @@ statements! {
         "Makes a table: plain, APPEND ONLY, or with a PRIMARY KEY, which may take the newest row of a key by itself.",
         "CREATE TABLE readings (device text, temperature double precision) APPEND ONLY",
         "CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [DEFAULT value] [PRIMARY KEY] [, ...]\n\
-         \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (on_conflict = 'update')]";
+         \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (option = value [, ...])]\n\
+         option: on_conflict = 'update' | 'error' | subscribe_retention = 'interval'";
     CREATE_VIEW = "CREATE VIEW", "Gives a query a name; it runs whenever it is read.",
         "CREATE VIEW warm AS SELECT * FROM readings", "CREATE [OR REPLACE] VIEW name [(column [, ...])] AS query";
     DEALLOCATE = "DEALLOCATE", "Forgets a prepared statement of the extended protocol, or all of them.",
@@ -103,7 +111,8 @@ statements! {
     SUBSCRIBE = "SUBSCRIBE",
         "Gives the rows of a table or materialized view, and then every change of them as it is committed.",
         "SUBSCRIBE warm WITH (SNAPSHOT = false)",
-        "SUBSCRIBE [TO] name [WITH (SNAPSHOT = true | false, PROGRESS = true | false)] [AS OF COMMIT n]";
+        "SUBSCRIBE [TO] name [WITH (SNAPSHOT = true | false, PROGRESS = true | false)]\n\
+         SUBSCRIBE [TO] name [WITH (PROGRESS = true | false)] AS OF COMMIT n";
     UPDATE = "UPDATE", "Changes rows; the views over them follow in the same commit.",
         "UPDATE readings SET temperature = 0",
         "UPDATE table SET column = value [, ...] [FROM ...] [WHERE condition] [RETURNING expression [, ...]]";
@@ -125,6 +134,7 @@ impl Statement {
             Statement::CreateView(_) => &CREATE_VIEW,
             Statement::CreateMaterializedView(_) => &CREATE_MATERIALIZED_VIEW,
             Statement::AlterTable(_) => &ALTER_TABLE,
+            Statement::AlterRelation(_) => &ALTER_RELATION,
             Statement::Drop {
                 kind: DropKind::Table | DropKind::Source | DropKind::View | DropKind::MaterializedView,
                 ..

@@ -17,7 +17,7 @@ pub use entries::{STATEMENTS, StatementEntry};
 pub use parse::{ParsedStatement, parse_expression, parse_query, parse_statements};
 pub use position::{char_position, offset_of_location};
 pub use statement::{
-    AlterAction, AlterTable, CopyDirection, CopyOptionValue, CopyStatement, CopyTarget, CreateMaterializedView,
-    CreateSource, CreateTable, CreateView, CursorQuery, DeclareCursor, DropKind, Explain, Fetch, Statement, Subscribe,
-    TransactionMode,
+    AlterAction, AlterRelation, AlterTable, CopyDirection, CopyOptionValue, CopyStatement, CopyTarget,
+    CreateMaterializedView, CreateSource, CreateTable, CreateView, CursorQuery, DeclareCursor, DropKind, Explain,
+    Fetch, RelationAction, Statement, Subscribe, TransactionMode,
 };

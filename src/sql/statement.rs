@@ -20,6 +20,7 @@ pub enum Statement {
     CreateView(CreateView),
     CreateMaterializedView(CreateMaterializedView),
     AlterTable(AlterTable),
+    AlterRelation(AlterRelation),
     Drop {
         kind: DropKind,
         names: Vec<String>,
@@ -106,6 +107,7 @@ pub struct CreateTable {
     pub columns: Vec<Column>,
     pub kind: TableKind,
     pub upsert: bool,
+    pub subscribe_retention_us: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +117,7 @@ pub struct CreateSource {
     pub columns: Vec<Column>,
     pub connector: String,
     pub options: BTreeMap<String, String>,
+    pub subscribe_retention_us: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -132,6 +135,7 @@ pub struct CreateMaterializedView {
     pub if_not_exists: bool,
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
+    pub subscribe_retention_us: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +151,23 @@ pub enum AlterAction {
     DropColumn { name: String, if_exists: bool },
     RenameColumn { from: String, to: String },
     RenameTo(String),
+}
+
+/// What is altered without touching columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AlterRelation {
+    pub kind: DropKind,
+    pub name: String,
+    pub if_exists: bool,
+    pub action: RelationAction,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelationAction {
+    /// `SET (subscribe_retention = ...)`, in microseconds; RESET is 0.
+    KeepChanges(u64),
+    /// A materialized view that was suspended or failed.
+    Resume,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

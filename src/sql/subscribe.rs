@@ -25,9 +25,10 @@ pub(super) fn subscribe(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<Su
     take_word(parser, "TO");
     let name = object(input, parser)?;
     let mut subscribe = Subscribe { name, snapshot: true, progress: false, as_of: None };
+    let mut snapshot = None;
     loop {
         if take_word(parser, "WITH") {
-            options(input, parser, &mut subscribe)?;
+            options(input, parser, &mut subscribe, &mut snapshot)?;
         } else if take_word(parser, "AS") {
             if !take_word(parser, "OF") {
                 return Err(input.unexpected_at(&parser.peek_token()));
@@ -39,6 +40,12 @@ pub(super) fn subscribe(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<Su
             return Err(Error::not_built("ENVELOPE of a subscription")
                 .with_hint("Leave it out; tidemark_weight says what comes (+1) and what goes (-1)."));
         } else {
+            if subscribe.as_of.is_some() && snapshot == Some(true) {
+                return Err(Error::not_built("a snapshot AS OF COMMIT").with_hint(
+                    "AS OF COMMIT gives the changes after that commit; leave it out for a snapshot of the present.",
+                ));
+            }
+            subscribe.snapshot = snapshot.unwrap_or(subscribe.as_of.is_none());
             return Ok(subscribe);
         }
     }
@@ -67,13 +74,18 @@ fn whole_relation(query: &ast::Query) -> Option<&ast::ObjectName> {
     (query.to_string() == format!("SELECT * FROM {name}")).then_some(name)
 }
 
-fn options(input: &Input<'_>, parser: &mut Parser<'_>, subscribe: &mut Subscribe) -> Result<()> {
+fn options(
+    input: &Input<'_>,
+    parser: &mut Parser<'_>,
+    subscribe: &mut Subscribe,
+    snapshot: &mut Option<bool>,
+) -> Result<()> {
     input.check(parser.expect_token(&Token::LParen))?;
     loop {
         let name = identifier(&input.check(parser.parse_identifier())?);
         let value = option_value(input, parser)?;
         match name.as_str() {
-            "snapshot" => subscribe.snapshot = value,
+            "snapshot" => *snapshot = Some(value),
             "progress" => subscribe.progress = value,
             other => {
                 return Err(Error::new(

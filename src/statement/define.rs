@@ -43,7 +43,9 @@ pub async fn create_table(
         last_field_id: 0,
     };
     check_defaults(environment, &table)?;
+    let relation = table.id;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE TABLE")
 }
 
@@ -72,7 +74,9 @@ pub async fn create_source(
         last_field_id: 0,
     };
     check_defaults(environment, &table)?;
+    let relation = table.id;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE SOURCE")
 }
 
@@ -154,8 +158,17 @@ pub async fn create_materialized_view(
         plan: plan.to_bytes()?,
         depends_on,
     };
+    let relation = view.id;
     transaction.define(CatalogChange::CreateMaterializedView(Arc::new(view)))?;
+    keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE MATERIALIZED VIEW")
+}
+
+fn keep_changes(transaction: &mut Transaction, relation: RelationId, retention_us: u64) -> Result<()> {
+    match retention_us {
+        0 => Ok(()),
+        _ => transaction.define(CatalogChange::KeepChanges { relation, retention_us }),
+    }
 }
 
 pub async fn drop_relations(
@@ -239,7 +252,7 @@ pub(super) fn with_dependents(catalog: &Catalog, ids: &[RelationId]) -> Vec<Rela
     found
 }
 
-fn kind_of(relation: &Relation) -> DropKind {
+pub(super) fn kind_of(relation: &Relation) -> DropKind {
     match relation {
         Relation::Table(table) if table.source.is_some() => DropKind::Source,
         Relation::Table(_) => DropKind::Table,

@@ -1,6 +1,7 @@
 //! Statements: one file per kind, each a function that names what it needs.
 
 pub mod alter;
+pub mod alter_relation;
 pub mod backup;
 mod change;
 mod conflict;

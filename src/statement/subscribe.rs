@@ -27,7 +27,7 @@ use super::scope::{Environment, no_relation};
 use super::select::output_columns;
 use super::transaction::{Transaction, stopping};
 use crate::catalog::{Catalog, Relation};
-use crate::dataflow::{Subject, Subscription, ViewReads, ViewSnapshot};
+use crate::dataflow::{History, HistoryPart, Subject, Subscription, ViewReads, ViewSnapshot};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::query::Deadline;
@@ -58,11 +58,15 @@ pub fn subscription_columns(catalog: &Catalog, subscribe: &Subscribe) -> Result<
 pub struct Feed {
     pub columns: Arc<[OutputColumn]>,
     pub schema: SchemaRef,
+    /// Of the rows alone.
+    rows: SchemaRef,
     progress: bool,
     /// The commit that the snapshot is of.
     at: CommitNumber,
     /// What is left of the snapshot; `None` once its end was told.
     snapshot: Option<BoxStream<'static, Result<DeltaBatch>>>,
+    /// What was kept of commits after the one that it resumes from.
+    history: VecDeque<HistoryPart>,
     changes: Subscription,
     /// Its changes come from the worker, not from the publisher.
     is_view: bool,
@@ -79,15 +83,21 @@ impl Feed {
         let columns = output_columns(&schema)?;
         let opened = handles.sequencer.at_head(|at| {
             check_as_of(subscribe, at)?;
-            open_at(environment, &subject, at).map(|opened| (at, opened))
+            let opened = open_at(environment, &subject, at)?;
+            let resumed = subscribe.as_of.map(|after| handles.dataflows.push_resume(subject.clone(), after));
+            Ok::<_, Error>((at, opened, resumed))
         });
-        let (at, opened) = opened?;
+        let (at, opened, resumed) = opened?;
+        let history = match resumed {
+            Some(resumed) => resumed.await.map_err(|_| stopping())??,
+            None => History::default(),
+        };
+        let at = subscribe.as_of.unwrap_or(at);
         let is_view = matches!(opened, Opened::View(_));
         let (snapshot, changes) = match opened {
             Opened::Table(snapshot, changes) => (snapshot, changes),
             Opened::View(pending) => {
                 let (snapshot, changes) = pending.await.map_err(|_| stopping())??;
-                debug_assert_eq!(snapshot.commit(), at);
                 environment.session.warn_of_errors(&subscribe.name, &snapshot);
                 (stream::iter(snapshot.deltas(BATCH_ROWS)).boxed(), changes)
             }
@@ -95,7 +105,8 @@ impl Feed {
         let snapshot = if subscribe.snapshot { snapshot } else { stream::empty().boxed() };
         let progress = subscribe.progress;
         let (snapshot, waiting) = (Some(snapshot), VecDeque::new());
-        Ok(Feed { columns, schema, progress, at, snapshot, changes, is_view, waiting })
+        let history = history.parts;
+        Ok(Feed { columns, schema, rows: subject.schema, progress, at, snapshot, history, changes, is_view, waiting })
     }
 
     /// The next rows. Waits for them; loses none if it is dropped meanwhile.
@@ -123,6 +134,12 @@ impl Feed {
                         self.put_progress(self.at)?;
                     }
                 }
+            } else if let Some(part) = self.history.front().cloned() {
+                let schema = self.rows.clone();
+                let read = tokio::task::spawn_blocking(move || part.read(&schema));
+                let changes = read.await.map_err(Error::internal)??;
+                self.history.pop_front();
+                changes.iter().try_for_each(|change| self.put(change.commit, &change.rows))?;
             } else {
                 match self.changes.take()? {
                     Some(change) => self.put(change.commit, &change.rows)?,
@@ -235,19 +252,13 @@ fn result_schema(rows: &Schema, progress: bool) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-/// Nothing is kept of former commits: the head is the one commit to go on from.
+/// What is to come cannot be resumed from.
 fn check_as_of(subscribe: &Subscribe, head: CommitNumber) -> Result<()> {
     match subscribe.as_of {
         Some(commit) if commit > head => {
             Err(Error::new(SqlState::INVALID_PARAMETER, format!("commit {commit} has not happened yet"))
                 .with_detail(format!("The last commit is {head}.")))
         }
-        Some(commit) if commit < head => Err(Error::new(
-            SqlState::INVALID_PARAMETER,
-            format!("cannot resume from commit {commit}: the changes since then were not kept"),
-        )
-        .with_detail(format!("The oldest commit to resume from is {head}, the last one."))
-        .with_hint("Subscribe without AS OF COMMIT: the snapshot comes first.")),
         _ => Ok(()),
     }
 }

@@ -425,7 +425,7 @@ fn view_failed(catalog: &Catalog, id: RelationId, error: &Error) -> Error {
     let became = if error.state() == SqlState::PROGRAM_LIMIT_EXCEEDED { "is suspended" } else { "failed" };
     Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" {became}"))
         .with_detail(format!("{}.", error.message()))
-        .with_hint("tidemark.views shows its status; DROP it and create it again, or restart the server.")
+        .with_hint("tidemark.views shows its status; ALTER MATERIALIZED VIEW ... RESUME fills it again.")
 }
 
 pub(super) fn stopping() -> Error {
@@ -435,6 +435,7 @@ pub(super) fn stopping() -> Error {
 fn created_view(change: &CatalogChange) -> Option<RelationId> {
     match change {
         CatalogChange::CreateMaterializedView(view) => Some(view.id),
+        CatalogChange::Resume(view) => Some(*view),
         _ => None,
     }
 }

@@ -121,6 +121,9 @@ impl Tables {
         // One flush at a time: whoever holds this makes the next manifest.
         let mut current = self.manifest.lock().await;
         let captured = sequencer.at_head(|head| self.capture(head))?;
+        if let Some(wait) = self.before_flush.get() {
+            wait().await;
+        }
         let flushed_to = captured.durable.commit;
         // Counted up first: what this attempt writes is no other's, whatever becomes of it.
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed);

@@ -6,12 +6,13 @@
 //! Does not know: SQL, sessions, views.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
+use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Prepared, TableCell};
@@ -56,6 +57,9 @@ pub struct TableStats {
 /// A write's parts for one table, each with the row id of its first insert.
 type NumberedWrites<'a> = Vec<(&'a TableWrite, RowId)>;
 
+/// What must have happened before a manifest may let the log forget commits.
+pub type BeforeFlush = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// All tables of a database.
 pub struct Tables {
     pub(super) tier: Arc<Tier>,
@@ -68,6 +72,7 @@ pub struct Tables {
     /// Flushes begun since the newest manifest.
     pub(super) attempts: AtomicU32,
     pub(super) garbage: Garbage,
+    pub(super) before_flush: OnceLock<BeforeFlush>,
 }
 
 impl Tables {
@@ -81,7 +86,21 @@ impl Tables {
             manifest: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
             garbage: Garbage::default(),
+            before_flush: OnceLock::new(),
         })
+    }
+
+    /// Every flush waits for this, once it knows the commit that it flushes up to. Said once.
+    pub fn before_flush(&self, wait: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) {
+        let _ = self.before_flush.set(Box::new(wait));
+    }
+
+    /// The oldest commit that every table can be read at, with the columns that it has now.
+    pub fn readable_from(&self) -> CommitNumber {
+        let cells = self.cells.read();
+        let from =
+            |cell: &Arc<TableCell>| cell.state.read().version.cold.flushed.max(cell.altered_at.unwrap_or_default());
+        cells.values().map(from).max().unwrap_or_default()
     }
 
     pub fn tier(&self) -> &Arc<Tier> {

@@ -14,7 +14,7 @@ use crate::testing::oracle;
 use crate::types::{CommitNumber, RelationId};
 
 /// Rows as text, each with how often it is there.
-type Content = BTreeMap<String, i64>;
+pub type Content = BTreeMap<String, i64>;
 
 struct Reader {
     subscription: Subscription,
@@ -63,7 +63,7 @@ impl Reader {
     }
 }
 
-fn content(rows: &[oracle::Row]) -> Content {
+pub fn content(rows: &[oracle::Row]) -> Content {
     let mut content = Content::new();
     oracle::render(rows).into_iter().for_each(|row| *content.entry(row).or_default() += 1);
     content

@@ -13,7 +13,7 @@ use crate::catalog::{MaterializedView, ViewColumn};
 use crate::commit::{Commit, TableDelta};
 use crate::dataflow::build::{Dataflow, StepInput};
 use crate::dataflow::errors::{ErrorDelta, ErrorSet};
-use crate::dataflow::{Backfill, Dataflows, ViewSnapshot, Worker};
+use crate::dataflow::{Backfill, Changelogs, Dataflows, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::functions::{average_type, sum_type};
@@ -272,6 +272,20 @@ impl TestWorker {
         let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
         let task = runtime.spawn(worker.run());
         TestWorker { dataflows, runtime, task, commit: 0 }
+    }
+
+    /// One that starts at a commit, with what was kept.
+    pub fn with_changelogs(settings: DataflowSettings, changelogs: Changelogs, at: CommitNumber) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (dataflows, worker) = Worker::new(settings, at);
+        let task = runtime.spawn(worker.with_changelogs(changelogs).run());
+        TestWorker { dataflows, runtime, task, commit: at.0 }
+    }
+
+    /// Its process dies, whatever it was at.
+    pub fn abort(self) {
+        self.task.abort();
+        let _ = self.runtime.block_on(self.task);
     }
 
     pub fn create(

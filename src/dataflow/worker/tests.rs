@@ -68,6 +68,19 @@ fn a_view_that_does_not_keep_up_is_suspended_and_named() {
     }
     let stats = worker.dataflows.stats();
     assert!(matches!(&stats[1].status, ViewStatus::Suspended(_)) && matches!(&stats[0].status, ViewStatus::Live));
+
+    // Filled again from where the tables are, it goes on; who kept up is left alone.
+    let all: Vec<_> = (0..40).flat_map(&readings).collect();
+    let table = [(READINGS, batch_of(&readings_schema(), &all))];
+    worker.create(VIEW_ABOVE, &heavy, &table, false).unwrap();
+    worker.create(VIEW_ON_TOP, &above, &[], false).unwrap();
+    worker.create(VIEW, &counts, &[(READINGS, batch_of(&readings_schema(), &[]))], false).unwrap();
+    worker.commit(vec![(READINGS, DeltaBatch::inserts(batch_of(&readings_schema(), &readings(40))))]);
+    assert_eq!(oracle::render(&worker.rows(VIEW)), ["1 | 1640"]);
+    for view in [VIEW_ABOVE, VIEW_ON_TOP] {
+        assert_eq!(oracle::render(&worker.rows(view)), [(1640 * 1640).to_string()]);
+    }
+    assert!(worker.dataflows.stats().iter().all(|view| view.status == ViewStatus::Live));
 }
 
 /// The simulated executor decides who goes next; what a view shows does not depend on it.

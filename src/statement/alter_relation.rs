@@ -1,0 +1,53 @@
+//! ALTER of what a relation does besides its columns: how long its changes are kept, and a view that goes on.
+
+use super::define::{kind_of, skipping};
+use super::response::Response;
+use super::scope::{Environment, no_relation};
+use super::transaction::Transaction;
+use crate::catalog::CatalogChange;
+use crate::dataflow::ViewStatus;
+use crate::error::{Error, Result, SqlState};
+use crate::sql::{AlterRelation, DropKind, RelationAction};
+
+pub async fn alter_relation(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    alter: &AlterRelation,
+) -> Result<Response> {
+    transaction.lock_definitions(environment.handles).await?;
+    let catalog = transaction.catalog(environment.handles);
+    let done = Response::Done { tag: format!("ALTER {}", alter.kind.words()) };
+    let Some(relation) = catalog.find(&alter.name) else {
+        if alter.if_exists {
+            environment.session.notice(skipping(format!("relation \"{}\" does not exist, skipping", alter.name)));
+            return Ok(done);
+        }
+        return Err(no_relation(&catalog, &alter.name));
+    };
+    let kind = kind_of(relation);
+    if kind != alter.kind && (kind, alter.kind) != (DropKind::Source, DropKind::Table) {
+        return Err(Error::new(
+            SqlState::WRONG_OBJECT_TYPE,
+            format!("\"{}\" is not a {}", alter.name, alter.kind.words().to_ascii_lowercase()),
+        )
+        .with_hint(format!("Use ALTER {}.", kind.words())));
+    }
+    let relation = relation.id();
+    match alter.action {
+        RelationAction::KeepChanges(retention_us) => {
+            transaction.define(CatalogChange::KeepChanges { relation, retention_us })?;
+        }
+        RelationAction::Resume => {
+            let stats = environment.handles.dataflows.stats();
+            let stopped = stats.iter().any(|view| {
+                view.view == relation && matches!(view.status, ViewStatus::Failed(_) | ViewStatus::Suspended(_))
+            });
+            if stopped {
+                transaction.define(CatalogChange::Resume(relation))?;
+            } else {
+                environment.session.notice(skipping(format!("materialized view \"{}\" is live, skipping", alter.name)));
+            }
+        }
+    }
+    Ok(done)
+}
