@@ -143,12 +143,17 @@ impl Changelogs {
                 Ok(())
             })?;
             let log = logs.entry(name.relation).or_insert_with(Changelog::new);
-            let Some(header) = read.header.filter(|_| read.end <= head) else {
-                // Never written whole, or of commits that a restored log does not have.
+            let Some(header) = read.header else {
+                // The one that was begun when the machine died.
+                file.doom();
+                continue;
+            };
+            if read.end > head {
+                // Of commits that a restored log does not have.
                 file.doom();
                 log.begin_anew(CommitNumber(0));
                 continue;
-            };
+            }
             if header.continues.is_none_or(|before| log.segments.back().is_none_or(|last| last.base != before))
                 || log.recorded != name.base
             {
