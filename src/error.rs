@@ -102,6 +102,8 @@ impl fmt::Display for SqlState {
     }
 }
 
+const STATEMENT_TIMEOUT: &str = "canceling statement due to statement timeout";
+
 /// An error as a PostgreSQL client receives it. Cheap to clone and to move (one pointer).
 #[derive(Clone)]
 pub struct Error(Arc<Fields>);
@@ -133,6 +135,16 @@ impl Error {
     /// 0A000 for what Tidemark does not do (yet), by name. Say with [`Error::hint`] what works instead.
     pub fn not_built(what: impl fmt::Display) -> Self {
         Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("{what} is not supported yet"))
+    }
+
+    /// 57014: `statement_timeout` is over.
+    pub fn statement_timeout() -> Self {
+        Error::new(SqlState::QUERY_CANCELED, STATEMENT_TIMEOUT)
+    }
+
+    /// Whether time ended the statement, and not its user.
+    pub fn is_statement_timeout(&self) -> bool {
+        self.state() == SqlState::QUERY_CANCELED && self.message() == STATEMENT_TIMEOUT
     }
 
     /// XX000: a defect of ours, never the user's.

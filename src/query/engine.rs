@@ -33,6 +33,7 @@ use super::held::HeldQuery;
 use super::output::present;
 use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
 use super::store::tier_only_registry;
+use super::yielding::YieldingJoins;
 use crate::error::{Error, Result};
 use crate::functions::{session_state, single_value};
 use crate::io::{Clock, SystemClock};
@@ -171,7 +172,7 @@ impl Drop for QueryEngine {
 /// clients need besides.
 fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<SessionState> {
     let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
-    let mut state = session_state(config, environment).build();
+    let mut state = session_state(config, environment).with_physical_optimizer_rule(Arc::new(YieldingJoins)).build();
     state.register_udaf(Arc::new(single_value()))?;
     state.register_udf(Arc::new(any_of()))?;
     state.register_expr_planner(Arc::new(ArrayLiterals))?;

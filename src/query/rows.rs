@@ -46,7 +46,7 @@ impl Deadline {
 }
 
 fn timed_out() -> Error {
-    Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout")
+    Error::statement_timeout()
 }
 
 /// What running raised. DataFusion says in words alone that the spill directory is full.

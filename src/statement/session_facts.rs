@@ -12,7 +12,7 @@ use super::transaction::ReadMode;
 use super::variables::{VARIABLES, Variables};
 use crate::catalog::Catalog;
 use crate::dataflow::{ViewSnapshot, ViewStatus};
-use crate::error::{Error, SqlState};
+use crate::error::Error;
 use crate::io::machine::resident_bytes;
 use crate::system::{Facts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
 use crate::types::RelationId;
@@ -62,7 +62,7 @@ impl SessionView {
 
     /// The statement took too long: the error, with the view that it was waiting for and the one that kept it.
     pub fn timed_out(&self, handles: &Handles) -> Error {
-        let error = Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout");
+        let error = Error::statement_timeout();
         let Some(waiting) = self.waiting.lock().take() else { return error };
         let busy = handles.dataflows.busy_with().and_then(|view| Some(handles.catalog().get(view)?.name().to_owned()));
         match waiting {

@@ -106,6 +106,33 @@ async fn a_dropped_result_ends_its_query() {
     tokio::time::timeout(Duration::from_secs(10), freed).await.unwrap();
 }
 
+/// Joins that would run for days, on one thread: once nobody reads them, the next query has the thread.
+#[tokio::test]
+async fn a_join_without_end_lets_go_of_its_thread() {
+    let fixture = fixture(QuerySettings { threads: 1, ..QuerySettings::default() });
+    let pairs = "readings a, readings b, readings c, readings d, readings e";
+    for sql in [
+        format!("SELECT sum(a.device + e.device) FROM {pairs}"),
+        format!("SELECT sum(a.device) FROM {pairs} WHERE a.device + b.device + c.device + d.device + e.device < 0"),
+        "SELECT sum(d.device) FROM readings a LEFT JOIN readings b ON a.device + b.device < 0 CROSS JOIN readings c \
+         CROSS JOIN readings d"
+            .to_owned(),
+        "SELECT sum(d.device) FROM readings a JOIN readings b ON a.device % 1 = b.device % 1 \
+         JOIN readings c ON a.device % 1 = c.device % 1 JOIN readings d ON a.device % 1 = d.device % 1"
+            .to_owned(),
+    ] {
+        let plan = fixture.plan(&sql).await.unwrap();
+        let timeout = Some(Duration::from_millis(200));
+        let error = match fixture.engine.execute(&fixture.context, plan, timeout).await {
+            Ok(result) => result.rows.try_collect::<Vec<_>>().await.unwrap_err(),
+            Err(error) => error,
+        };
+        assert_eq!(error.state(), SqlState::QUERY_CANCELED, "{sql}");
+        let next = tokio::time::timeout(Duration::from_secs(20), fixture.rows("SELECT 1")).await;
+        assert_eq!(next.unwrap_or_else(|_| panic!("{sql} goes on")).unwrap(), 1);
+    }
+}
+
 #[tokio::test]
 async fn a_query_past_its_timeout_is_canceled() {
     let fixture = fixture(QuerySettings::default());

@@ -23,7 +23,8 @@ pub(super) fn status(error: &Error) -> Status {
             text.push_str(&format!("\n{name}:  {value}"));
         }
     }
-    let mut status = Status::new(code(error.state()), text);
+    let code = if error.is_statement_timeout() { Code::DeadlineExceeded } else { code(error.state()) };
+    let mut status = Status::new(code, text);
     status.metadata_mut().insert(SQLSTATE, MetadataValue::from_static(error.state().0));
     status
 }

@@ -49,7 +49,7 @@ impl Stop {
             biased;
             () = is_set(&mut cancelled) => Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request"),
             () = is_set(&mut shutdown) => shutting_down(),
-            () = late => Error::new(SqlState::QUERY_CANCELED, "canceling statement due to statement timeout"),
+            () = late => Error::statement_timeout(),
         }
     }
 }

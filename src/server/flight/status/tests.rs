@@ -14,6 +14,16 @@ fn an_error_keeps_its_sqlstate_detail_and_hint() {
     assert_eq!(status.metadata().get(SQLSTATE).unwrap(), "42703");
 }
 
+/// A client of its own accord is CANCELLED, which pyarrow takes for the user's Ctrl-C.
+#[test]
+fn a_statement_timeout_is_a_deadline() {
+    let timed_out = Error::statement_timeout();
+    assert_eq!(status(&timed_out).code(), Code::DeadlineExceeded);
+    assert_eq!(status(&timed_out).metadata().get(SQLSTATE).unwrap(), "57014");
+    let canceled = Error::new(SqlState::QUERY_CANCELED, "canceling statement due to user request");
+    assert_eq!(status(&canceled).code(), Code::Cancelled);
+}
+
 #[test]
 fn every_sqlstate_has_a_code_that_fits() {
     let code_of = |state: &str| {
