@@ -166,7 +166,7 @@ impl Dataflow {
         if let (Kept::Groups { .. }, Some(aggregate)) = (&self.kept, self.root.top_aggregate_mut()) {
             return aggregate.lose_a_group();
         }
-        let rows = self.content()?.read(&mut Place::default(), 1)?.filter(|rows| !rows.is_empty());
+        let rows = self.content()?.read(&mut Place::new(0, 1), 1)?.filter(|rows| !rows.is_empty());
         let wrong = match rows {
             Some(rows) => DeltaBatch::inserts(rows.rows().slice(0, 1)),
             None => {

@@ -373,18 +373,12 @@ impl Changelog {
     fn is_full(&self, now_us: i64) -> bool {
         let Some(segment) = self.segments.back().filter(|_| self.writer.is_some()) else { return false };
         let age_us = now_us.saturating_sub(segment.opened_us).max(0) as u64;
-        segment.bytes >= SEGMENT_BYTES_MAX || age_us > self.retention_us / SEGMENTS_IN_RETENTION
+        let is_old = age_us > self.retention_us / SEGMENTS_IN_RETENTION;
+        self.recorded > segment.base && (is_old || segment.bytes >= SEGMENT_BYTES_MAX)
     }
 
     fn open_segment(&mut self, disk: &Arc<dyn Disk>, relation: RelationId, opened_us: i64) -> Result<()> {
         let continues = self.segments.back().map(|segment| segment.base);
-        // A segment without a record has its successor's base, and its name.
-        if continues == Some(self.recorded)
-            && let Some(empty) = self.segments.pop_back()
-        {
-            empty.file.doom();
-            return self.open_segment(disk, relation, opened_us);
-        }
         disk.create_dir(DIRECTORY).map_err(|error| disk_error("create directory", DIRECTORY, error))?;
         let mut name = SegmentName { relation, base: self.recorded, attempt: 0 };
         let header = SegmentHeader { relation, base: name.base, continues }.encode();

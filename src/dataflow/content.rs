@@ -114,14 +114,44 @@ pub enum Content {
     },
 }
 
-/// Where a scan of a content is.
-#[derive(Debug, Clone, Copy, Default)]
+/// Where a scan of a content is, which reads every so manieth part.
+#[derive(Debug, Clone, Copy)]
 pub struct Place {
     part: usize,
     row: usize,
+    stride: usize,
+}
+
+impl Place {
+    /// The parts `first`, `first + stride`, ... of a content.
+    pub fn new(first: usize, stride: usize) -> Self {
+        Place { part: first, row: 0, stride }
+    }
+
+    fn next_part(&mut self) {
+        *self = Place { part: self.part + self.stride, row: 0, stride: self.stride };
+    }
 }
 
 impl Content {
+    /// Parts that can be read apart.
+    pub fn parts(&self) -> usize {
+        match self {
+            Content::Bag(bag) => bag.state.chunk_count(),
+            Content::Log(log) => log.batch_count(),
+            Content::Groups { scan, .. } => scan.chunk_count(),
+        }
+    }
+
+    /// Rows in all parts, before the stages above them.
+    pub fn rows_held(&self) -> u64 {
+        match self {
+            Content::Bag(bag) => bag.rows(),
+            Content::Log(log) => log.rows(),
+            Content::Groups { scan, .. } => scan.rows() as u64,
+        }
+    }
+
     /// The next rows after `place`, at most about `rows_max`; `None` at the end. Batches may be empty.
     pub fn read(&self, place: &mut Place, rows_max: usize) -> Result<Option<DeltaBatch>> {
         match self {
@@ -131,7 +161,7 @@ impl Content {
                         place.row += rows_max;
                         return Ok(Some(rows));
                     }
-                    *place = Place { part: place.part + 1, row: 0 };
+                    place.next_part();
                 }
                 Ok(None)
             }
@@ -139,10 +169,10 @@ impl Content {
                 let Some(delta) = log.batch(place.part)? else { return Ok(None) };
                 let rows = rows_max.min(delta.num_rows() - place.row);
                 let read = delta.slice(place.row, rows);
-                *place = match place.row + rows < delta.num_rows() {
-                    true => Place { row: place.row + rows, ..*place },
-                    false => Place { part: place.part + 1, row: 0 },
-                };
+                match place.row + rows < delta.num_rows() {
+                    true => place.row += rows,
+                    false => place.next_part(),
+                }
                 Ok(Some(read))
             }
             Content::Groups { scan, above, .. } => {
@@ -151,7 +181,7 @@ impl Content {
                         place.row += rows_max;
                         return Ok(Some(through(above, rows)?));
                     }
-                    *place = Place { part: place.part + 1, row: 0 };
+                    place.next_part();
                 }
                 Ok(None)
             }

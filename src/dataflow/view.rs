@@ -24,6 +24,8 @@ use crate::types::CommitNumber;
 
 /// Rows of a batch where the reader does not say.
 const BATCH_ROWS: usize = 8192;
+/// A view with so many rows is read in parallel.
+const PARTS_ROWS_MIN: u64 = 65_536;
 
 /// Immutable; shares its chunks with the view, which copies those it writes while this is held.
 #[derive(Debug, Clone)]
@@ -54,8 +56,19 @@ impl ViewSnapshot {
         projection: Option<&[usize]>,
         batch_rows: usize,
     ) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
+        self.part_batches(projection, batch_rows, 0, 1)
+    }
+
+    /// The same for one part of so many, which together are the whole.
+    fn part_batches(
+        &self,
+        projection: Option<&[usize]>,
+        batch_rows: usize,
+        part: usize,
+        parts: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch>> + Send + use<> {
         let projection = projection.map(<[usize]>::to_vec);
-        self.deltas(batch_rows).map(move |delta| {
+        self.part_deltas(batch_rows, part, parts).map(move |delta| {
             let rows = repeated(&delta?)?;
             Ok(match &projection {
                 Some(columns) => rows.project(columns)?,
@@ -66,8 +79,17 @@ impl ViewSnapshot {
 
     /// Distinct parts of the content with their weights.
     pub fn deltas(&self, batch_rows: usize) -> impl Iterator<Item = Result<DeltaBatch>> + Send + use<> {
+        self.part_deltas(batch_rows, 0, 1)
+    }
+
+    fn part_deltas(
+        &self,
+        batch_rows: usize,
+        part: usize,
+        parts: usize,
+    ) -> impl Iterator<Item = Result<DeltaBatch>> + Send + use<> {
         let (content, schema) = (self.content.clone(), self.schema.clone());
-        let mut place = Some(Place::default());
+        let mut place = Some(Place::new(part, parts));
         std::iter::from_fn(move || {
             loop {
                 let read = content.read(place.as_mut()?, batch_rows.max(1)).transpose()?;
@@ -94,6 +116,11 @@ impl ViewSnapshot {
             Some(found) => Ok(Some(repeated(&in_schema(&found, &self.schema)?)?)),
             None => Ok(None),
         }
+    }
+
+    /// About how many rows there are, without reading them.
+    pub fn rows_held(&self) -> u64 {
+        self.content.rows_held()
     }
 
     /// Errors: XX000, as for [`ViewSnapshot::digest`], if the content cannot be read.
@@ -203,13 +230,18 @@ impl TableProvider for ViewTable {
             Some(columns) => Arc::new(self.schema().project(columns)?),
             None => self.schema(),
         };
-        let part = ViewPart {
-            snapshot: self.snapshot.clone(),
-            schema: schema.clone(),
-            projection: projection.cloned(),
-            batch_rows: state.config().batch_size(),
+        // A small view is not worth a second partition.
+        let parts = match self.snapshot.rows_held() < PARTS_ROWS_MIN {
+            true => 1,
+            false => self.snapshot.content.parts().min(state.config().target_partitions()).max(1),
         };
-        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(part)], None, None, false, limit)?))
+        let part = |part: usize| {
+            let (snapshot, schema, projection) = (self.snapshot.clone(), schema.clone(), projection.cloned());
+            let batch_rows = state.config().batch_size();
+            Arc::new(ViewPart { snapshot, schema, projection, batch_rows, part, parts }) as Arc<dyn PartitionStream>
+        };
+        let partitions = (0..parts).map(part).collect();
+        Ok(Arc::new(StreamingTableExec::try_new(schema.clone(), partitions, None, None, false, limit)?))
     }
 }
 
@@ -219,6 +251,8 @@ struct ViewPart {
     schema: SchemaRef,
     projection: Option<Vec<usize>>,
     batch_rows: usize,
+    part: usize,
+    parts: usize,
 }
 
 impl fmt::Debug for ViewPart {
@@ -233,7 +267,7 @@ impl PartitionStream for ViewPart {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.snapshot.batches(self.projection.as_deref(), self.batch_rows);
+        let batches = self.snapshot.part_batches(self.projection.as_deref(), self.batch_rows, self.part, self.parts);
         let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }

@@ -29,6 +29,8 @@ use crate::types::{CommitNumber, RelationId};
 pub struct Transaction {
     /// Of a single statement.
     pub is_autocommit: bool,
+    /// The extended protocol's own, which ends with Sync.
+    pub is_implicit: bool,
     pub read_only: bool,
     /// Wall time, microseconds: what `now()` gives.
     pub started_us: i64,
@@ -82,6 +84,7 @@ impl Transaction {
     fn new(handles: &Handles, is_autocommit: bool, read_only: bool) -> Self {
         Transaction {
             is_autocommit,
+            is_implicit: false,
             read_only,
             started_us: handles.clock.now_us(),
             writes: WriteSet::default(),
@@ -91,6 +94,11 @@ impl Transaction {
             locks: BTreeMap::new(),
             definitions: None,
         }
+    }
+
+    /// Nothing was written in it, and no BEGIN made it: what cannot run in a transaction block may run.
+    pub fn is_untouched_pipeline(&self) -> bool {
+        self.is_implicit && self.writes.is_empty()
     }
 
     /// The catalog that the transaction sees.
@@ -179,7 +187,9 @@ impl Transaction {
 
     /// Rows of all tables in the snapshot.
     pub fn rows_of_tables(&self) -> usize {
-        self.base.iter().flat_map(|base| base.tables.values()).map(TableSnapshot::row_count).sum()
+        let tables = self.base.iter().flat_map(|base| base.tables.values()).map(TableSnapshot::row_count);
+        let views = self.base.iter().flat_map(|base| base.views.values()).flatten();
+        tables.chain(views.map(|view| view.rows_held() as usize)).sum()
     }
 
     /// A table as the transaction sees it, its own writes included.

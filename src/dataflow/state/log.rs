@@ -49,6 +49,10 @@ impl LogState {
         &self.account
     }
 
+    pub fn batch_count(&self) -> usize {
+        self.batches.len()
+    }
+
     /// The n-th batch, read without being kept if it is not in memory; `None` past the last.
     pub fn batch(&self, index: usize) -> Result<Option<Arc<DeltaBatch>>> {
         self.batches.get(index).map(|page| page.peek(&self.schema)).transpose()

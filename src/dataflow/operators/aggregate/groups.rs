@@ -236,6 +236,11 @@ pub struct AggregateScan {
 }
 
 impl AggregateScan {
+    /// Groups.
+    pub fn rows(&self) -> usize {
+        self.state.rows()
+    }
+
     pub fn chunk_count(&self) -> usize {
         self.state.chunk_count()
     }
