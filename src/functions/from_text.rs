@@ -13,9 +13,9 @@ use datafusion::logical_expr::{
 };
 
 use crate::types::SqlType;
-use crate::types::parse::parse_text;
+use crate::types::parse::{parse_text, parse_time_zone};
 
-/// `from_text(value, NULL of the target type)`. One function for all targets, so that a stored plan finds it by name.
+/// `from_text(value, NULL of the target type [, zone])`. One function for all targets, so that a stored plan finds it by name.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct FromText {
     signature: Signature,
@@ -43,12 +43,14 @@ pub fn from_text_applies(source: &DataType, target: &DataType) -> bool {
 
 impl FromText {
     pub fn function() -> Arc<ScalarUDF> {
-        Arc::new(ScalarUDF::from(FromText { signature: Signature::any(2, Volatility::Immutable) }))
+        Arc::new(ScalarUDF::from(FromText { signature: Signature::variadic_any(Volatility::Immutable) }))
     }
 
-    /// The cast of `value` to `target`.
-    pub fn call(value: Expr, target: &DataType) -> Result<Expr> {
-        Ok(FromText::function().call(vec![value, lit(ScalarValue::try_from(target)?)]))
+    /// The cast of `value` to `target`; `zone` is that of texts without an offset, where it is not UTC.
+    pub fn call(value: Expr, target: &DataType, zone: Option<&str>) -> Result<Expr> {
+        let mut args = vec![value, lit(ScalarValue::try_from(target)?)];
+        args.extend(zone.map(lit));
+        Ok(FromText::function().call(args))
     }
 }
 
@@ -63,7 +65,7 @@ impl ScalarUDFImpl for FromText {
 
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
-            [_, target] => Ok(target.clone()),
+            [_, target] | [_, target, _] => Ok(target.clone()),
             other => internal_err!("{} arguments for from_text", other.len()),
         }
     }
@@ -74,10 +76,14 @@ impl ScalarUDFImpl for FromText {
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let target = args.return_field.data_type();
+        let zone = match args.args.get(2) {
+            Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => parse_time_zone(name).unwrap_or(Tz::UTC),
+            _ => Tz::UTC,
+        };
         match args.args.first() {
-            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(parse_all(array, target)?)),
+            Some(ColumnarValue::Array(array)) => Ok(ColumnarValue::Array(parse_all(array, target, zone)?)),
             Some(ColumnarValue::Scalar(scalar)) => {
-                let array = parse_all(&scalar.to_array()?, target)?;
+                let array = parse_all(&scalar.to_array()?, target, zone)?;
                 Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?))
             }
             None => internal_err!("no arguments for from_text"),
@@ -85,7 +91,7 @@ impl ScalarUDFImpl for FromText {
     }
 }
 
-fn parse_all(texts: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
+fn parse_all(texts: &ArrayRef, target: &DataType, zone: Tz) -> Result<ArrayRef> {
     let texts = cast(texts, &DataType::Utf8)?;
     let Some(sql_type) = SqlType::from_arrow(target) else { return internal_err!("no text form of {target}") };
     let null = ScalarValue::try_from(target)?;
@@ -93,7 +99,7 @@ fn parse_all(texts: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         return Ok(arrow::array::new_empty_array(target));
     }
     let values = texts.as_string::<i32>().iter().map(|text| match text {
-        Some(text) => parse_text(&sql_type, text, Tz::UTC).map_err(|error| DataFusionError::External(Box::new(error))),
+        Some(text) => parse_text(&sql_type, text, zone).map_err(|error| DataFusionError::External(Box::new(error))),
         None => Ok(null.clone()),
     });
     ScalarValue::iter_to_array(values.collect::<Result<Vec<_>>>()?)

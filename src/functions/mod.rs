@@ -12,9 +12,11 @@ mod aggregate;
 mod arithmetic;
 mod bit_counts;
 mod casts;
+mod clock;
 mod comoments;
 pub mod exact_sum;
 pub mod floats;
+mod format;
 mod from_text;
 mod moments;
 pub mod numeric;
@@ -63,6 +65,8 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.push(from_text::FromText::function());
     functions.extend(server::functions());
     functions.extend(time::Window::functions());
+    functions.extend(clock::functions());
+    functions.push(format::ToChar::function());
     functions
 }
 

@@ -3,16 +3,24 @@
 //! A small integer literal is an `integer`, not a `bigint`, so `x + 1` keeps x's type; and a numeric beside a float
 //! becomes a float, where DataFusion would compare the float as a numeric and lose digits.
 
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType, TimeUnit};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
 use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use sqlparser::ast::BinaryOperator;
+
+use super::clock::{DatePart, ScaledInterval};
+use super::type_name;
+use crate::error::{Error, SqlState};
 
 #[derive(Debug)]
 pub struct PostgresOperators;
 
 impl ExprPlanner for PostgresOperators {
+    fn plan_extract(&self, args: Vec<Expr>) -> Result<PlannerResult<Vec<Expr>>> {
+        Ok(PlannerResult::Planned(DatePart::extract().call(args)))
+    }
+
     fn plan_binary_op(&self, raw: RawBinaryExpr, schema: &DFSchema) -> Result<PlannerResult<RawBinaryExpr>> {
         let RawBinaryExpr { op, left, right } = raw;
         let (left, right) = match op {
@@ -23,9 +31,76 @@ impl ExprPlanner for PostgresOperators {
             | BinaryOperator::Modulo => (narrow(left), narrow(right)),
             _ => (left, right),
         };
+        if let Some(scaled) = scaled_interval(&op, &left, &right, schema) {
+            return Ok(PlannerResult::Planned(scaled));
+        }
+        refuse_text_beside_number(&op, &left, &right, schema)?;
+        let (left, right) = match is_comparison(&op) {
+            true => {
+                let left = as_time(left, &right, schema);
+                let right = as_time(right, &left, schema);
+                (left, right)
+            }
+            false => (left, right),
+        };
         let (left, right) = float_beside_numeric(left, right, schema);
         Ok(PlannerResult::Original(RawBinaryExpr { op, left, right }))
     }
+}
+
+/// `interval * number`, `number * interval` and `interval / number`.
+fn scaled_interval(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let (left_type, right_type) = (left.get_type(schema).ok()?, right.get_type(schema).ok()?);
+    let is_interval = |data_type: &DataType| matches!(data_type, DataType::Interval(_));
+    let (interval, number) = match op {
+        BinaryOperator::Multiply | BinaryOperator::Divide if is_interval(&left_type) && right_type.is_numeric() => {
+            (left, right)
+        }
+        BinaryOperator::Multiply if left_type.is_numeric() && is_interval(&right_type) => (right, left),
+        _ => return None,
+    };
+    let number = cast(number.clone(), DataType::Float64);
+    Some(ScaledInterval::function(*op == BinaryOperator::Divide).call(vec![interval.clone(), number]))
+}
+
+fn is_comparison(op: &BinaryOperator) -> bool {
+    matches!(
+        op,
+        BinaryOperator::Eq
+            | BinaryOperator::NotEq
+            | BinaryOperator::Lt
+            | BinaryOperator::LtEq
+            | BinaryOperator::Gt
+            | BinaryOperator::GtEq
+    )
+}
+
+/// A literal text beside a time is a time, read by our rules and in the session's zone.
+fn as_time(literal: Expr, beside: &Expr, schema: &DFSchema) -> Expr {
+    let is_text = matches!(&literal, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
+    match beside.get_type(schema) {
+        Ok(time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32)) if is_text => cast(literal, time),
+        _ => literal,
+    }
+}
+
+/// A text that is not written out is no number: 42883, as in PostgreSQL.
+fn refuse_text_beside_number(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<()> {
+    let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(()) };
+    let is_text = |expr: &Expr, data_type: &DataType| data_type.is_string() && !matches!(expr, Expr::Literal(..));
+    let refused =
+        is_text(left, &left_type) && right_type.is_numeric() || is_text(right, &right_type) && left_type.is_numeric();
+    if !is_comparison(op) || !refused {
+        return Ok(());
+    }
+    let name = |expr: &Expr, data_type: &DataType| match narrow(expr.clone()).get_type(schema) {
+        Ok(narrowed) => type_name(&narrowed),
+        Err(_) => type_name(data_type),
+    };
+    let message = format!("operator does not exist: {} {op} {}", name(left, &left_type), name(right, &right_type));
+    let error = Error::new(SqlState::UNDEFINED_FUNCTION, message)
+        .with_hint("No operator matches the given name and argument types. You might need to add explicit type casts.");
+    Err(DataFusionError::External(Box::new(error)))
 }
 
 /// `1` is planned as Int64; PostgreSQL takes the smallest of integer and bigint that holds it.

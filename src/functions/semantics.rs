@@ -5,6 +5,7 @@
 //! f = g            -> canonical_float(f) = canonical_float(g)
 //! GROUP BY f       -> GROUP BY canonical_float(f)  the same for DISTINCT and join keys
 //! CAST(f AS int)   -> integer_from(f)              rounds, and raises 22003
+//! CAST(ts AS date) -> clock_cast(ts, ..., zone)    in the session's zone, where that is not UTC
 //! sum(x) FILTER (WHERE p)      -> sum(CASE WHEN p THEN x END)
 //! string_agg(x, s ORDER BY y)  -> ordered_string_agg(x, s, directions, y)
 //! ```
@@ -29,9 +30,9 @@ use datafusion::optimizer::AnalyzerRule;
 use super::aggregate::ordered;
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
+use super::clock;
 use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
-use super::from_text::{FromText, from_text_applies};
 
 #[derive(Debug)]
 pub struct PostgresSemantics;
@@ -41,12 +42,13 @@ impl AnalyzerRule for PostgresSemantics {
         "postgres_semantics"
     }
 
-    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite_plan)?.data)
+    fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
+        let zone = config.execution.time_zone.as_deref().filter(|zone| *zone != "UTC");
+        Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, zone))?.data)
     }
 }
 
-fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+fn rewrite_plan(plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<LogicalPlan>> {
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
         schema.merge(&scan.projected_schema);
@@ -54,15 +56,22 @@ fn rewrite_plan(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     let names = NamePreserver::new(&plan);
     let rewritten = plan.map_expressions(|expr| {
         let name = names.save(&expr);
-        Ok(expr.transform_up(|expr| rewrite_expr(expr, &schema))?.update_data(|expr| name.restore(expr)))
+        Ok(expr.transform_up(|expr| rewrite_expr(expr, &schema, zone))?.update_data(|expr| name.restore(expr)))
     })?;
     let keyed = rewritten.transform_data(canonical_keys)?;
     if keyed.transformed { keyed.map_data(LogicalPlan::recompute_schema) } else { Ok(keyed) }
 }
 
-fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Transformed<Expr>> {
     match expr {
-        Expr::BinaryExpr(binary) => rewrite_binary(binary, schema),
+        Expr::BinaryExpr(binary) => match clock::rewrite_sum(&binary, schema, zone) {
+            Some(sum) => Ok(Transformed::yes(sum)),
+            None => rewrite_binary(binary, schema),
+        },
+        Expr::ScalarFunction(call) => Ok(match clock::rewrite_call(&call, schema, zone) {
+            Some(rewritten) => Transformed::yes(rewritten),
+            None => Transformed::no(Expr::ScalarFunction(call)),
+        }),
         Expr::Negative(inner) if type_is(&inner, schema, |data_type| data_type.is_integer()) => {
             Ok(Transformed::yes(call(CheckedArithmetic::function(Arithmetic::Negate), vec![*inner])))
         }
@@ -72,10 +81,10 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
                 Ok(source) if integer_cast_applies(&source, &target) => {
                     Ok(Transformed::yes(call(IntegerCast::function(&target)?, vec![*cast.expr])))
                 }
-                Ok(source) if from_text_applies(&source, &target) => {
-                    Ok(Transformed::yes(FromText::call(*cast.expr, &target)?))
-                }
-                _ => Ok(Transformed::no(Expr::Cast(cast))),
+                _ => Ok(match clock::rewrite_cast(cast, schema, zone) {
+                    Ok(rewritten) => Transformed::yes(rewritten),
+                    Err(cast) => Transformed::no(Expr::Cast(cast)),
+                }),
             }
         }
         Expr::Between(mut between) if type_is(&between.expr, schema, is_float) => {

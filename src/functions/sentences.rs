@@ -23,12 +23,19 @@ sentences! {
     "current_schema" "current_schema()": "The schema that unqualified names are looked up in, `public`.";
     "date_bin" "date_bin(width, time[, origin])":
         "Start of the bucket of this width that the time lies in, counted from the origin, by default 1970-01-01.";
+    "date_part" "date_part(field, time)":
+        "A field of a timestamp, a date or an interval as double precision; extract(field FROM time) gives it as numeric.";
+    "date_trunc" "date_trunc(unit, time[, zone])":
+        "Start of the unit that a timestamp, a date or an interval is in, by the clock of the session's zone or of the one given.";
     "hop_starts" "hop_starts(time, slide, size)":
         "Starts of the windows of this size, one every slide, that hold the time; `HOP` in FROM has a row for each.";
     "now" "now()": "Start of the current transaction as timestamptz; refused in materialized views.";
     "pg_typeof" "pg_typeof(value)": "The name of the value's type.";
     "time_bucket" "time_bucket(width, time[, origin])":
         "Start of the bucket of this width that the time lies in; buckets of days and weeks begin on Mondays.";
+    "timezone" "timezone(zone, time)":
+        "`time AT TIME ZONE zone`: the zone's clock at a timestamptz, or the timestamptz at which its clock shows a timestamp.";
+    "to_char" "to_char(time, pattern)": "A timestamp, a date or an interval as text, by a pattern of PostgreSQL's.";
     "tumble_start" "tumble_start(time, size)":
         "Start of the window of this size that holds the time, counted from 1970-01-01 UTC; `TUMBLE` in FROM has it as a column.";
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
@@ -73,7 +80,13 @@ pub const INTERNAL: &[&str] = &[
     "checked_multiply",
     "checked_negate",
     "checked_subtract",
+    "clock_add",
+    "clock_cast",
+    "extract",
     "from_text",
+    "interval_divide",
+    "interval_multiply",
     "ordered_string_agg",
     "single_value",
+    "text_of",
 ];

@@ -27,8 +27,8 @@ pub const DATABASE: &str = "tidemark";
 /// No file formats, table factories or table functions: what a query may read is decided by its caller.
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
     let mut scalars = SessionStateDefaults::default_scalar_functions();
-    // Its patterns are not PostgreSQL's, and it would answer a PostgreSQL pattern with the pattern itself.
-    scalars.retain(|function| function.name() != "to_char");
+    // Ours take their places, and their other names are not PostgreSQL's.
+    scalars.retain(|function| !["to_char", "date_part", "date_trunc"].contains(&function.name()));
     scalars.extend(scalar_functions());
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
     aggregates.extend(aggregate::aggregate_functions());

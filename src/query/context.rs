@@ -59,6 +59,18 @@ impl QueryContext {
         &self.state
     }
 
+    /// The zone that times are read and cut in from here on.
+    pub fn set_time_zone(&mut self, zone: &str) {
+        self.state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
+    }
+
+    /// The state with another zone, for planning alone.
+    pub fn state_in_zone(&self, zone: &str) -> SessionState {
+        let mut state = self.state.clone();
+        state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
+        state
+    }
+
     /// The relation of a name, qualified or not.
     pub fn relation(&self, name: &TableReference) -> Option<Arc<dyn TableProvider>> {
         if name.catalog().is_some_and(|catalog| catalog != DATABASE) {

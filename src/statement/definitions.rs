@@ -33,6 +33,7 @@ impl Definitions {
         schemas.insert("public".to_owned(), HashMap::new());
         let mut input = ContextInput::new(schemas, system.functions(), now_us);
         input.search_path = environment.session.variables().search_path();
+        input.time_zone = environment.session.variables().time_zone().name().to_owned();
         Ok(Definitions { catalog, context: environment.handles.query.context(input)?, changed: None })
     }
 

@@ -294,6 +294,7 @@ pub fn source_query(table: &Table, statement: &ast::Insert) -> Result<ast::Query
     let ast::SetExpr::Select(mut select) = *wrapped.body else { return Err(Error::internal("a query without SELECT")) };
     if let Some(ast::TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation) {
         *subquery = source.clone();
+        name_apart(subquery);
     }
     let projection = table.columns.iter().enumerate().map(|(index, target)| {
         let value = match columns.iter().position(|column| *column == index) {
@@ -306,6 +307,22 @@ pub fn source_query(table: &Table, statement: &ast::Insert) -> Result<ast::Query
 }
 
 const SOURCE: &str = "__source";
+
+/// A subquery's columns need names of their own: an expression that comes again gets one.
+fn name_apart(query: &mut ast::Query) {
+    let ast::SetExpr::Select(select) = query.body.as_mut() else { return };
+    let mut seen: Vec<String> = Vec::new();
+    for (index, item) in select.projection.iter_mut().enumerate() {
+        let ast::SelectItem::UnnamedExpr(expr) = item else { continue };
+        let text = expr.to_string();
+        if seen.contains(&text) {
+            let alias = ast::Ident::with_quote('"', format!("{SOURCE}_again_{index}"));
+            *item = ast::SelectItem::ExprWithAlias { expr: expr.clone(), alias };
+        } else {
+            seen.push(text);
+        }
+    }
+}
 
 /// Positions of the named columns; `None` where the statement names none.
 fn named_columns(table: &Table, names: &[ast::ObjectName]) -> Result<Option<Vec<usize>>> {

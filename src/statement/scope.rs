@@ -229,6 +229,19 @@ impl Scope {
         rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
         plan_query_with_parameters(self.context.state(), relations, &query, text, declared)
     }
+
+    /// The same in another zone than the session's.
+    pub fn plan_in_zone(
+        &self,
+        zone: &str,
+        relations: &dyn RelationLookup,
+        query: &ast::Query,
+        text: &str,
+    ) -> Result<LogicalPlan> {
+        let mut query = query.clone();
+        rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
+        plan_query_with_parameters(&self.context.state_in_zone(zone), relations, &query, text, &[])
+    }
 }
 
 impl RelationLookup for Scope {

@@ -230,8 +230,10 @@ async fn recomputation(
         }
     }
     let from = if names.is_empty() { String::new() } else { format!(" FROM {}", names.join(", ")) };
-    let scope = environment.scope(transaction, &*parse_query(&format!("SELECT 1{from}"))?).await?;
-    let plan = OverTables { scope: &scope, catalog, leaves_out }.plan_view(view)?;
+    let mut scope = environment.scope(transaction, &*parse_query(&format!("SELECT 1{from}"))?).await?;
+    // Each view is planned in its own zone; what runs is in none.
+    scope.context.set_time_zone("UTC");
+    let plan = OverTables { scope: &scope, catalog, leaves_out, zone: "UTC" }.plan_view(view)?;
     Ok(Planned { plan, context: scope.context })
 }
 
@@ -239,16 +241,20 @@ struct OverTables<'a> {
     scope: &'a Scope,
     catalog: &'a Catalog,
     leaves_out: bool,
+    /// Of the session that made the view.
+    zone: &'a str,
 }
 
 impl OverTables<'_> {
     fn plan_view(&self, view: &MaterializedView) -> Result<LogicalPlan> {
-        let plan = self.plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
+        let zone = view.settings.get("timezone").map_or("UTC", String::as_str);
+        let own = OverTables { scope: self.scope, catalog: self.catalog, leaves_out: self.leaves_out, zone };
+        let plan = own.plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
         Ok(if self.leaves_out { leave_out_errors(plan, self.scope.context.state())? } else { plan })
     }
 
     fn plan<'n>(&self, sql: &str, names: impl Iterator<Item = &'n str>) -> Result<LogicalPlan> {
-        let plan = self.scope.plan_with(self, &*parse_query(sql)?, sql, &[])?;
+        let plan = self.scope.plan_in_zone(self.zone, self, &*parse_query(sql)?, sql)?;
         rename(plan, names)
     }
 }

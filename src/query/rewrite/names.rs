@@ -76,6 +76,14 @@ pub fn unqualify(expr: &mut Expr) {
     }
 }
 
+/// `time AT TIME ZONE zone` as the function that PostgreSQL makes of it.
+pub fn rewrite_at_time_zone(expr: &mut Expr) {
+    if let Expr::AtTimeZone { timestamp, time_zone } = expr {
+        let [time, zone] = [timestamp, time_zone].map(|part| std::mem::replace(&mut **part, Expr::value(Value::Null)));
+        *expr = call("timezone", vec![zone, time]);
+    }
+}
+
 fn operator(symbol: &str) -> Option<BinaryOperator> {
     Some(match symbol {
         "~" => BinaryOperator::PGRegexMatch,

@@ -4,9 +4,10 @@
 //! is what the casts are written for; what is lost is that an oid from a text prints as a number, except in a select
 //! list, where `select_list` asks for the name.
 
-use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, ObjectName, Value};
+use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, Interval, ObjectName, Value, ValueWithSpan};
 
 use super::names::{call, parts};
+use crate::types::parse::parse_interval;
 
 /// The types that are oids of other objects.
 const REGISTERED: [&str; 8] =
@@ -30,6 +31,25 @@ fn plain_name(name: &ObjectName) -> Option<String> {
     }
 }
 
+/// `interval '1 day 02:03:04'` and `interval '5' minute` in units that DataFusion reads.
+pub fn rewrite_interval(expr: &mut Expr) {
+    let Expr::Interval(Interval { value, leading_field, last_field: None, .. }) = &mut *expr else { return };
+    let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) = &mut **value else { return };
+    let text = match leading_field {
+        Some(unit) if written.trim().parse::<f64>().is_ok() => format!("{written} {unit}"),
+        None if written.contains(':') => written.clone(),
+        _ => return,
+    };
+    let Ok(interval) = parse_interval(&text) else { return };
+    let (sign, us) = match interval.nanoseconds / 1000 {
+        us if us < 0 => ("-", us.unsigned_abs()),
+        us => ("", us.unsigned_abs()),
+    };
+    let seconds = format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000);
+    *written = format!("{} months {} days {seconds} seconds", interval.months, interval.days);
+    *leading_field = None;
+}
+
 /// `'x'::regclass::oid` and `x.oid::regclass::text`: the outer cast decides, so it is looked at first.
 pub fn rewrite_cast_chain(expr: &mut Expr) {
     let Expr::Cast { expr: inner, data_type, .. } = &mut *expr else { return };
@@ -37,7 +57,7 @@ pub fn rewrite_cast_chain(expr: &mut Expr) {
     let Some(kind) = registered(inner_type) else { return };
     let operand = std::mem::replace(&mut **operand, Expr::value(Value::Null));
     let to_text = is_text(data_type);
-    *expr = match (is_text_literal(&operand), to_text) {
+    *expr = match (is_text_literal(&operand) || gives_name(&operand), to_text) {
         (true, true) => call(&format!("{kind}_name"), vec![call(&format!("{kind}_oid"), vec![operand])]),
         (false, true) => call(&format!("{kind}_name"), vec![operand]),
         (true, false) => call(&format!("{kind}_oid"), vec![operand]),
@@ -51,6 +71,14 @@ fn is_text(data_type: &DataType) -> bool {
         DataType::Custom(name, _) => {
             plain_name(name).is_some_and(|name| matches!(name.as_str(), "text" | "name" | "varchar"))
         }
+        _ => false,
+    }
+}
+
+/// A function whose result names an object.
+fn gives_name(expr: &Expr) -> bool {
+    match expr {
+        Expr::Function(function) => parts(&function.name).last().is_some_and(|name| name == "pg_get_serial_sequence"),
         _ => false,
     }
 }
