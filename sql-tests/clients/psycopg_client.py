@@ -390,8 +390,30 @@ def cancel(folder):
     server.stop()
 
 
+def flush_in_a_pipeline(folder):
+    """FLUSH runs where nothing was written before it, also without a Sync of its own; behind a write it is refused."""
+    server = Server(folder).start()
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE readings (n integer)")
+        connection.execute("INSERT INTO readings VALUES (1)")
+        with connection.pipeline():
+            connection.execute("FLUSH")
+            rows = connection.execute("SELECT rows_hot, rows_cold FROM tidemark.tables").fetchall()
+        equal(rows, [(0, 1)], "rows after FLUSH in a pipeline")
+        try:
+            with connection.pipeline():
+                connection.execute("INSERT INTO readings VALUES (2)")
+                connection.execute("FLUSH")
+            raise Failure("FLUSH behind a write of its own transaction")
+        except psycopg.errors.ActiveSqlTransaction:
+            pass
+        equal(connection.execute("SELECT n FROM readings").fetchall(), [(1,)], "rows after the refused one")
+    server.stop()
+
+
 if __name__ == "__main__":
     main(
+        flush_in_a_pipeline,
         types_there_and_back, transactions, nested_transactions, array_parameters, prepared_statements, copy_both_ways, copy_in_a_transaction,
         copy_cut_in_the_middle, bad_input, view_warnings, slow_view, cancel,
     )

@@ -20,10 +20,12 @@ mod output;
 pub mod rewrite;
 mod rows;
 mod store;
+mod yielding;
 
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
 pub use held::HeldQuery;
 pub use leave_out::leave_out_errors;
-pub use output::{present, result_type};
+pub use output::{array_element, present, result_type};
+pub use rewrite::parse_array;
 pub use rows::{Deadline, RowStream};

@@ -1,20 +1,22 @@
 //! The last projection of a query: columns without a type in the wire protocol are given their text form.
 //!
-//! Arrays leave as PostgreSQL's text (`{a,b,NULL}`), because `SqlType` has no arrays yet; inside a query they are lists.
+//! Arrays leave as PostgreSQL's text (`{a,b,NULL}`), with the type of their elements beside it in the field's metadata,
+//! because `SqlType` has no arrays; inside a query they are lists.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, FieldRef};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::common::{Result as DataFusionResult, exec_err};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
-    Volatility,
+    ColumnarValue, Expr, LogicalPlan, LogicalPlanBuilder, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF,
+    ScalarUDFImpl, Signature, Volatility,
 };
 
 use crate::error::{Error, Result};
 use crate::types::SqlType;
+use crate::types::text::{ColumnText, EncodeSettings};
 
 /// The SQL type of a result's column. Errors: 0A000 for one that has no PostgreSQL form.
 pub fn result_type(data_type: &DataType) -> Result<SqlType> {
@@ -23,6 +25,32 @@ pub fn result_type(data_type: &DataType) -> Result<SqlType> {
             .with_hint("Select the parts that you need, or cast them to text.")
     })
 }
+
+/// Metadata of a column that is an array's text: the type of its elements, as an Arrow type's name.
+const ELEMENT: &str = "tidemark.element";
+
+/// The type of the elements, of a column that holds arrays of one dimension as text.
+pub fn array_element(field: &Field) -> Option<SqlType> {
+    let oid: u32 = field.metadata().get(ELEMENT)?.parse().ok()?;
+    ELEMENTS.into_iter().find(|element| element.oid() == oid)
+}
+
+/// Types that arrays go out with. The scale of a numeric stands in each value.
+const ELEMENTS: [SqlType; 13] = [
+    SqlType::Boolean,
+    SqlType::Bytea,
+    SqlType::Int2,
+    SqlType::Int4,
+    SqlType::Int8,
+    SqlType::Float4,
+    SqlType::Float8,
+    SqlType::Text,
+    SqlType::Date,
+    SqlType::Timestamp,
+    SqlType::Timestamptz,
+    SqlType::Interval,
+    SqlType::Numeric { precision: 38, scale: 10 },
+];
 
 /// The same plan, its array columns as text. Errors: a column of a type that has no PostgreSQL form.
 pub fn present(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -72,6 +100,18 @@ impl ScalarUDFImpl for ArrayText {
 
     fn return_type(&self, _: &[DataType]) -> DataFusionResult<DataType> {
         Ok(DataType::Utf8)
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs) -> DataFusionResult<FieldRef> {
+        let field = Field::new(self.name(), DataType::Utf8, true);
+        let element = match args.arg_fields.first().map(|field| field.data_type()) {
+            Some(DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)) => {
+                SqlType::from_arrow(item.data_type())
+            }
+            _ => None,
+        };
+        let metadata = element.map(|element| (ELEMENT.to_owned(), element.oid().to_string()));
+        Ok(Arc::new(field.with_metadata(metadata.into_iter().collect())))
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
@@ -124,6 +164,10 @@ fn write_array(values: &ArrayRef, out: &mut String) -> DataFusionResult<()> {
             }
         } else if values.data_type() == &DataType::Boolean {
             out.push(if values.as_boolean().value(row) { 't' } else { 'f' });
+        } else if let Ok(column) = ColumnText::new(values.as_ref()) {
+            let mut text = Vec::new();
+            column.write(row, &EncodeSettings::default(), &mut text);
+            write_quoted(&String::from_utf8_lossy(&text), out);
         } else {
             write_quoted(&ArrayFormatter::try_new(values, &options)?.value(row).to_string(), out);
         }

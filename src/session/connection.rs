@@ -167,6 +167,7 @@ impl Session {
             // BEGIN makes the implicit transaction, with what it did so far, an explicit one.
             State::Open(open) => {
                 open.implicit = false;
+                open.transaction.is_implicit = false;
                 self.view.variables().begin();
             }
             _ => {
@@ -377,7 +378,8 @@ impl Connection for Session {
         let mut state = self.state.lock();
         if matches!(&*state, State::Idle) {
             let read_only = self.view.variables().is_read_only_by_default();
-            let transaction = Transaction::explicit(&self.handles, read_only);
+            let mut transaction = Transaction::explicit(&self.handles, read_only);
+            transaction.is_implicit = true;
             *state = State::Open(Box::new(OpenTransaction { transaction, implicit: true }));
         }
     }

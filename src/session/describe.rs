@@ -100,7 +100,7 @@ pub fn describe(
             setting => texts(&[&setting.replace(' ', "_")]),
         }),
         Statement::Verify(_) => {
-            let column = |name: &str, sql_type| OutputColumn { name: name.to_owned(), sql_type };
+            let column = |name: &str, sql_type| OutputColumn { name: name.to_owned(), sql_type, element: None };
             let columns = vec![
                 column("view", SqlType::Text),
                 column("commit", SqlType::Int8),
@@ -115,7 +115,8 @@ pub fn describe(
 }
 
 fn texts(names: &[&str]) -> Description {
-    let columns = names.iter().map(|name| OutputColumn { name: (*name).to_owned(), sql_type: SqlType::Text });
+    let columns =
+        names.iter().map(|name| OutputColumn { name: (*name).to_owned(), sql_type: SqlType::Text, element: None });
     Description { parameters: Vec::new(), columns: Some(columns.collect()) }
 }
 

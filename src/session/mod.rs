@@ -8,7 +8,7 @@ mod dispatch;
 mod hold;
 mod surface;
 
-pub use crate::query::HeldQuery;
+pub use crate::query::{HeldQuery, parse_array};
 pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
 pub use crate::types::text::EncodeSettings;
 pub use connection::Session;

@@ -7,7 +7,7 @@ use crate::error::{Error, Result, SqlState};
 
 /// `FLUSH` flushes every table, `FLUSH [TABLE] name` one.
 pub async fn flush(environment: &Environment<'_>, transaction: &Transaction, table: Option<&str>) -> Result<Response> {
-    if !transaction.is_autocommit {
+    if !transaction.is_autocommit && !transaction.is_untouched_pipeline() {
         return Err(Error::new(SqlState::ACTIVE_TRANSACTION, "FLUSH cannot run inside a transaction block")
             .with_hint("COMMIT first: what is not committed cannot be flushed."));
     }

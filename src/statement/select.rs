@@ -10,7 +10,7 @@ use super::response::{OutputColumn, Response};
 use super::scope::{Environment, with_parameters};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::query::{HeldQuery, QueryResult, result_type};
+use crate::query::{HeldQuery, QueryResult, array_element, result_type};
 
 pub async fn select(
     environment: &Environment<'_>,
@@ -42,7 +42,10 @@ pub fn output_columns(schema: &Schema) -> Result<Arc<[OutputColumn]>> {
     schema
         .fields()
         .iter()
-        .map(|field| Ok(OutputColumn { name: field.name().clone(), sql_type: result_type(field.data_type())? }))
+        .map(|field| {
+            let sql_type = result_type(field.data_type())?;
+            Ok(OutputColumn { name: field.name().clone(), sql_type, element: array_element(field) })
+        })
         .collect()
 }
 

@@ -38,6 +38,7 @@ variables! {
     "client_encoding" = "UTF8", true, encoding, "Always UTF8.";
     "client_min_messages" = "notice", false, any_word, "Accepted; every notice is sent.";
     "datestyle" = "ISO, MDY", true, date_style, "Always ISO.";
+    "default_table_access_method" = "heap", false, |value| only(value, "heap"), "Always heap.";
     "default_transaction_isolation" = "serializable", false, isolation, "Every level is served by snapshots.";
     "default_transaction_read_only" = "off", true, boolean, "New transactions refuse writes.";
     "extra_float_digits" = "1", false, digits, "Floats are printed shortest-exact for 1 and above.";

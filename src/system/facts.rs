@@ -51,6 +51,13 @@ pub struct RelationStats {
     pub flushed_commit: CommitNumber,
 }
 
+impl RelationStats {
+    /// Live rows: each deleted one has a tombstone.
+    pub fn rows(&self) -> u64 {
+        (self.rows_hot + self.rows_cold).saturating_sub(self.tombstones)
+    }
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ViewStats {
     /// `creating`, `live`, `failed` or `suspended`.
@@ -165,7 +172,7 @@ impl Facts {
     pub fn rows(&self, id: RelationId) -> Option<u64> {
         match self.stats.views.get(&id) {
             Some(view) => Some(view.rows),
-            None => self.stats.tables.get(&id).map(|table| table.rows_hot + table.rows_cold),
+            None => self.stats.tables.get(&id).map(|table| table.rows()),
         }
     }
 

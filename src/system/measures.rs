@@ -35,14 +35,13 @@ macro_rules! measures {
 
 measures! {
     TABLE of RelationStats {
-        "rows", Gauge, "Rows of a table, hot and cold; deleted ones until they are flushed, and in files.",
-            |table| table.rows_hot + table.rows_cold;
-        "rows_hot", Gauge, "Rows of a table in memory.", |table| table.rows_hot;
-        "rows_cold", Gauge, "Rows of a table in Parquet files.", |table| table.rows_cold;
+        "rows", Gauge, "Rows of a table, hot and cold, without deleted ones.", RelationStats::rows;
+        "rows_hot", Gauge, "Rows of a table in memory, deleted ones among them until they are flushed.", |table| table.rows_hot;
+        "rows_cold", Gauge, "Rows of a table in Parquet files, deleted ones among them.", |table| table.rows_cold;
         "bytes_hot", Gauge, "Memory of a table's hot rows.", |table| table.bytes_hot;
         "bytes_cold", Gauge, "Bytes of a table's Parquet files.", |table| table.bytes_cold;
         "files", Gauge, "Parquet files of a table.", |table| table.files;
-        "tombstones", Gauge, "Deleted rows that Parquet files still hold.", |table| table.tombstones;
+        "tombstones", Gauge, "Deleted rows that memory and Parquet files still hold.", |table| table.tombstones;
         "flushed_commit", Gauge, "Rows of commits up to this one are in Parquet files.",
             |table| table.flushed_commit.0;
     }

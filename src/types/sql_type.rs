@@ -95,6 +95,26 @@ impl SqlType {
         }
     }
 
+    /// OID in pg_type of an array of it.
+    pub fn array_oid(&self) -> u32 {
+        match self {
+            SqlType::Boolean => 1000,
+            SqlType::Bytea => 1001,
+            SqlType::Int2 => 1005,
+            SqlType::Int4 => 1007,
+            SqlType::Text => 1009,
+            SqlType::Varchar(_) => 1015,
+            SqlType::Int8 => 1016,
+            SqlType::Float4 => 1021,
+            SqlType::Float8 => 1022,
+            SqlType::Timestamp => 1115,
+            SqlType::Date => 1182,
+            SqlType::Timestamptz => 1185,
+            SqlType::Interval => 1187,
+            SqlType::Numeric { .. } => 1231,
+        }
+    }
+
     /// atttypmod: -1 where the type has no modifier.
     pub fn type_modifier(&self) -> i32 {
         match self {

@@ -10,12 +10,16 @@
 //! | `'readings'::regclass`, `c.oid::regclass` | the oid, the name | types |
 //! | `x = ANY ('{1,2}')`, `x <> ALL (ARRAY[1, 2])` | `x IN (1, 2)`, `x NOT IN (1, 2)` | arrays |
 //! | `ARRAY(SELECT x FROM ...)` | `(SELECT array_agg(x) FROM ...)`, empty instead of NULL | arrays |
+//! | `interval '1 day 02:03'`, `interval '5' minute` | the same in months, days and seconds | types |
+//! | `generate_subscripts(array, 1)`, `x LIKE p ESCAPE '/'` | `unnest(...)`, `x LIKE` the pattern with backslashes | clients |
+//! | `time AT TIME ZONE zone` | `timezone(zone, time)` | names |
 //! | `c.tableoid` | the table's oid | names |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
 //!
 //! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
 
 mod arrays;
+mod clients;
 mod names;
 mod select_list;
 mod types;
@@ -27,6 +31,7 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
 
 pub use arrays::parse_array;
+pub use clients::escaped_by_backslash;
 pub use windows::window_input;
 
 use crate::error::{Error, Result};
@@ -107,6 +112,10 @@ impl VisitorMut for Rewriter<'_> {
         names::rewrite_tableoid(expr, &self.scopes);
         names::unqualify(expr);
         types::rewrite_cast(expr);
+        names::rewrite_at_time_zone(expr);
+        types::rewrite_interval(expr);
+        clients::rewrite_subscripts(expr);
+        clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
         ControlFlow::Continue(())
     }

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use super::encode::Format;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, OutputColumn, TransactionStatus};
+use crate::types::SqlType;
 
 /// Flush when this much is waiting.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -136,7 +137,8 @@ impl Outbox {
                 put_text(out, &column.name);
                 // The table and its column's number; drivers use them for updatable results only.
                 out.extend_from_slice(&[0; 6]);
-                out.extend_from_slice(&column.sql_type.oid().to_be_bytes());
+                let oid = column.element.as_ref().map_or(column.sql_type.oid(), SqlType::array_oid);
+                out.extend_from_slice(&oid.to_be_bytes());
                 out.extend_from_slice(&column.sql_type.byte_width().to_be_bytes());
                 out.extend_from_slice(&column.sql_type.type_modifier().to_be_bytes());
                 let format = formats.get(index).copied().unwrap_or(Format::Text);

@@ -84,7 +84,13 @@ impl WireBatch {
         }
         let columns = batch.columns().iter().zip(columns).enumerate().map(|(index, (array, column))| {
             let format = formats.get(index).copied().unwrap_or(Format::Text);
-            Ok((writable(array, &column.sql_type, format, settings)?, column.sql_type.clone(), format))
+            let array = writable(array, &column.sql_type, format, settings)?;
+            Ok(match &column.element {
+                Some(element) if format == Format::Binary => {
+                    (list::as_binary(&array, element, settings)?, SqlType::Bytea, format)
+                }
+                _ => (array, column.sql_type.clone(), format),
+            })
         });
         Ok(WireBatch { columns: columns.collect::<Result<_>>()?, rows: batch.num_rows() })
     }

@@ -20,6 +20,7 @@ pub enum Returns {
     Int4,
     Text,
     Texts,
+    Ints,
     Timestamptz,
     /// The type of its first argument.
     First,
@@ -37,6 +38,11 @@ impl Arguments<'_> {
     /// The first one, NULL or not.
     pub fn first(&self) -> ScalarValue {
         self.0.first().cloned().unwrap_or(ScalarValue::Null)
+    }
+
+    /// All of them, NULL or not.
+    pub fn all(&self) -> &[ScalarValue] {
+        self.0
     }
 
     pub fn value(&self, at: usize) -> Option<&ScalarValue> {
@@ -154,6 +160,7 @@ impl ScalarUDFImpl for SystemFunction {
             Returns::Int4 => DataType::Int32,
             Returns::Text => DataType::Utf8,
             Returns::Texts => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
+            Returns::Ints => DataType::List(Arc::new(Field::new_list_field(DataType::Int32, true))),
             Returns::Timestamptz => DataType::Timestamp(arrow::datatypes::TimeUnit::Microsecond, Some("UTC".into())),
             Returns::First => arguments.first().cloned().unwrap_or(DataType::Null),
         })

@@ -1,10 +1,12 @@
 //! Quoting, and arrays' bounds.
 
 use arrow::array::Array;
+use arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
 
 use super::call::{Arguments, Entry, Returns, int, maybe_text, text};
-use crate::error::Result;
+use crate::error::{Error, Result, SqlState};
+use crate::query::rewrite::escaped_by_backslash;
 use crate::system::facts::Facts;
 
 pub const FUNCTIONS: &[Entry] = &[
@@ -13,6 +15,9 @@ pub const FUNCTIONS: &[Entry] = &[
     ("quote_nullable", 1, 1, Returns::Text, quote_nullable),
     ("array_upper", 2, 2, Returns::Int, array_upper),
     ("array_lower", 2, 2, Returns::Int, array_lower),
+    ("array_subscripts", 2, 2, Returns::Ints, array_subscripts),
+    ("json_build_object", 0, 100, Returns::Text, json_build_object),
+    ("like_pattern", 2, 2, Returns::Text, like_pattern),
     ("array_or_empty", 1, 1, Returns::First, array_or_empty),
 ];
 
@@ -108,6 +113,48 @@ fn array_upper(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
 
 fn array_lower(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
     int(length(arguments).map(|_| 1))
+}
+
+/// The numbers of an array's elements, from the given one on; none for NULL.
+fn array_subscripts(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
+    let length = match arguments.value(0) {
+        Some(ScalarValue::List(list)) => list.value(0).len(),
+        Some(ScalarValue::LargeList(list)) => list.value(0).len(),
+        Some(ScalarValue::FixedSizeList(list)) => list.value(0).len(),
+        _ => 0,
+    };
+    let first = arguments.int(1).unwrap_or(1) as i32;
+    let numbers: Vec<ScalarValue> = (first..first + length as i32).map(ScalarValue::from).collect();
+    Ok(ScalarValue::List(ScalarValue::new_list_nullable(&numbers, &DataType::Int32)))
+}
+
+/// Names and values in turn. Numbers and booleans are JSON's, anything else is its text.
+fn json_build_object(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
+    let (pairs, rest) = arguments.all().as_chunks::<2>();
+    if !rest.is_empty() {
+        let message = "argument list must have even number of elements";
+        return Err(Error::new(SqlState::INVALID_PARAMETER, message)
+            .with_hint("The arguments of json_build_object() must consist of alternating keys and values."));
+    }
+    let string = |value: &ScalarValue| serde_json::Value::from(value.to_string()).to_string();
+    let member = |[name, value]: &[ScalarValue; 2]| {
+        if name.is_null() {
+            return Err(Error::new(SqlState::INVALID_PARAMETER, "argument 1: key must not be null"));
+        }
+        let value = match value {
+            value if value.is_null() => "null".to_owned(),
+            ScalarValue::Boolean(_) => value.to_string(),
+            value if value.data_type().is_numeric() => value.to_string(),
+            value => string(value),
+        };
+        Ok(format!("{} : {value}", string(name)))
+    };
+    let members = pairs.iter().map(member).collect::<Result<Vec<_>>>()?;
+    text(format!("{{{}}}", members.join(", ")))
+}
+
+fn like_pattern(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
+    maybe_text(arguments.text(0).zip(arguments.text(1)).map(|(pattern, escape)| escaped_by_backslash(pattern, escape)))
 }
 
 /// What ARRAY(SELECT ...) gives over no rows: an empty array of the same type.

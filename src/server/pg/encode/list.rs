@@ -5,12 +5,16 @@
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, StringArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, StringArray};
 use arrow::datatypes::DataType;
 
 use crate::error::{Error, Result};
-use crate::session::EncodeSettings;
+use crate::session::{EncodeSettings, parse_array};
+use crate::types::SqlType;
+use crate::types::parse::parse_text;
 use crate::types::text::ColumnText;
+
+use super::binary::ColumnBinary;
 
 /// A string column with the array literal of each list.
 pub(super) fn as_text(lists: &ArrayRef, settings: &EncodeSettings) -> Result<ArrayRef> {
@@ -23,6 +27,55 @@ pub(super) fn as_text(lists: &ArrayRef, settings: &EncodeSettings) -> Result<Arr
         None => Ok(None),
     });
     Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
+}
+
+/// A binary column with the array's binary form of each text: dimensions, whether it has NULLs, the elements' type, length and
+/// lower bound, then the elements, each behind its length.
+pub(super) fn as_binary(texts: &ArrayRef, element: &SqlType, settings: &EncodeSettings) -> Result<ArrayRef> {
+    let texts = texts.as_string_opt::<i32>().ok_or_else(|| Error::internal("an array that is no text"))?;
+    let arrays = texts.iter().map(|text| text.map(|text| binary_array(text, element, settings)).transpose());
+    let arrays = arrays.collect::<Result<Vec<_>>>()?;
+    Ok(Arc::new(BinaryArray::from_iter(arrays)))
+}
+
+fn binary_array(text: &str, element: &SqlType, settings: &EncodeSettings) -> Result<Vec<u8>> {
+    let elements = parse_array(text)
+        .ok_or_else(|| Error::not_built("an array of several dimensions in binary").with_hint("Ask for it in text."))?;
+    let mut out = Vec::new();
+    out.extend_from_slice(&i32::from(!elements.is_empty()).to_be_bytes());
+    out.extend_from_slice(&i32::from(elements.iter().any(Option::is_none)).to_be_bytes());
+    out.extend_from_slice(&element.oid().to_be_bytes());
+    if elements.is_empty() {
+        return Ok(out);
+    }
+    out.extend_from_slice(&(elements.len() as i32).to_be_bytes());
+    out.extend_from_slice(&1_i32.to_be_bytes());
+    for text in elements {
+        let Some(text) = text else {
+            out.extend_from_slice(&(-1_i32).to_be_bytes());
+            continue;
+        };
+        let at = out.len();
+        out.extend_from_slice(&[0; 4]);
+        match element {
+            SqlType::Text | SqlType::Varchar(_) => out.extend_from_slice(text.as_bytes()),
+            SqlType::Numeric { .. } => {
+                // Each value shows its own digits.
+                let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len()) as i8;
+                let exact = SqlType::Numeric { precision: 38, scale };
+                write_element(&exact, &text, settings, &mut out)?;
+            }
+            _ => write_element(element, &text, settings, &mut out)?,
+        }
+        let length = (out.len() - at - 4) as i32;
+        out[at..at + 4].copy_from_slice(&length.to_be_bytes());
+    }
+    Ok(out)
+}
+
+fn write_element(sql_type: &SqlType, text: &str, settings: &EncodeSettings, out: &mut Vec<u8>) -> Result<()> {
+    let value = parse_text(sql_type, text, settings.time_zone)?.to_array()?;
+    ColumnBinary::new(value.as_ref())?.write(0, out).map(drop)
 }
 
 fn list_at(lists: &ArrayRef, row: usize) -> Result<Option<ArrayRef>> {
