@@ -111,6 +111,10 @@ fn definition(change: &CatalogChange) -> String {
         CatalogChange::AlterTable(table) => {
             format!("alter table {} ({}) to version {}", table.name, table.id, table.schema_version)
         }
+        CatalogChange::KeepChanges { relation, retention_us } => {
+            format!("keep changes of {relation} for {retention_us} us")
+        }
+        CatalogChange::Resume(id) => format!("resume {id}"),
         CatalogChange::Drop(id) => format!("drop {id}"),
     }
 }
