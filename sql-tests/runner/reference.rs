@@ -322,12 +322,9 @@ fn functions_page() -> Result<String> {
     let windows = windows.map(|f| (f.name().to_owned(), f.aliases().to_vec(), f.documentation().cloned()));
     text.push_str("\n## Scalar functions\n");
     text.push_str(&sections(scalars.collect())?);
-    text.push_str(&format!(
-        "\n## Aggregates\n\nIn materialized views: {}. The others work in ad hoc queries.\n",
-        IN_VIEWS.map(code).join(", ")
-    ));
+    text.push_str("\n## Aggregates\n\n[Views](views.md) says which work in materialized views.\n");
     text.push_str(&sections(aggregates.collect())?);
-    text.push_str("\n## Window functions\n\nIn ad hoc queries; every aggregate is one too, with OVER.\n");
+    text.push_str("\n## Window functions\n\nEvery aggregate is one too, with OVER.\n");
     text.push_str(&sections(windows.collect())?);
     text.push_str(
         "\n## Functions of the catalog and the session\n\nPostgreSQL's, for its clients: its manual tells what they mean.\n\n",
@@ -339,9 +336,6 @@ fn functions_page() -> Result<String> {
     }
     Ok(text)
 }
-
-/// The aggregates that `plan` lowers; `sql-tests/views/group_by` proves each.
-const IN_VIEWS: [&str; 7] = ["count", "sum", "avg", "min", "max", "first", "last"];
 
 type Registered = (String, Vec<String>, Option<Documentation>);
 

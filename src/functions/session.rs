@@ -26,12 +26,14 @@ pub const DATABASE: &str = "tidemark";
 ///
 /// No file formats, table factories or table functions: what a query may read is decided by its caller.
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
+    // Ours take the places of those of the same name, whose other names would still mean them.
+    let (own_scalars, own_aggregates) = (scalar_functions(), aggregate::aggregate_functions());
     let mut scalars = SessionStateDefaults::default_scalar_functions();
-    // Ours take their places, and their other names are not PostgreSQL's.
-    scalars.retain(|function| !["to_char", "date_part", "date_trunc"].contains(&function.name()));
-    scalars.extend(scalar_functions());
+    scalars.retain(|function| !own_scalars.iter().any(|own| own.name() == function.name()));
+    scalars.extend(own_scalars);
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
-    aggregates.extend(aggregate::aggregate_functions());
+    aggregates.retain(|function| !own_aggregates.iter().any(|own| own.name() == function.name()));
+    aggregates.extend(own_aggregates);
     SessionStateBuilder::new()
         .with_config(postgres_config(config))
         .with_runtime_env(runtime)
