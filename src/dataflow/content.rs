@@ -67,9 +67,8 @@ impl Bag {
         self.rows.max(0) as u64
     }
 
-    /// Rows `start..` of the n-th part of the bag, with their weights, at most `rows_max`; `None` past its end.
-    fn read(&self, part: usize, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
-        let chunk = self.state.chunk(part)?;
+    /// Rows `start..` of a chunk of the bag, with their weights, at most `rows_max`; `None` past its end.
+    fn read(&self, chunk: &Chunk, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
         if start >= chunk.len() {
             return Ok(None);
         }
@@ -115,21 +114,30 @@ pub enum Content {
 }
 
 /// Where a scan of a content is, which reads every so manieth part.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Place {
     part: usize,
     row: usize,
     stride: usize,
+    /// Of this part, so that one that is at rest is read once.
+    chunk: Option<Arc<Chunk>>,
 }
 
 impl Place {
     /// The parts `first`, `first + stride`, ... of a content.
     pub fn new(first: usize, stride: usize) -> Self {
-        Place { part: first, row: 0, stride }
+        Place { part: first, row: 0, stride, chunk: None }
+    }
+
+    fn chunk(&mut self, state: &KeyedState) -> Result<Arc<Chunk>> {
+        match &self.chunk {
+            Some(chunk) => Ok(chunk.clone()),
+            None => Ok(self.chunk.insert(state.chunk(self.part)?).clone()),
+        }
     }
 
     fn next_part(&mut self) {
-        *self = Place { part: self.part + self.stride, row: 0, stride: self.stride };
+        *self = Place::new(self.part + self.stride, self.stride);
     }
 }
 
@@ -157,7 +165,8 @@ impl Content {
         match self {
             Content::Bag(bag) => {
                 while place.part < bag.state.chunk_count() {
-                    if let Some(rows) = bag.read(place.part, place.row, rows_max)? {
+                    let chunk = place.chunk(&bag.state)?;
+                    if let Some(rows) = bag.read(&chunk, place.row, rows_max)? {
                         place.row += rows_max;
                         return Ok(Some(rows));
                     }
@@ -177,7 +186,8 @@ impl Content {
             }
             Content::Groups { scan, above, .. } => {
                 while place.part < scan.chunk_count() {
-                    if let Some(rows) = scan.read(place.part, place.row, rows_max)? {
+                    let chunk = place.chunk(scan.state())?;
+                    if let Some(rows) = scan.read(&chunk, place.row, rows_max)? {
                         place.row += rows_max;
                         return Ok(Some(through(above, rows)?));
                     }

@@ -95,19 +95,17 @@ impl KeyedState {
         &self.account
     }
 
-    /// Called between steps: more chunks, if those that are in memory have grown too large.
+    /// Called between steps: more chunks, if those that there are have grown too large.
     pub fn rebalance(&mut self) -> Result<()> {
-        while self.partition_bits < PARTITION_BITS_MAX && self.resident_chunk_bytes() > CHUNK_BYTES {
+        while self.partition_bits < PARTITION_BITS_MAX && self.bytes() / self.pages.len() > CHUNK_BYTES {
             self.double()?;
         }
         Ok(())
     }
 
-    /// On average.
-    fn resident_chunk_bytes(&self) -> usize {
-        let resident = self.pages.iter().filter_map(|page| page.resident_bytes());
-        let (count, bytes) = resident.fold((0, 0), |(count, bytes), more| (count + 1, bytes + more));
-        bytes / count.max(1)
+    /// In memory and at rest.
+    fn bytes(&self) -> usize {
+        self.pages.iter().map(|page| page.bytes()).sum()
     }
 
     /// Chunk i becomes chunks i and i + n, by the next bit of the hash.

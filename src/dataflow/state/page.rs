@@ -255,6 +255,12 @@ impl<T: Content> Page<T> {
         self.rows.load(Ordering::Relaxed)
     }
 
+    /// In memory or at rest.
+    pub fn bytes(&self) -> usize {
+        let at_rest = || self.home.lock().as_ref().map_or(0, |home| home.place.length as usize);
+        self.resident_bytes().unwrap_or_else(at_rest)
+    }
+
     /// Bytes in memory; `None` for a page at rest.
     pub fn resident_bytes(&self) -> Option<usize> {
         self.content.get().map(|_| self.counted.load(Ordering::Relaxed))

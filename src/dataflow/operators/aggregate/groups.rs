@@ -262,14 +262,17 @@ impl AggregateScan {
         self.groups.key_schema.fields().iter().map(|field| field.data_type().clone()).collect()
     }
 
-    /// Rows `start..` of one chunk, at most `rows_max` of them; `None` past its end.
-    pub fn read(&self, chunk: usize, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
-        let chunk = self.state.chunk(chunk)?;
+    pub fn state(&self) -> &KeyedState {
+        &self.state
+    }
+
+    /// Rows `start..` of one of its chunks, at most `rows_max` of them; `None` past its end.
+    pub fn read(&self, chunk: &Chunk, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
         if start >= chunk.len() {
             return Ok(None);
         }
         let places: Vec<u32> = (start as u32..chunk.len().min(start + rows_max) as u32).collect();
-        let (columns, rows) = self.groups.output(&chunk, &places, true)?.into_columns()?;
+        let (columns, rows) = self.groups.output(chunk, &places, true)?.into_columns()?;
         Ok(Some(DeltaBatch::inserts(batch(self.groups.schema(), columns, rows)?)))
     }
 }
