@@ -15,7 +15,6 @@ pub struct Admission {
     open: watch::Sender<bool>,
     held_bytes: Arc<AtomicU64>,
     held_bytes_max: Arc<AtomicU64>,
-    waits: AtomicU64,
 }
 
 impl Default for Admission {
@@ -24,7 +23,6 @@ impl Default for Admission {
             open: watch::channel(true).0,
             held_bytes: Arc::default(),
             held_bytes_max: Arc::new(AtomicU64::new(u64::MAX)),
-            waits: AtomicU64::new(0),
         }
     }
 }
@@ -35,7 +33,6 @@ impl Admission {
         if *self.open.borrow() {
             return;
         }
-        self.waits.fetch_add(1, Ordering::Relaxed);
         // The sender lives as long as this.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
     }
@@ -52,11 +49,6 @@ impl Admission {
 
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes.load(Ordering::Relaxed)
-    }
-
-    /// How often a writer had to wait.
-    pub fn waits(&self) -> u64 {
-        self.waits.load(Ordering::Relaxed)
     }
 
     pub fn set_open(&self, open: bool) {
@@ -90,5 +82,36 @@ impl HeldBytes {
 impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn writers_wait_while_it_is_closed() {
+        let admission = Admission::default();
+        assert!(admission.admitted().now_or_never().is_some());
+        admission.set_open(false);
+        let mut waiting = Box::pin(admission.admitted());
+        assert!((&mut waiting).now_or_never().is_none());
+        admission.set_open(true);
+        waiting.await;
+    }
+
+    #[test]
+    fn all_loads_together_are_bounded_and_give_back_what_they_held() {
+        let admission = Admission::default();
+        admission.set_held_bytes_max(100);
+        let (mut one, mut other) = (admission.hold(), admission.hold());
+        one.add(60).unwrap();
+        assert_eq!(other.add(50).unwrap_err().state(), SqlState::OUT_OF_MEMORY);
+        assert_eq!(admission.held_bytes(), 110);
+        drop(other);
+        assert_eq!(admission.held_bytes(), 60);
+        one.add(40).unwrap();
     }
 }

@@ -127,11 +127,6 @@ impl PageFiles {
         self.files.lock().bytes_written
     }
 
-    /// Bytes of all segments.
-    pub fn bytes(&self) -> u64 {
-        self.files.lock().segments.values().map(|segment| segment.bytes).sum()
-    }
-
     /// The segment that the next page goes to.
     fn open<'a>(&self, files: &'a mut Files) -> Result<&'a mut Current> {
         let full = |number: u64| files.segments.get(&number).is_none_or(|segment| segment.bytes >= SEGMENT_BYTES_MAX);

@@ -11,7 +11,6 @@ use crate::dataflow::Dataflows;
 use crate::error::{Error, Result, SqlState};
 use crate::io::Clock;
 use crate::settings::CheckpointSettings;
-use crate::types::CommitNumber;
 
 /// How often it is looked whether one is due.
 const POLL: Duration = Duration::from_millis(250);
@@ -41,10 +40,6 @@ impl Checkpointer {
         sequencer.hold_wal(checkpoints.replay_after());
         let turn = tokio::sync::Mutex::default();
         Arc::new(Checkpointer { settings, checkpoints, dataflows, sequencer, clock, turn })
-    }
-
-    pub fn checkpoints(&self) -> &Checkpoints {
-        &self.checkpoints
     }
 
     /// Makes one now. Errors: 53100, 58030; 57P01 when the worker has ended.
@@ -111,11 +106,6 @@ impl Checkpointer {
             }
             self.sequencer.hold_wal(None);
         }
-    }
-
-    /// The newest one's commit.
-    pub fn newest(&self) -> Option<CommitNumber> {
-        self.checkpoints.newest()
     }
 }
 

@@ -32,4 +32,4 @@ pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
 pub use ordered::{OrderedState, OrderedUpdates};
 pub use page::{Home, PageStore, Place, Residence};
-pub use stored::{PageKind, StateImage, StateReader, StateRef, StateWriter, check_page, places};
+pub use stored::{StateImage, StateReader, StateRef, StateWriter, places};

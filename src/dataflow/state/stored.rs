@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bytes::{KIND_BATCH, KIND_CHUNK, KIND_LEAF, Reader, damaged};
+use super::bytes::{Reader, damaged};
 use super::keyed::KeyedState;
 use super::log::LogState;
 use super::ordered::OrderedState;
@@ -179,16 +179,8 @@ fn place(reader: &mut Reader<'_>) -> Result<(Place, usize)> {
     Ok((Place { segment, offset, length }, rows))
 }
 
-/// What a state's pages are, for who reads them without its operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PageKind {
-    Chunk,
-    Leaf,
-    Batch,
-}
-
 /// The pages of all states that a [`StateWriter`] wrote. Errors: XX001.
-pub fn places(bytes: &[u8]) -> Result<Vec<(PageKind, Place)>> {
+pub fn places(bytes: &[u8]) -> Result<Vec<Place>> {
     let mut reader = Reader::within(bytes);
     let mut places = Vec::new();
     while !reader.is_empty() {
@@ -196,19 +188,19 @@ pub fn places(bytes: &[u8]) -> Result<Vec<(PageKind, Place)>> {
             KEYED => {
                 let count = u32::try_from(reader.number()?).ok().and_then(|bits| 1_u64.checked_shl(bits));
                 for _ in 0..count.ok_or_else(damaged)? {
-                    places.push((PageKind::Chunk, place(&mut reader)?.0));
+                    places.push(place(&mut reader)?.0);
                 }
             }
             ORDERED => {
                 for _ in 0..reader.number()? {
                     reader.bytes()?;
-                    places.push((PageKind::Leaf, place(&mut reader)?.0));
+                    places.push(place(&mut reader)?.0);
                 }
             }
             LOG => {
                 reader.number()?;
                 for _ in 0..reader.number()? {
-                    places.push((PageKind::Batch, place(&mut reader)?.0));
+                    places.push(place(&mut reader)?.0);
                 }
             }
             COUNT => drop(reader.number()?),
@@ -216,14 +208,4 @@ pub fn places(bytes: &[u8]) -> Result<Vec<(PageKind, Place)>> {
         }
     }
     Ok(places)
-}
-
-/// Checks a page's envelope without its operator. Errors: XX001.
-pub fn check_page(kind: PageKind, bytes: &[u8]) -> Result<()> {
-    let kind = match kind {
-        PageKind::Chunk => KIND_CHUNK,
-        PageKind::Leaf => KIND_LEAF,
-        PageKind::Batch => KIND_BATCH,
-    };
-    Reader::new(bytes, kind).map(drop)
 }

@@ -12,7 +12,9 @@ use futures::StreamExt;
 use crate::catalog::{MaterializedView, ViewColumn};
 use crate::commit::{Commit, TableDelta};
 use crate::dataflow::build::{Dataflow, StepInput};
+use crate::dataflow::checkpoint::PageFiles;
 use crate::dataflow::errors::{ErrorDelta, ErrorSet};
+use crate::dataflow::state::Residence;
 use crate::dataflow::{Backfill, Changelogs, Dataflows, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
@@ -22,6 +24,7 @@ use crate::plan::{
     AggregateCall, AggregateFunction, MatchKind, Node, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
 };
 use crate::settings::DataflowSettings;
+use crate::testing::SimDisk;
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::column_of;
 pub use crate::testing::values::rows_of;
@@ -269,8 +272,12 @@ impl TestWorker {
 
     pub fn with_settings(settings: DataflowSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // Every other bound of a step is tried with no memory for state at all.
+        let has_memory = settings.commits_per_step_max.is_multiple_of(2);
+        let residence = Residence::with_store(PageFiles::new(Arc::new(SimDisk::new(1)), &[]).unwrap());
+        residence.set_bytes_max(usize::from(!has_memory));
         let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
-        let task = runtime.spawn(worker.run());
+        let task = runtime.spawn(worker.with_residence(residence).run());
         TestWorker { dataflows, runtime, task, commit: 0 }
     }
 
