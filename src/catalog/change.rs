@@ -14,6 +14,14 @@ pub enum CatalogChange {
     CreateTable(Arc<Table>),
     CreateView(Arc<View>),
     CreateMaterializedView(Arc<MaterializedView>),
+    /// A materialized view with another query. It is filled under an id of its own, and takes the former's name, and for how
+    /// long changes are kept.
+    ReplaceMaterializedView {
+        former: RelationId,
+        view: Arc<MaterializedView>,
+    },
+    /// A materialized view with another name, or over tables that were altered; its rows stay as they are.
+    AlterMaterializedView(Arc<MaterializedView>),
     /// The table as it is from this commit on; a later schema version of the same id.
     AlterTable(Arc<Table>),
     /// For how long changes of a table or materialized view are kept; 0: not at all.
@@ -83,6 +91,11 @@ impl Catalog {
         self.subscribe_retention_us.iter().map(|(relation, retention_us)| (*relation, *retention_us))
     }
 
+    /// For how long a relation's changes are kept; 0: not at all.
+    pub fn subscribe_retention_us(&self, relation: RelationId) -> u64 {
+        self.subscribe_retention_us.get(&relation).copied().unwrap_or_default()
+    }
+
     /// The id that the next CREATE takes.
     pub fn next_id(&self) -> RelationId {
         RelationId(self.last_id.max(RelationId::FIRST.0 - 1) + 1)
@@ -94,7 +107,16 @@ impl Catalog {
                 self.insert(Relation::Table(table.clone()));
             }
             CatalogChange::CreateView(view) => self.insert(Relation::View(view.clone())),
-            CatalogChange::CreateMaterializedView(view) => self.insert(Relation::MaterializedView(view.clone())),
+            CatalogChange::CreateMaterializedView(view) | CatalogChange::AlterMaterializedView(view) => {
+                self.insert(Relation::MaterializedView(view.clone()));
+            }
+            CatalogChange::ReplaceMaterializedView { former, view } => {
+                self.relations.remove(former);
+                self.insert(Relation::MaterializedView(view.clone()));
+                if let Some(retention_us) = self.subscribe_retention_us.remove(former) {
+                    self.subscribe_retention_us.insert(view.id, retention_us);
+                }
+            }
             CatalogChange::Resume(_) => {}
             CatalogChange::KeepChanges { relation, retention_us: 0 } => {
                 self.subscribe_retention_us.remove(relation);

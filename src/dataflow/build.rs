@@ -131,6 +131,18 @@ impl Dataflow {
         self.root.counters()
     }
 
+    /// Reads its relations as `plan` says, which is the same but for where their columns stand.
+    pub fn read_as(&mut self, plan: &ViewPlan) -> Result<()> {
+        let wanted = plan.columns_read();
+        let mut read = Vec::new();
+        self.root.add_columns_read(&mut read);
+        if read.len() != wanted.len() {
+            return Err(Error::internal("a view was altered to another query"));
+        }
+        read.into_iter().zip(wanted).for_each(|(read, wanted)| read.clone_from(wanted));
+        Ok(())
+    }
+
     /// All state, always in the same order for the same plan: what checkpoints and eviction walk over.
     pub fn states(&mut self) -> Vec<StateRef<'_>> {
         let mut states = Vec::new();
@@ -247,6 +259,27 @@ impl Operator {
             | Operator::MatchJoin(left, right, _)
             | Operator::SetOperation(left, right, _) => vec![left, right],
             Operator::Union(below, _) => below.iter().collect(),
+        }
+    }
+
+    /// Which columns each source reads, in preorder.
+    fn add_columns_read<'a>(&'a mut self, read: &mut Vec<&'a mut Vec<usize>>) {
+        match self {
+            Operator::Source { columns, .. } => read.push(columns),
+            Operator::Filter(below, _)
+            | Operator::Project(below, _)
+            | Operator::Top(below, _)
+            | Operator::Window(below, _)
+            | Operator::DistinctValues(below, _)
+            | Operator::Unnest(below, _)
+            | Operator::Aggregate(below, _) => below.add_columns_read(read),
+            Operator::Join(left, right, _)
+            | Operator::MatchJoin(left, right, _)
+            | Operator::SetOperation(left, right, _) => {
+                left.add_columns_read(read);
+                right.add_columns_read(read);
+            }
+            Operator::Union(below, _) => below.iter_mut().for_each(|below| below.add_columns_read(read)),
         }
     }
 

@@ -286,6 +286,15 @@ impl Taps {
         }
     }
 
+    /// The same for a view whose name another has.
+    pub fn end_replaced(&mut self, relation: RelationId) {
+        for tap in self.taps.remove(&relation).unwrap_or_default() {
+            let name = &tap.queue.subject.name;
+            let message = format!("{name} was replaced while it was subscribed to");
+            tap.end(Error::new(SqlState::OBJECT_NOT_IN_STATE, message).with_hint("SUBSCRIBE again."));
+        }
+    }
+
     /// The same for a relation that is no more.
     pub fn end_dropped(&mut self, relation: RelationId) {
         for tap in self.taps.remove(&relation).unwrap_or_default() {

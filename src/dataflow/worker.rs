@@ -96,6 +96,8 @@ enum Item {
     Restore(Box<Restore>),
     Checkpoint(oneshot::Sender<CheckpointImage>),
     Drop(RelationId),
+    Replaced(RelationId),
+    Alter(Arc<MaterializedView>, ViewPlan),
     Read(Vec<RelationId>, ReadAnswer),
     Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
     Keep(RelationId, KeepChanges),
@@ -203,7 +205,17 @@ impl Dataflows {
         self.push(Item::Drop(relation));
     }
 
-    /// Ends what is subscribed to a table, on which no view depends.
+    /// The view goes, and another, which was pushed before, has its name.
+    pub fn push_replaced(&self, former: RelationId) {
+        self.push(Item::Replaced(former));
+    }
+
+    /// The view has another definition from here on, over tables whose columns stand elsewhere. Its rows stay.
+    pub fn push_alter(&self, view: Arc<MaterializedView>, plan: ViewPlan) {
+        self.push(Item::Alter(view, plan));
+    }
+
+    /// Ends what is subscribed to a table.
     pub fn end_subscriptions_of_altered(&self, table: RelationId) {
         self.table_taps.lock().end_altered(table);
     }
@@ -420,12 +432,14 @@ impl Worker {
                 }
                 Item::Stop => break,
                 Item::Drop(view) => {
-                    self.views.remove(&view);
-                    self.changelogs.forget(view);
                     self.taps.end_dropped(view);
-                    self.unmade.remove(&view);
-                    self.stats.lock().remove(&view);
+                    self.forget(view);
                 }
+                Item::Replaced(view) => {
+                    self.taps.end_replaced(view);
+                    self.forget(view);
+                }
+                Item::Alter(view, plan) => self.alter(&view, &plan),
                 Item::Read(views, answer) => {
                     // The reader may have gone away; then its snapshot is dropped here.
                     let _ = answer.send(self.read(&views));
@@ -451,6 +465,22 @@ impl Worker {
             }
         }
         self.changelogs.sync(self.timestamp_us);
+    }
+
+    fn forget(&mut self, view: RelationId) {
+        self.views.remove(&view);
+        self.changelogs.forget(view);
+        self.unmade.remove(&view);
+        self.stats.lock().remove(&view);
+    }
+
+    /// A view that is not live is made from the catalog's definition, if it ever is again.
+    fn alter(&mut self, view: &MaterializedView, plan: &ViewPlan) {
+        if let Some(altered) = self.views.get_mut(&view.id)
+            && let Err(error) = altered.alter(view, plan)
+        {
+            altered.failed.get_or_insert(error);
+        }
     }
 
     async fn next_item(&mut self) -> Option<Item> {
@@ -858,6 +888,13 @@ impl View {
         };
         built.states().iter().for_each(|state| state.attach(residence));
         Ok(built)
+    }
+
+    /// Takes on another definition of the same rows.
+    fn alter(&mut self, view: &MaterializedView, plan: &ViewPlan) -> Result<()> {
+        self.dataflow.read_as(plan)?;
+        self.plan = digest_of_plan(view);
+        Ok(())
     }
 
     /// All of its state, always in the same order.

@@ -8,7 +8,7 @@ use datafusion::common::HashMap;
 use datafusion::execution::SessionState;
 use tokio::sync::mpsc;
 
-use crate::catalog::{CatalogChange, MaterializedView, Table, TableKind};
+use crate::catalog::{CatalogChange, MaterializedView, Relation, Table, TableKind};
 use crate::commit::{Commit, Publish};
 use crate::dataflow::{Backfill, Dataflows, KeepChanges};
 use crate::error::Result;
@@ -54,6 +54,16 @@ impl Publisher {
         for change in &commit.catalog {
             match change {
                 CatalogChange::CreateMaterializedView(view) => self.create_view(view, commit.number)?,
+                CatalogChange::ReplaceMaterializedView { former, view } => {
+                    self.create_view(view, commit.number)?;
+                    let retention_us = self.tables.durable().catalog.subscribe_retention_us(view.id);
+                    self.keep_changes(view.id, retention_us);
+                    self.dataflows.push_replaced(*former);
+                }
+                CatalogChange::AlterMaterializedView(view) => {
+                    let plan = ViewPlan::from_bytes(&view.plan, &self.registry)?;
+                    self.dataflows.push_alter(view.clone(), plan);
+                }
                 CatalogChange::CreateTable(table) if table.source.is_some() => {
                     // Nobody listens only while the server stops.
                     let _ = self.sources.send(SourceChange::Created(table.clone()));
@@ -74,10 +84,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// Puts a view into the stream at `at`, the head.
-    pub fn create_view(&self, view: &Arc<MaterializedView>, at: CommitNumber) -> Result<()> {
-        let plan = ViewPlan::from_bytes(&view.plan, &self.registry)?;
+    /// Puts a view into the stream at `at`, the head, as the durable catalog has it: the commit that creates it may alter it,
+    /// or drop it again.
+    pub fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
         let catalog = self.tables.durable().catalog;
+        let Some(Relation::MaterializedView(view)) = catalog.get(view.id) else { return Ok(()) };
+        let plan = ViewPlan::from_bytes(&view.plan, &self.registry)?;
         let mut backfill = HashMap::new();
         for id in plan.sources() {
             if let Some(table) = catalog.table(id) {

@@ -108,6 +108,10 @@ fn definition(change: &CatalogChange) -> String {
         CatalogChange::CreateMaterializedView(view) => {
             format!("create materialized view {} ({})", view.name, view.id)
         }
+        CatalogChange::ReplaceMaterializedView { former, view } => {
+            format!("replace materialized view {} ({former}) by {}", view.name, view.id)
+        }
+        CatalogChange::AlterMaterializedView(view) => format!("alter materialized view {} ({})", view.name, view.id),
         CatalogChange::AlterTable(table) => {
             format!("alter table {} ({}) to version {}", table.name, table.id, table.schema_version)
         }

@@ -30,7 +30,7 @@ pub use errors::plan_error;
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
-pub use view::plan_view;
+pub use view::{plan_view, plan_view_again};
 pub use view_plan::{
     AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
 };

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, Volatility};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
@@ -46,7 +46,29 @@ pub fn plan_view(
     query: &Query,
     sql_text: &str,
 ) -> Result<ViewPlan> {
+    incremental(state, plan_query(state, relations, query, sql_text)?, sql_text)
+}
+
+/// The same for a view that has its columns: they are the first that the query gives, which may give more by now.
+///
+/// Errors: as [`plan_view`]; 42P16 where it gives fewer.
+pub fn plan_view_again(
+    state: &SessionState,
+    relations: &dyn RelationLookup,
+    query: &Query,
+    sql_text: &str,
+    columns: &[ViewColumn],
+) -> Result<ViewPlan> {
     let analyzed = plan_query(state, relations, query, sql_text)?;
+    if analyzed.schema().fields().len() < columns.len() {
+        return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "its query would have fewer columns"));
+    }
+    let named = analyzed.schema().columns().into_iter().zip(columns);
+    let named: Vec<Expr> = named.map(|(own, column)| Expr::Column(own).alias(&column.name)).collect();
+    incremental(state, LogicalPlanBuilder::from(analyzed).project(named)?.build()?, sql_text)
+}
+
+fn incremental(state: &SessionState, analyzed: LogicalPlan, sql_text: &str) -> Result<ViewPlan> {
     let columns = output_columns(&analyzed)?;
     let options = state.config_options();
     refuse_impure(&analyzed)?;

@@ -90,6 +90,37 @@ pub enum Node {
     },
 }
 
+impl ViewPlan {
+    /// For each source, in preorder, the positions of the columns that it reads.
+    pub fn columns_read(&self) -> Vec<&Vec<usize>> {
+        fn add<'a>(node: &'a Node, read: &mut Vec<&'a Vec<usize>>) {
+            match node {
+                Node::Source { columns, .. } => read.push(columns),
+                _ => node.inputs().into_iter().for_each(|input| add(input, read)),
+            }
+        }
+        let mut read = Vec::new();
+        add(&self.root, &mut read);
+        read
+    }
+
+    /// The same plan over a relation that has another name, and its columns elsewhere: `moved` has for each of its former
+    /// positions the present one. `None` where it reads a column that is gone.
+    pub fn over_altered(mut self, altered: RelationId, name: &str, moved: &[Option<usize>]) -> Option<ViewPlan> {
+        fn alter(node: &mut Node, altered: RelationId, name: &str, moved: &[Option<usize>]) -> Option<()> {
+            if let Node::Source { relation, relation_name, columns, .. } = node
+                && *relation == altered
+            {
+                name.clone_into(relation_name);
+                *columns = columns.iter().map(|column| *moved.get(*column)?).collect::<Option<_>>()?;
+            }
+            node.parts_mut().1.into_iter().try_for_each(|input| alter(input, altered, name, moved))
+        }
+        alter(&mut self.root, altered, name, moved)?;
+        Some(self)
+    }
+}
+
 /// What a [`Node::MatchJoin`] makes of matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

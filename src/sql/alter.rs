@@ -1,7 +1,7 @@
 //! ALTER: sqlparser's tree of ALTER TABLE, reduced to what can be altered here; options of any relation, and
 //! ALTER MATERIALIZED VIEW ... RESUME.
 
-use sqlparser::ast::{self, AlterTableOperation, RenameTableNameKind};
+use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, RenameTableNameKind};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
@@ -36,12 +36,13 @@ pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
 
 fn refused(what: &str) -> Error {
     Error::not_built(what).with_hint(
-        "ALTER TABLE can ADD, DROP and RENAME columns, and RENAME the table; \
-         ALTER TABLE, SOURCE and MATERIALIZED VIEW can SET (subscribe_retention = '1 hour').",
+        "ALTER TABLE can ADD, DROP and RENAME columns, SET and DROP their DEFAULT, and RENAME the table; \
+         ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE, SOURCE and MATERIALIZED VIEW can SET (subscribe_retention = '1 hour').",
     )
 }
 
-/// `ALTER kind [IF EXISTS] name SET (option = value) | RESET (option) | RESUME`; `None`: it is another ALTER.
+/// `ALTER kind [IF EXISTS] name SET (option = value) | RESET (option) | RESUME | RENAME TO name`; `None`: it is another
+/// ALTER.
 fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
     let mut parser = input.parser();
     parser.next_token();
@@ -51,12 +52,22 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
         DropKind::Source
     } else if take_word(&mut parser, "MATERIALIZED") && take_word(&mut parser, "VIEW") {
         DropKind::MaterializedView
+    } else if take_word(&mut parser, "VIEW") {
+        DropKind::View
     } else {
         return Ok(None);
     };
     let if_exists = take_word(&mut parser, "IF") && take_word(&mut parser, "EXISTS");
     let Ok(name) = parser.parse_object_name(false) else { return Ok(None) };
-    let action = if take_word(&mut parser, "SET") {
+    let is_view = matches!(kind, DropKind::View | DropKind::MaterializedView);
+    let action = if is_view && take_word(&mut parser, "RENAME") {
+        if !take_word(&mut parser, "TO") {
+            return Ok(None);
+        }
+        RelationAction::RenameTo(relation_name(&input.check(parser.parse_object_name(false))?)?)
+    } else if kind == DropKind::View {
+        return Ok(None);
+    } else if take_word(&mut parser, "SET") {
         if !parser.consume_token(&Token::LParen) {
             return Ok(None);
         }
@@ -113,6 +124,14 @@ fn action(operation: &AlterTableOperation) -> Result<AlterAction> {
                 return Err(refused(&format!("a column named \"{ROW_ID}\"")));
             }
             Ok(AlterAction::RenameColumn { from: identifier(old_column_name), to })
+        }
+        AlterTableOperation::AlterColumn { column_name, op } => {
+            let default = match op {
+                AlterColumnOperation::SetDefault { value } => Some(value.to_string()),
+                AlterColumnOperation::DropDefault => None,
+                other => return Err(refused(&format!("ALTER COLUMN ... {other}"))),
+            };
+            Ok(AlterAction::SetDefault { column: identifier(column_name), default })
         }
         AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(name) } => {
             Ok(AlterAction::RenameTo(relation_name(name)?))

@@ -132,10 +132,6 @@ fn view(create: ast::CreateView) -> Result<Statement> {
     if create.or_alter {
         return Err(Error::not_built("CREATE OR ALTER VIEW").with_hint("Use CREATE OR REPLACE VIEW."));
     }
-    if create.or_replace && create.materialized {
-        return Err(Error::not_built("CREATE OR REPLACE MATERIALIZED VIEW")
-            .with_hint("DROP the materialized view and CREATE it again."));
-    }
     if create.temporary {
         return Err(Error::not_built("a temporary view").with_hint("Create an ordinary view."));
     }
@@ -154,10 +150,13 @@ fn view(create: ast::CreateView) -> Result<Statement> {
     let name = relation_name(&create.name)?;
     let columns = create.columns.iter().map(|column| identifier(&column.name)).collect();
     if create.materialized {
-        let if_not_exists = create.if_not_exists;
+        if create.or_replace && create.if_not_exists {
+            return Err(Error::new(SqlState::SYNTAX_ERROR, "OR REPLACE and IF NOT EXISTS exclude each other"));
+        }
         return Ok(Statement::CreateMaterializedView(CreateMaterializedView {
             name,
-            if_not_exists,
+            or_replace: create.or_replace,
+            if_not_exists: create.if_not_exists,
             columns,
             query: create.query,
             subscribe_retention_us,

@@ -25,15 +25,18 @@ macro_rules! statements {
 
 statements! {
     ALTER_RELATION = "ALTER ... SET",
-        "Says for how long changes are kept for SUBSCRIBE ... AS OF COMMIT; brings a suspended or failed view back.",
+        "Says for how long changes are kept for SUBSCRIBE ... AS OF COMMIT; brings a suspended or failed view back; renames a view.",
         "ALTER MATERIALIZED VIEW warm SET (subscribe_retention = '1 hour')",
         "ALTER TABLE | SOURCE | MATERIALIZED VIEW [IF EXISTS] name\n\
          \x20   SET (subscribe_retention = 'interval') | RESET (subscribe_retention)\n\
-         ALTER MATERIALIZED VIEW [IF EXISTS] name RESUME";
-    ALTER_TABLE = "ALTER TABLE", "Adds, drops and renames columns, and renames the table, as long as no view reads it.",
+         ALTER MATERIALIZED VIEW [IF EXISTS] name RESUME\n\
+         ALTER VIEW | MATERIALIZED VIEW [IF EXISTS] name RENAME TO name";
+    ALTER_TABLE = "ALTER TABLE",
+        "Adds, drops and renames columns, and renames the table, as long as views that read it mean the same rows.",
         "ALTER TABLE readings ADD COLUMN note text DEFAULT 'none'",
         "ALTER TABLE [IF EXISTS] name action [, ...]\n\
          action: ADD [COLUMN] [IF NOT EXISTS] column type [NOT NULL] [DEFAULT value] | DROP [COLUMN] [IF EXISTS] column\n\
+         \x20   | ALTER [COLUMN] column SET DEFAULT value | ALTER [COLUMN] column DROP DEFAULT\n\
          \x20   | RENAME [COLUMN] column TO name | RENAME TO name";
     BACKUP = "BACKUP", "Copies the whole database at one commit while writes go on; tidemark restore brings it back.",
         "BACKUP TO '/backups/monday'", "BACKUP TO 'url'";
@@ -49,9 +52,9 @@ statements! {
         "COPY table [(column [, ...])] FROM STDIN [WITH (option [, ...])]\n\
          COPY table [(column [, ...])] | (query) | (SUBSCRIBE ...) TO STDOUT [WITH (option [, ...])]";
     CREATE_MATERIALIZED_VIEW = "CREATE MATERIALIZED VIEW",
-        "Makes a view that is kept up to date by every commit; returns when it is live.",
+        "Makes a view that is kept up to date by every commit, or puts one in another's place; returns when it is live.",
         "CREATE MATERIALIZED VIEW warm AS SELECT * FROM readings WHERE temperature > 30",
-        "CREATE MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])]\n\
+        "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])]\n\
          \x20   [WITH (subscribe_retention = 'interval')] AS query";
     CREATE_SOURCE = "CREATE SOURCE", "Makes an APPEND ONLY table that a connector fills.",
         "CREATE SOURCE readings (time timestamptz, truck text) WITH (connector = 'fleet')",

@@ -132,6 +132,7 @@ pub struct CreateView {
 #[derive(Debug, Clone)]
 pub struct CreateMaterializedView {
     pub name: String,
+    pub or_replace: bool,
     pub if_not_exists: bool,
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
@@ -147,9 +148,23 @@ pub struct AlterTable {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AlterAction {
-    AddColumn { column: Column, if_not_exists: bool },
-    DropColumn { name: String, if_exists: bool },
-    RenameColumn { from: String, to: String },
+    AddColumn {
+        column: Column,
+        if_not_exists: bool,
+    },
+    DropColumn {
+        name: String,
+        if_exists: bool,
+    },
+    RenameColumn {
+        from: String,
+        to: String,
+    },
+    /// SQL text of the DEFAULT; `None`: DROP DEFAULT.
+    SetDefault {
+        column: String,
+        default: Option<String>,
+    },
     RenameTo(String),
 }
 
@@ -162,12 +177,14 @@ pub struct AlterRelation {
     pub action: RelationAction,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelationAction {
     /// `SET (subscribe_retention = ...)`, in microseconds; RESET is 0.
     KeepChanges(u64),
     /// A materialized view that was suspended or failed.
     Resume,
+    /// Of a view or a materialized view.
+    RenameTo(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! ALTER TABLE: a table's next definition, on which no view may depend.
+//! ALTER TABLE: a table's next definition, and those of the views that read it.
 //!
 //! Rows are not rewritten: columns have field ids, and what a file lacks is what the column's definition says. A writer
 //! that was under way with the former columns is refused where it is sequenced.
@@ -12,6 +12,7 @@ use arrow::ipc::writer::StreamWriter;
 use sqlparser::ast;
 
 use super::define::{check_defaults, is_taken, skipping};
+use super::dependents::carry_over;
 use super::response::Response;
 use super::scope::{self, Environment, default_expression, no_relation, skeleton};
 use super::transaction::Transaction;
@@ -28,7 +29,6 @@ pub async fn alter_table(
     let catalog = transaction.catalog(environment.handles);
     let done = Response::Done { tag: "ALTER TABLE".to_owned() };
     let Some(table) = altered_table(environment, &catalog, alter)? else { return Ok(done) };
-    refuse_dependents(&catalog, &table)?;
     // Statements that read the table in order to change it come to their end first.
     transaction.lock_for_change(environment.handles, &table).await?;
     let mut next = Table {
@@ -44,6 +44,9 @@ pub async fn alter_table(
             }
             AlterAction::DropColumn { name, if_exists } => drop_column(environment, &mut next, name, *if_exists)?,
             AlterAction::RenameColumn { from, to } => rename_column(&mut next, from, to)?,
+            AlterAction::SetDefault { column, default } => {
+                set_default(environment, &mut next, column, default.as_ref())?
+            }
             AlterAction::RenameTo(name) => {
                 is_taken(environment, &catalog, name, false)?;
                 next.name.clone_from(name);
@@ -51,7 +54,10 @@ pub async fn alter_table(
         }
     }
     if (&next.columns, &next.name) != (&table.columns, &table.name) {
-        transaction.define(CatalogChange::AlterTable(Arc::new(next)))?;
+        let moved = moved_columns(&table, &next);
+        let change = CatalogChange::AlterTable(Arc::new(next));
+        let others = carry_over(environment, &catalog, table.id, &change, &moved, transaction.started_us)?;
+        [change].into_iter().chain(others).try_for_each(|change| transaction.define(change))?;
     }
     Ok(done)
 }
@@ -75,18 +81,10 @@ fn altered_table(environment: &Environment<'_>, catalog: &Catalog, alter: &Alter
     }
 }
 
-fn refuse_dependents(catalog: &Catalog, table: &Table) -> Result<()> {
-    let dependents: Vec<String> = catalog
-        .dependents(table.id)
-        .map(|other| format!("{} {} depends on table {}", other.kind_name(), other.name(), table.name))
-        .collect();
-    if dependents.is_empty() {
-        return Ok(());
-    }
-    let message = format!("cannot alter table {} because other objects depend on it", table.name);
-    Err(Error::new(SqlState::DEPENDENT_OBJECTS, message)
-        .with_detail(dependents.join("\n"))
-        .with_hint("DROP them, alter the table, and CREATE them again."))
+/// For each column of the table as it was, where it is now.
+fn moved_columns(table: &Table, next: &Table) -> Vec<Option<usize>> {
+    let place = |former: &StoredColumn| next.stored.iter().position(|column| column.field_id == former.field_id);
+    table.stored_columns().iter().map(place).collect()
 }
 
 async fn add_column(
@@ -180,6 +178,15 @@ fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {
     }
     table.columns[position].name = to.to_owned();
     Ok(())
+}
+
+/// Rows from before keep what they have, also those that have it from the column's first DEFAULT.
+fn set_default(environment: &Environment<'_>, table: &mut Table, name: &str, default: Option<&String>) -> Result<()> {
+    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
+        return Err(no_column(table, name));
+    };
+    table.columns[position].default = default.cloned();
+    check_defaults(environment, table)
 }
 
 fn no_column(table: &Table, name: &str) -> Error {

@@ -1,10 +1,13 @@
-//! ALTER of what a relation does besides its columns: how long its changes are kept, and a view that goes on.
+//! ALTER of what a relation does besides its columns: how long its changes are kept, a view that goes on, a view's name.
 
-use super::define::{kind_of, skipping};
+use std::sync::Arc;
+
+use super::define::{is_taken, kind_of, skipping};
+use super::dependents::carry_over;
 use super::response::Response;
 use super::scope::{Environment, no_relation};
 use super::transaction::Transaction;
-use crate::catalog::CatalogChange;
+use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, View};
 use crate::dataflow::ViewStatus;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{AlterRelation, DropKind, RelationAction};
@@ -32,10 +35,11 @@ pub async fn alter_relation(
         )
         .with_hint(format!("Use ALTER {}.", kind.words())));
     }
-    let relation = relation.id();
-    match alter.action {
+    let (renamed, relation) = (relation.clone(), relation.id());
+    match &alter.action {
+        RelationAction::RenameTo(name) => rename(environment, transaction, &catalog, &renamed, name)?,
         RelationAction::KeepChanges(retention_us) => {
-            transaction.define(CatalogChange::KeepChanges { relation, retention_us })?;
+            transaction.define(CatalogChange::KeepChanges { relation, retention_us: *retention_us })?;
         }
         RelationAction::Resume => {
             let stats = environment.handles.dataflows.stats();
@@ -50,4 +54,26 @@ pub async fn alter_relation(
         }
     }
     Ok(done)
+}
+
+/// The view under another name. Those that read it say so too.
+fn rename(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    catalog: &Arc<Catalog>,
+    relation: &Relation,
+    name: &str,
+) -> Result<()> {
+    is_taken(environment, catalog, name, false)?;
+    let name = name.to_owned();
+    let change = match relation {
+        Relation::MaterializedView(view) => {
+            CatalogChange::AlterMaterializedView(Arc::new(MaterializedView { name, ..view.as_ref().clone() }))
+        }
+        Relation::View(view) => CatalogChange::CreateView(Arc::new(View { name, ..view.as_ref().clone() })),
+        Relation::Table(_) => return Err(Error::internal("a table is renamed where it is altered")),
+    };
+    let moved: Vec<Option<usize>> = (0..relation.schema().fields().len()).map(Some).collect();
+    let others = carry_over(environment, catalog, relation.id(), &change, &moved, transaction.started_us)?;
+    [change].into_iter().chain(others).try_for_each(|change| transaction.define(change))
 }

@@ -7,7 +7,8 @@ use datafusion::execution::SessionState;
 use sqlparser::ast;
 
 use super::definitions::Definitions;
-use super::replace_view::{check_replacement, replaceable};
+use super::dependents::replace;
+use super::replace_view::{check_columns, replaceable};
 use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
@@ -117,10 +118,15 @@ pub async fn create_view(
         columns,
         depends_on: direct_dependencies(&catalog, &create.query),
     });
-    if let Some(replaced) = replaced {
-        check_replacement(environment, &catalog, &replaced, &view, transaction.started_us)?;
-    }
-    transaction.define(CatalogChange::CreateView(view))?;
+    let change = CatalogChange::CreateView(view.clone());
+    let changes = match replaced {
+        Some(replaced) => {
+            check_columns(&replaced.columns, &view.columns)?;
+            replace(environment, &catalog, replaced.id, change, transaction.started_us)?
+        }
+        None => vec![change],
+    };
+    changes.into_iter().try_for_each(|change| transaction.define(change))?;
     done("CREATE VIEW")
 }
 
@@ -131,13 +137,42 @@ pub async fn create_materialized_view(
 ) -> Result<Response> {
     transaction.lock_definitions(environment.handles).await?;
     let catalog = transaction.catalog(environment.handles);
-    if is_taken(environment, &catalog, &create.name, create.if_not_exists)? {
-        return done("CREATE MATERIALIZED VIEW");
-    }
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
+    let former = match catalog.find(&create.name) {
+        Some(Relation::MaterializedView(view)) if create.or_replace => Some(view.id),
+        Some(other) if create.or_replace => {
+            let message = format!("\"{}\" is not a materialized view but a {}", create.name, other.kind_name());
+            return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, message));
+        }
+        _ if is_taken(environment, &catalog, &create.name, create.if_not_exists)? => {
+            return done("CREATE MATERIALIZED VIEW");
+        }
+        _ => None,
+    };
+    let view = materialized_view(environment, &catalog, create, transaction.started_us)?;
+    let relation = view.id;
+    let changes = match former {
+        Some(former) => {
+            let change = CatalogChange::ReplaceMaterializedView { former, view: Arc::new(view) };
+            replace(environment, &catalog, former, change, transaction.started_us)?
+        }
+        None => vec![CatalogChange::CreateMaterializedView(Arc::new(view))],
+    };
+    changes.into_iter().try_for_each(|change| transaction.define(change))?;
+    keep_changes(transaction, relation, create.subscribe_retention_us)?;
+    done("CREATE MATERIALIZED VIEW")
+}
+
+/// A new definition, under the next id.
+fn materialized_view(
+    environment: &Environment<'_>,
+    catalog: &Arc<Catalog>,
+    create: &CreateMaterializedView,
+    now_us: i64,
+) -> Result<MaterializedView> {
+    let definitions = Definitions::new(environment, catalog.clone(), now_us)?;
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
-    let mut depends_on = direct_dependencies(&catalog, &create.query);
+    let mut depends_on = direct_dependencies(catalog, &create.query);
     depends_on.extend(plan.sources());
     depends_on.sort_unstable();
     depends_on.dedup();
@@ -149,7 +184,7 @@ pub async fn create_materialized_view(
             .chain([Ok(("tzdb".to_owned(), chrono_tz::IANA_TZDB_VERSION.to_owned()))])
             .collect::<Result<BTreeMap<_, _>>>()?
     };
-    let view = MaterializedView {
+    Ok(MaterializedView {
         id: catalog.next_id(),
         name: create.name.clone(),
         sql: create.query.to_string(),
@@ -157,11 +192,7 @@ pub async fn create_materialized_view(
         columns: named(plan.columns.clone(), &create.columns)?,
         plan: plan.to_bytes()?,
         depends_on,
-    };
-    let relation = view.id;
-    transaction.define(CatalogChange::CreateMaterializedView(Arc::new(view)))?;
-    keep_changes(transaction, relation, create.subscribe_retention_us)?;
-    done("CREATE MATERIALIZED VIEW")
+    })
 }
 
 fn keep_changes(transaction: &mut Transaction, relation: RelationId, retention_us: u64) -> Result<()> {

@@ -28,12 +28,23 @@ pub struct Definitions {
 
 impl Definitions {
     pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Result<Self> {
+        Definitions::in_zone(environment, catalog, now_us, None)
+    }
+
+    /// In the zone that a view was made in; `None`: the session's.
+    pub fn in_zone(
+        environment: &Environment<'_>,
+        catalog: Arc<Catalog>,
+        now_us: i64,
+        zone: Option<&str>,
+    ) -> Result<Self> {
         let system = SystemTables::new(environment.session.facts(environment.handles, catalog.clone()));
         let mut schemas = system.schemas();
         schemas.insert("public".to_owned(), HashMap::new());
         let mut input = ContextInput::new(schemas, system.functions(), now_us);
         input.search_path = environment.session.variables().search_path();
-        input.time_zone = environment.session.variables().time_zone().name().to_owned();
+        input.time_zone =
+            zone.map_or_else(|| environment.session.variables().time_zone().name().to_owned(), str::to_owned);
         Ok(Definitions { catalog, context: environment.handles.query.context(input)?, changed: None })
     }
 

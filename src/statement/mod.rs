@@ -9,6 +9,7 @@ pub mod copy;
 mod cursor;
 pub mod define;
 pub mod definitions;
+mod dependents;
 pub mod explain;
 pub mod flush;
 mod handles;

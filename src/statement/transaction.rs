@@ -155,6 +155,10 @@ impl Transaction {
             return Ok(None);
         }
         let (at, views) = handles.dataflows.read_applied(&views).await.map_err(|_| stopping())?;
+        // One that takes another's place is waited for.
+        if views.values().any(|view| matches!(view, Err(error) if error.state() == SqlState::UNDEFINED_TABLE)) {
+            return Ok(None);
+        }
         let snapshots = tables.into_iter().map(|id| Some((id, handles.tables.snapshot(id, at).ok()?)));
         let tables = snapshots.collect::<Option<_>>();
         let committed = catalog.clone();
@@ -342,7 +346,9 @@ impl Transaction {
     /// Name of the materialized view that the commit waits for.
     pub fn creates_view(&self) -> Option<String> {
         self.writes.catalog.iter().find_map(|change| match change {
-            CatalogChange::CreateMaterializedView(view) => Some(view.name.clone()),
+            CatalogChange::CreateMaterializedView(view) | CatalogChange::ReplaceMaterializedView { view, .. } => {
+                Some(view.name.clone())
+            }
             _ => None,
         })
     }
@@ -444,7 +450,9 @@ pub(super) fn stopping() -> Error {
 
 fn created_view(change: &CatalogChange) -> Option<RelationId> {
     match change {
-        CatalogChange::CreateMaterializedView(view) => Some(view.id),
+        CatalogChange::CreateMaterializedView(view) | CatalogChange::ReplaceMaterializedView { view, .. } => {
+            Some(view.id)
+        }
         CatalogChange::Resume(view) => Some(*view),
         _ => None,
     }
