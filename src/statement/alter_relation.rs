@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::define::{is_taken, kind_of, skipping};
-use super::dependents::carry_over;
+use super::dependents::{carry_over, under_name};
 use super::response::Response;
 use super::scope::{Environment, no_relation};
 use super::transaction::Transaction;
-use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, View};
+use crate::catalog::{Catalog, CatalogChange, Relation};
 use crate::dataflow::ViewStatus;
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{AlterRelation, DropKind, RelationAction};
@@ -65,14 +65,7 @@ fn rename(
     name: &str,
 ) -> Result<()> {
     is_taken(environment, catalog, name, false)?;
-    let name = name.to_owned();
-    let change = match relation {
-        Relation::MaterializedView(view) => {
-            CatalogChange::AlterMaterializedView(Arc::new(MaterializedView { name, ..view.as_ref().clone() }))
-        }
-        Relation::View(view) => CatalogChange::CreateView(Arc::new(View { name, ..view.as_ref().clone() })),
-        Relation::Table(_) => return Err(Error::internal("a table is renamed where it is altered")),
-    };
+    let change = under_name(relation, name);
     let moved: Vec<Option<usize>> = (0..relation.schema().fields().len()).map(Some).collect();
     let others = carry_over(environment, catalog, relation.id(), &change, &moved, transaction.started_us)?;
     [change].into_iter().chain(others).try_for_each(|change| transaction.define(change))

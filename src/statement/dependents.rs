@@ -14,7 +14,7 @@ use sqlparser::ast;
 use super::define::with_dependents;
 use super::definitions::Definitions;
 use super::scope::{Environment, direct_dependencies};
-use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, View};
+use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, Table, View};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{ViewPlan, plan_query, plan_view_again};
 use crate::sql::parse_query;
@@ -39,12 +39,18 @@ pub fn carry_over(
     let (former, present) = (name_of(catalog), name_of(&next));
     let mut in_the_way = InTheWay::of(catalog, altered);
     let mut changes = Vec::new();
+    // What is compared: the names are the present ones on both sides.
+    let mut renamed = catalog.as_ref().clone();
     let readers: Vec<Relation> =
         readers(catalog, altered).into_iter().filter_map(|id| catalog.get(id).cloned()).collect();
     if former != present {
+        if let Some(relation) = catalog.get(altered) {
+            renamed.apply(&under_name(relation, &present));
+        }
         for reader in readers.iter().filter(|reader| reader.depends_on().contains(&altered)) {
             match with_text(reader, |sql| with_relation_renamed(sql, &former, &present)) {
                 Ok(change) => {
+                    renamed.apply(&change);
                     next.apply(&change);
                     changes.push(change);
                 }
@@ -52,12 +58,11 @@ pub fn carry_over(
             }
         }
     }
-    let next = Arc::new(next);
+    let (renamed, next) = (Arc::new(renamed), Arc::new(next));
     for reader in &readers {
         let checked = match (reader, next.get(reader.id())) {
             (Relation::MaterializedView(before), Some(Relation::MaterializedView(after))) => {
-                let planned = (before.as_ref(), catalog, after.as_ref(), &next);
-                same_rows(environment, planned, (altered, &present, moved), now_us).map(|plan| {
+                same_rows(environment, after, (&renamed, &next), (altered, &present, moved), now_us).map(|plan| {
                     let view = MaterializedView { plan, ..after.as_ref().clone() };
                     let is_changed = view != **before;
                     changes.extend(is_changed.then(|| CatalogChange::AlterMaterializedView(Arc::new(view))));
@@ -160,21 +165,22 @@ fn again(environment: &Environment<'_>, next: &Arc<Catalog>, reader: &Relation, 
 /// The stored plan over the altered relation, if the query means the same rows as before.
 fn same_rows(
     environment: &Environment<'_>,
-    (before, catalog, after, next): (&MaterializedView, &Arc<Catalog>, &MaterializedView, &Arc<Catalog>),
+    view: &MaterializedView,
+    (before, after): (&Arc<Catalog>, &Arc<Catalog>),
     (altered, name, moved): (RelationId, &str, &[Option<usize>]),
     now_us: i64,
 ) -> Result<Vec<u8>> {
-    let present = plan_again(environment, next, after, now_us)?;
-    let former = plan_again(environment, catalog, before, now_us)?;
+    let present = plan_again(environment, after, view, now_us)?;
+    let former = plan_again(environment, before, view, now_us)?;
     if former.over_altered(altered, name, moved).as_ref() != Some(&present) {
         return Err(other_columns());
     }
-    let registry = Definitions::new(environment, catalog.clone(), now_us)?;
-    let stored = ViewPlan::from_bytes(&before.plan, registry.state())?;
+    let registry = Definitions::new(environment, before.clone(), now_us)?;
+    let stored = ViewPlan::from_bytes(&view.plan, registry.state())?;
     let reads = stored.sources().contains(&altered);
     match stored.over_altered(altered, name, moved) {
         Some(plan) if reads => plan.to_bytes(),
-        Some(_) => Ok(before.plan.clone()),
+        Some(_) => Ok(view.plan.clone()),
         None => Err(other_columns()),
     }
 }
@@ -206,6 +212,18 @@ fn other_columns() -> Error {
     Error::new(SqlState::DEPENDENT_OBJECTS, "its query would have other columns or rows")
 }
 
+/// The relation as it is, under another name.
+pub fn under_name(relation: &Relation, name: &str) -> CatalogChange {
+    let name = name.to_owned();
+    match relation {
+        Relation::Table(table) => CatalogChange::AlterTable(Arc::new(Table { name, ..table.as_ref().clone() })),
+        Relation::View(view) => CatalogChange::CreateView(Arc::new(View { name, ..view.as_ref().clone() })),
+        Relation::MaterializedView(view) => {
+            CatalogChange::AlterMaterializedView(Arc::new(MaterializedView { name, ..view.as_ref().clone() }))
+        }
+    }
+}
+
 /// The relation with another text of its query.
 fn with_text(reader: &Relation, rewrite: impl FnOnce(&str) -> Result<String>) -> Result<CatalogChange> {
     match reader {
@@ -231,7 +249,7 @@ fn with_relation_renamed(sql: &str, former: &str, present: &str) -> Result<Strin
         _ => None,
     };
     let replacement = replacement.ok_or_else(|| Error::internal("a FROM that does not read back"))?;
-    let mut renaming = Renaming { former, replacement };
+    let mut renaming = Renaming { former, present, replacement };
     match ast::VisitMut::visit(&mut *query, &mut renaming) {
         ControlFlow::Continue(()) => Ok(query.to_string()),
         ControlFlow::Break(error) => Err(error),
@@ -240,6 +258,7 @@ fn with_relation_renamed(sql: &str, former: &str, present: &str) -> Result<Strin
 
 struct Renaming<'a> {
     former: &'a str,
+    present: &'a str,
     replacement: ast::TableFactor,
 }
 
@@ -249,7 +268,7 @@ impl ast::VisitorMut for Renaming<'_> {
     fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
         let expressions = query.with.iter().flat_map(|with| &with.cte_tables);
         let mut names = expressions.map(|expression| folded(&expression.alias.name));
-        match names.any(|name| name == self.former) {
+        match names.any(|name| name == self.former || name == self.present) {
             true => ControlFlow::Break(Error::not_built("a WITH query of the same name")),
             false => ControlFlow::Continue(()),
         }

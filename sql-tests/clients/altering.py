@@ -1,0 +1,114 @@
+"""Tables and views are altered, renamed and replaced while a writer goes on; every view stays what its query says, also after
+kill -9."""
+
+import threading
+
+import psycopg
+
+from harness import Server, equal, eventually, expect, main
+
+SCHEMA = """
+CREATE TABLE readings (note text, device text, spare integer, temperature integer);
+CREATE MATERIALIZED VIEW counts AS SELECT device, count(*) AS n, sum(temperature) AS total FROM readings GROUP BY device;
+CREATE VIEW listed AS SELECT device, n FROM counts;
+CREATE MATERIALIZED VIEW busy AS SELECT device, n FROM listed WHERE n > 20;
+CREATE MATERIALIZED VIEW warm AS SELECT device, temperature FROM readings WHERE temperature > 50;
+"""
+
+CHANGES = [
+    "ALTER TABLE readings DROP COLUMN note",
+    "ALTER TABLE readings ADD COLUMN humidity integer DEFAULT 5",
+    "CREATE OR REPLACE MATERIALIZED VIEW counts AS SELECT count(*) AS n, device FROM readings WHERE temperature > 10 GROUP BY device",
+    "ALTER TABLE readings RENAME COLUMN spare TO rest",
+    "ALTER MATERIALIZED VIEW warm RENAME TO hot",
+    "ALTER TABLE readings DROP COLUMN rest, ADD COLUMN rest text",
+    "ALTER TABLE readings ALTER COLUMN humidity SET DEFAULT 6",
+    "CREATE OR REPLACE MATERIALIZED VIEW hot AS SELECT device, temperature, humidity FROM readings WHERE temperature > 40",
+]
+
+
+class Writer(threading.Thread):
+    """Inserts, updates and deletes by the names of columns that stay; counts what was acknowledged."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.connection = psycopg.connect(server.address(), autocommit=True)
+        self.enough = threading.Event()
+        self.commits = 0
+        self.conflicts = 0
+        self.error = None
+
+    def run(self):
+        try:
+            while not self.enough.is_set():
+                self.write(self.commits)
+        except Exception as error:
+            self.error = error
+
+    def write(self, n):
+        statements = [
+            f"INSERT INTO readings (device, temperature) SELECT 'truck_' || g, {n % 100} FROM generate_series(1, 5) g",
+            f"UPDATE readings SET temperature = temperature + 1 WHERE device = 'truck_{n % 5 + 1}' AND temperature < 60",
+            f"DELETE FROM readings WHERE device = 'truck_{n % 5 + 1}' AND temperature = {n % 60}",
+        ]
+        try:
+            self.connection.execute(statements[n % 3])
+            self.commits += 1
+        except psycopg.errors.SerializationFailure:
+            # The table was altered between the statement's planning and its commit.
+            self.conflicts += 1
+
+
+def under_a_writer(folder):
+    server = Server(folder, settings={"TIDEMARK__TABLE__FLUSH_BYTES": "20000"}).start()
+    server.psql(lines=SCHEMA)
+    writer = Writer(server)
+    writer.start()
+    try:
+        alter(server, writer)
+    finally:
+        writer.enough.set()
+        writer.join()
+    expect(writer.error is None, f"the writer: {writer.error}")
+    rows = server.rows("SELECT sum(n) FROM counts")
+    server.kill()
+    server.start()
+    equal(server.rows("SELECT sum(n) FROM counts"), rows, "rows of a view after kill -9")
+    for view in ["counts", "busy", "hot"]:
+        server.verify(view)
+    print(f"{writer.commits} commits, {writer.conflicts} conflicts with {len(CHANGES)} changes of definitions")
+    server.stop()
+
+
+def alter(server, writer):
+    with psycopg.connect(server.address(), autocommit=True) as definer:
+        for change in CHANGES:
+            target = writer.commits + 20
+            definer.execute(change)
+            eventually(lambda: writer.commits >= target or writer.error, "the writer goes on")
+            for (view,) in definer.execute("SELECT name FROM tidemark.views").fetchall():
+                _, _, status, differing, _ = definer.execute(f"VERIFY MATERIALIZED VIEW {view}").fetchone()
+                equal((view, status, differing), (view, "verified", 0), f"after {change}")
+
+
+def a_subscriber_is_told(folder):
+    server = Server(folder).start()
+    server.psql(lines=SCHEMA)
+    with psycopg.connect(server.address(), autocommit=False) as reader:
+        reader.execute("DECLARE changes CURSOR FOR SUBSCRIBE counts")
+        server.psql(lines="INSERT INTO readings (device, temperature) VALUES ('truck_1', 1);")
+        equal(len(reader.execute("FETCH ALL changes WITH (timeout = '10s')").fetchall()), 1, "changes before")
+        server.psql(
+            lines="CREATE OR REPLACE MATERIALIZED VIEW counts AS SELECT device, count(*) AS n FROM readings GROUP BY device;"
+        )
+        try:
+            reader.execute("FETCH ALL changes WITH (timeout = '10s')")
+        except psycopg.errors.ObjectNotInPrerequisiteState as error:
+            expect("was replaced while it was subscribed to" in str(error), f"another error: {error}")
+        else:
+            expect(False, "the subscription goes on")
+    server.stop()
+
+
+if __name__ == "__main__":
+    main(under_a_writer, a_subscriber_is_told)
