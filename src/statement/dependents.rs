@@ -302,7 +302,8 @@ fn is_public(name: &ast::ObjectName) -> bool {
 struct InTheWay {
     /// For example `materialized view minutes`.
     subject: String,
-    lines: Vec<String>,
+    /// Each once, with the first reason.
+    lines: Vec<(RelationId, String)>,
 }
 
 impl InTheWay {
@@ -312,15 +313,18 @@ impl InTheWay {
     }
 
     fn add(&mut self, reader: &Relation, why: &Error) {
-        let (kind, name) = (reader.kind_name(), reader.name());
-        self.lines.push(format!("{kind} {name} depends on {}: {}", self.subject, why.message()));
+        if self.lines.iter().all(|(known, _)| *known != reader.id()) {
+            let (kind, name) = (reader.kind_name(), reader.name());
+            self.lines.push((reader.id(), format!("{kind} {name} depends on {}: {}", self.subject, why.message())));
+        }
     }
 
     fn refuse(self, verb: &str, hint: &str) -> Result<()> {
         if self.lines.is_empty() {
             return Ok(());
         }
+        let lines: Vec<String> = self.lines.into_iter().map(|(_, line)| line).collect();
         let message = format!("cannot {verb} {} because other objects depend on it", self.subject);
-        Err(Error::new(SqlState::DEPENDENT_OBJECTS, message).with_detail(self.lines.join("\n")).with_hint(hint))
+        Err(Error::new(SqlState::DEPENDENT_OBJECTS, message).with_detail(lines.join("\n")).with_hint(hint))
     }
 }
