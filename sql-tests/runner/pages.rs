@@ -224,6 +224,8 @@ fn tag(sql: &str, count: u64) -> String {
     match (word(0), word(1), word(2)) {
         ("INSERT", ..) => format!("INSERT 0 {count}"),
         ("UPDATE" | "DELETE" | "COPY", ..) => format!("{} {count}", word(0)),
+        ("CREATE", "OR", "REPLACE") if word(3) == "MATERIALIZED" => "CREATE MATERIALIZED VIEW".to_owned(),
+        ("CREATE", "OR", "REPLACE") => format!("CREATE {}", word(3)),
         ("CREATE" | "DROP", "MATERIALIZED", "VIEW") => format!("{} MATERIALIZED VIEW", word(0)),
         ("CREATE" | "DROP" | "ALTER", second, _) => format!("{} {second}", word(0)),
         (first, ..) => first.to_owned(),

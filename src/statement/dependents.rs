@@ -102,6 +102,7 @@ pub fn replace(
         return Err(Error::new(SqlState::INVALID_OBJECT_DEFINITION, message));
     }
     waiting.retain(|id| *id != former);
+    waiting.reverse();
     let mut in_the_way = InTheWay::of(catalog, former);
     let mut changes = vec![first];
     // Each after those that it reads.
