@@ -34,9 +34,12 @@ sql_states! {
     NUMERIC_OUT_OF_RANGE = "22003", "A number does not fit its type.";
     INVALID_DATETIME = "22007", "Not a valid date, timestamp or interval.";
     DATETIME_OVERFLOW = "22008", "A date or timestamp is out of range.";
+    INVALID_TIME_ZONE_DISPLACEMENT = "22009", "An offset from UTC is out of range.";
     DIVISION_BY_ZERO = "22012", "Division by zero.";
     INVALID_ENCODING = "22021", "Bytes that are not valid UTF-8.";
     INVALID_PARAMETER = "22023", "An option or setting has an unusable value.";
+    INVALID_ROW_COUNT_IN_LIMIT = "2201W", "A negative LIMIT.";
+    INVALID_ROW_COUNT_IN_OFFSET = "2201X", "A negative OFFSET.";
     INVALID_TEXT_REPRESENTATION = "22P02", "Text that its type cannot read.";
     INVALID_BINARY_REPRESENTATION = "22P03", "A binary parameter that its type cannot read.";
     BAD_COPY_FORMAT = "22P04", "COPY data with too many or too few columns, or broken quoting.";

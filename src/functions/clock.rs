@@ -11,6 +11,7 @@
 //! The zone stands in the plan, so that a view keeps the one it was made with. In UTC the plain casts and sums do the same,
 //! and are left as they are, because files are pruned by them.
 
+mod ages;
 mod fields;
 mod intervals;
 mod parts;
@@ -26,6 +27,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, 
 
 pub use fields::iso_week;
 pub use intervals::ScaledInterval;
+pub use intervals::{interval_from, interval_length};
 pub use parts::DatePart;
 
 use super::from_text::{FromText, from_text_applies};
@@ -35,8 +37,14 @@ use crate::types::parse::parse_time_zone;
 /// All of them, for the registry.
 pub fn functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vec![parts::DateTrunc::function(), DatePart::extract(), DatePart::date_part()];
-    functions.extend([ScaledInterval::function(false), ScaledInterval::function(true)]);
+    functions.extend([
+        ScaledInterval::function(false),
+        ScaledInterval::function(true),
+        interval_length(),
+        interval_from(),
+    ]);
     functions.extend(zones::functions());
+    functions.extend(ages::functions());
     functions
 }
 
@@ -47,6 +55,9 @@ pub fn rewrite_cast(cast: Cast, schema: &DFSchema, zone: Option<&str>) -> Result
     if from_text_applies(&source, &target) {
         let zone = zone.filter(|_| is_timestamptz(&target));
         return FromText::call(cast.expr.as_ref().clone(), &target, zone).map_err(|_| cast);
+    }
+    if matches!((&source, &target), (DataType::Duration(_), DataType::Interval(_))) {
+        return Ok(interval_from().call(vec![*cast.expr]));
     }
     if target == DataType::Utf8 && prints(&source) {
         let zone = zone.filter(|_| is_timestamptz(&source)).unwrap_or("UTC");
@@ -86,6 +97,9 @@ pub fn rewrite_call(call: &ScalarFunction, schema: &DFSchema, zone: Option<&str>
             time.get_type(schema).is_ok_and(|data_type| is_timestamptz(&data_type))
         }
         ("to_timestamp", [_, _]) => true,
+        ("age", [later, earlier]) => {
+            [later, earlier].iter().any(|time| time.get_type(schema).is_ok_and(|found| is_timestamptz(&found)))
+        }
         _ => false,
     };
     takes.then(|| {

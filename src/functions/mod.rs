@@ -1,7 +1,8 @@
 //! One registry of functions and aggregates for both executions, with PostgreSQL's types and errors.
 //!
 //! ```text
-//! operators   as written:      literals' types, floats beside numerics
+//! operators   as planned:      literals' types, floats beside numerics
+//! as_written  before coercion: texts beside times, numeric without modifiers
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
 //! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg
 //! ```
@@ -10,6 +11,7 @@
 
 mod aggregate;
 mod arithmetic;
+mod as_written;
 mod bit_counts;
 mod casts;
 mod clock;
@@ -21,12 +23,15 @@ mod from_text;
 mod moments;
 pub mod numeric;
 mod operators;
+mod ranks;
+mod registered;
 mod semantics;
 mod sentences;
 mod server;
 mod session;
 mod sql_types;
 mod time;
+mod unary_plus;
 
 use std::sync::Arc;
 
@@ -42,8 +47,10 @@ pub use aggregate::{
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};
+pub use clock::interval_from;
 pub use comoments::{Comoments, Regression};
 pub use moments::{Moments, Spread};
+pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
@@ -51,6 +58,7 @@ pub use sql_types::{NUMERIC_DEFAULT, sql_type};
 #[cfg(test)]
 pub use time::Window;
 pub use time::{NOW_FUNCTIONS, is_total_bucket};
+pub use unary_plus::UNARY_PLUS;
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -66,7 +74,9 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend(server::functions());
     functions.extend(time::Window::functions());
     functions.extend(clock::functions());
-    functions.push(format::ToChar::function());
+    functions.extend([format::ToChar::function(), format::ToNumber::function()]);
+    functions.extend(format::ToTime::functions());
+    functions.push(unary_plus::UnaryPlus::function());
     functions
 }
 

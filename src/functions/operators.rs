@@ -3,10 +3,10 @@
 //! A small integer literal is an `integer`, not a `bigint`, so `x + 1` keeps x's type; and a numeric beside a float
 //! becomes a float, where DataFusion would compare the float as a numeric and lose digits.
 
-use arrow::datatypes::{DataType, Decimal128Type, DecimalType, TimeUnit};
+use arrow::datatypes::{DataType, Decimal128Type, DecimalType, IntervalUnit, TimeUnit};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, cast};
+use datafusion::logical_expr::{Expr, ExprSchemable, Operator, binary_expr, cast};
 use sqlparser::ast::BinaryOperator;
 
 use super::clock::{DatePart, ScaledInterval};
@@ -34,6 +34,12 @@ impl ExprPlanner for PostgresOperators {
         if let Some(scaled) = scaled_interval(&op, &left, &right, schema) {
             return Ok(PlannerResult::Planned(scaled));
         }
+        if let Some(days) = days_between(&op, &left, &right, schema) {
+            return Ok(PlannerResult::Planned(days));
+        }
+        let (left, right) = as_number(&op, left, right, schema);
+        let (left, right) = as_span(&op, left, right, schema);
+        let (left, right) = date_with_interval(&op, left, right, schema);
         refuse_text_beside_number(&op, &left, &right, schema)?;
         let (left, right) = match is_comparison(&op) {
             true => {
@@ -63,6 +69,60 @@ fn scaled_interval(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSc
     Some(ScaledInterval::function(*op == BinaryOperator::Divide).call(vec![interval.clone(), number]))
 }
 
+/// `date - date` is an integer.
+fn days_between(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Option<Expr> {
+    let is_date = |expr: &Expr| matches!(expr.get_type(schema), Ok(DataType::Date32));
+    (*op == BinaryOperator::Minus && is_date(left) && is_date(right))
+        .then(|| cast(binary_expr(left.clone(), Operator::Minus, right.clone()), DataType::Int32))
+}
+
+/// `date + interval` is a timestamp.
+fn date_with_interval(op: &BinaryOperator, left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    let is = |expr: &Expr, test: fn(&DataType) -> bool| expr.get_type(schema).is_ok_and(|found| test(&found));
+    let is_date = |expr: &Expr| is(expr, |found| matches!(found, DataType::Date32));
+    let is_interval = |expr: &Expr| is(expr, |found| matches!(found, DataType::Interval(_)));
+    let midnight = |date: Expr| cast(date, DataType::Timestamp(TimeUnit::Microsecond, None));
+    match op {
+        BinaryOperator::Plus | BinaryOperator::Minus if is_date(&left) && is_interval(&right) => {
+            (midnight(left), right)
+        }
+        BinaryOperator::Plus if is_interval(&left) && is_date(&right) => (left, midnight(right)),
+        _ => (left, right),
+    }
+}
+
+/// A text that is added to a timestamp or an interval is an interval; one that is taken from it is of its own type.
+fn as_span(op: &BinaryOperator, left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    let is_text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
+    let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+    let time = |expr: &Expr| match expr.get_type(schema) {
+        Ok(time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Interval(_))) => Some(time),
+        _ => None,
+    };
+    match (op, time(&left), time(&right)) {
+        (BinaryOperator::Plus, Some(_), None) if is_text(&right) => (left, cast(right, interval)),
+        (BinaryOperator::Plus, None, Some(_)) if is_text(&left) => (cast(left, interval), right),
+        (BinaryOperator::Minus, Some(time), None) if is_text(&right) => (left, cast(right, time)),
+        (BinaryOperator::Minus, None, Some(time)) if is_text(&left) => (cast(left, time), right),
+        _ => (left, right),
+    }
+}
+
+/// A text that is written out beside a number is a number of its type, in arithmetic as in comparisons.
+fn as_number(op: &BinaryOperator, left: Expr, right: Expr, schema: &DFSchema) -> (Expr, Expr) {
+    use BinaryOperator::{Divide, Minus, Modulo, Multiply, Plus};
+    let is_text = |expr: &Expr| matches!(expr, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
+    let number = |expr: &Expr| expr.get_type(schema).ok().filter(DataType::is_numeric);
+    if !matches!(op, Plus | Minus | Multiply | Divide | Modulo) {
+        return (left, right);
+    }
+    match (number(&left), number(&right)) {
+        (None, Some(number)) if is_text(&left) => (cast(left, number), right),
+        (Some(number), None) if is_text(&right) => (left, cast(right, number)),
+        _ => (left, right),
+    }
+}
+
 fn is_comparison(op: &BinaryOperator) -> bool {
     matches!(
         op,
@@ -79,7 +139,11 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 fn as_time(literal: Expr, beside: &Expr, schema: &DFSchema) -> Expr {
     let is_text = matches!(&literal, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     match beside.get_type(schema) {
-        Ok(time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32)) if is_text => cast(literal, time),
+        Ok(time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 | DataType::Interval(_)))
+            if is_text =>
+        {
+            cast(literal, time)
+        }
         _ => literal,
     }
 }

@@ -30,9 +30,10 @@ use datafusion::optimizer::AnalyzerRule;
 use super::aggregate::ordered;
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
-use super::clock;
+use super::clock::{self, interval_length};
 use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+use super::unary_plus::UNARY_PLUS;
 
 #[derive(Debug)]
 pub struct PostgresSemantics;
@@ -68,6 +69,9 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
             Some(sum) => Ok(Transformed::yes(sum)),
             None => rewrite_binary(binary, schema),
         },
+        Expr::ScalarFunction(mut call) if call.name() == UNARY_PLUS && call.args.len() == 1 => {
+            Ok(Transformed::yes(call.args.remove(0)))
+        }
         Expr::ScalarFunction(call) => Ok(match clock::rewrite_call(&call, schema, zone) {
             Some(rewritten) => Transformed::yes(rewritten),
             None => Transformed::no(Expr::ScalarFunction(call)),
@@ -179,6 +183,11 @@ fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<E
         && operator.return_type(&left_type, &right_type).is_some()
     {
         return Ok(Transformed::yes(call(CheckedArithmetic::function(operator), vec![*left, *right])));
+    }
+    if is_comparison(op) && is_interval(&left_type) && is_interval(&right_type) {
+        let (left, right) = (interval_length().call(vec![*left]), interval_length().call(vec![*right]));
+        let compared = Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) });
+        return Ok(Transformed::yes(compared));
     }
     if is_comparison(op) && is_float(&left_type) && left_type == right_type {
         let (left, right) = comparable(*left, op, *right);
@@ -317,6 +326,10 @@ fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
 
 fn type_is(expr: &Expr, schema: &DFSchema, test: impl Fn(&DataType) -> bool) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| test(&data_type))
+}
+
+fn is_interval(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Interval(_))
 }
 
 fn is_float(data_type: &DataType) -> bool {

@@ -19,6 +19,8 @@ macro_rules! sentences {
 }
 
 sentences! {
+    "age" "age(later[, earlier])":
+        "The difference of two times in years, months, days and hours, as one counts it on a calendar; of one time from the start of today.";
     "current_database" "current_database()": "The database's name, always `tidemark`.";
     "current_schema" "current_schema()": "The schema that unqualified names are looked up in, `public`.";
     "date_bin" "date_bin(width, time[, origin])":
@@ -29,13 +31,22 @@ sentences! {
         "Start of the unit that a timestamp, a date or an interval is in, by the clock of the session's zone or of the one given.";
     "hop_starts" "hop_starts(time, slide, size)":
         "Starts of the windows of this size, one every slide, that hold the time; `HOP` in FROM has a row for each.";
+    "justify_days" "justify_days(interval)": "Thirty days at a time as months.";
+    "justify_hours" "justify_hours(interval)": "Twenty-four hours at a time as days.";
+    "justify_interval" "justify_interval(interval)": "Both, and all fields of one sign.";
     "now" "now()": "Start of the current transaction as timestamptz; refused in materialized views.";
     "pg_typeof" "pg_typeof(value)": "The name of the value's type.";
     "time_bucket" "time_bucket(width, time[, origin])":
         "Start of the bucket of this width that the time lies in; buckets of days and weeks begin on Mondays.";
     "timezone" "timezone(zone, time)":
         "`time AT TIME ZONE zone`: the zone's clock at a timestamptz, or the timestamptz at which its clock shows a timestamp.";
-    "to_char" "to_char(time, pattern)": "A timestamp, a date or an interval as text, by a pattern of PostgreSQL's.";
+    "to_char" "to_char(value, pattern)":
+        "A timestamp, a date, an interval or a number as text, by a pattern of PostgreSQL's.";
+    "to_date" "to_date(text, pattern)": "The date that a text names by a pattern of PostgreSQL's.";
+    "to_number" "to_number(text, pattern)":
+        "The number that a text names by a pattern of PostgreSQL's, as a numeric with as many digits behind the point.";
+    "to_timestamp" "to_timestamp(text, pattern) or to_timestamp(seconds)":
+        "The timestamptz that a text names by a pattern of PostgreSQL's, in the session's zone, or so many seconds after 1970-01-01 UTC.";
     "tumble_start" "tumble_start(time, size)":
         "Start of the window of this size that holds the time, counted from 1970-01-01 UTC; `TUMBLE` in FROM has it as a column.";
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
@@ -85,8 +96,10 @@ pub const INTERNAL: &[&str] = &[
     "extract",
     "from_text",
     "interval_divide",
+    "interval_length",
     "interval_multiply",
     "ordered_string_agg",
     "single_value",
     "text_of",
+    "unary_plus",
 ];

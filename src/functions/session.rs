@@ -14,7 +14,9 @@ use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
+use super::as_written::AsWritten;
 use super::operators::PostgresOperators;
+use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
 use super::sql_types::PostgresTypes;
 use super::{aggregate, scalar_functions};
@@ -42,7 +44,7 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
         .with_scalar_functions(scalars)
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(aggregates)
-        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_window_functions(with_signed_ranks(SessionStateDefaults::default_window_functions()))
         .with_analyzer_rules(analyzer().rules)
         .with_optimizer_rules(query_optimizer_rules())
 }
@@ -76,8 +78,12 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 
 /// Analysis is the same for queries and views, so that a name has one type and one meaning.
 pub fn analyzer() -> Analyzer {
-    let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
-        vec![Arc::new(ResolveGroupingFunction::new()), Arc::new(TypeCoercion::new()), Arc::new(PostgresSemantics)];
+    let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(ResolveGroupingFunction::new()),
+        Arc::new(AsWritten),
+        Arc::new(TypeCoercion::new()),
+        Arc::new(PostgresSemantics),
+    ];
     Analyzer::with_rules(rules)
 }
 

@@ -1,6 +1,7 @@
 //! PostgreSQL's type names as Arrow types.
 //!
-//! `TIMESTAMP` is microseconds, `numeric` without a precision is `numeric(38,10)`, text is Utf8 and never a view of it.
+//! `TIMESTAMP` is microseconds, text is Utf8 and never a view of it. `numeric` without modifiers is `numeric(38,10)` until the
+//! analyzer knows what is cast to it.
 //! Names that Tidemark has no type for are refused here rather than mapped to something near.
 
 use std::sync::Arc;
@@ -23,11 +24,29 @@ pub struct PostgresTypes;
 impl TypePlanner for PostgresTypes {
     fn plan_type_field(&self, name: &SqlDataType) -> Result<Option<FieldRef>> {
         match sql_type(name) {
+            Ok(Some(sql_type)) if is_numeric_without_modifiers(name) => {
+                let field = Field::new("", sql_type.arrow(), true);
+                let open = [(OPEN_NUMERIC.to_owned(), String::new())];
+                Ok(Some(Arc::new(field.with_metadata(open.into()))))
+            }
             Ok(Some(sql_type)) => Ok(Some(Arc::new(Field::new("", sql_type.arrow(), true)))),
             Ok(None) => Ok(None),
             Err(error) => Err(DataFusionError::External(Box::new(error))),
         }
     }
+}
+
+/// In the metadata of a cast's type that is `numeric` without modifiers, until the analyzer has given it its scale.
+const OPEN_NUMERIC: &str = "numeric without modifiers";
+
+/// Whether a cast's type is `numeric` as it is written, without a scale.
+pub fn is_open_numeric(field: &Field) -> bool {
+    field.metadata().contains_key(OPEN_NUMERIC)
+}
+
+fn is_numeric_without_modifiers(name: &SqlDataType) -> bool {
+    use ExactNumberInfo::None;
+    matches!(name, SqlDataType::Numeric(None) | SqlDataType::Decimal(None) | SqlDataType::Dec(None))
 }
 
 /// The type that `name` writes; `None` for arrays and types that only DataFusion knows.

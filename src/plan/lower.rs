@@ -20,6 +20,7 @@ use super::relations::relation_of;
 use super::view_plan::{MatchKind, Node};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result};
+use crate::functions::interval_from;
 
 /// Operator ids are all 0; the caller numbers them. The root's columns have the types of `columns`.
 pub fn lower(plan: &LogicalPlan, columns: &[ViewColumn]) -> Result<Node> {
@@ -206,6 +207,17 @@ fn lower_union(union: &Union) -> Result<Node> {
     Ok(Node::Union { id: 0, inputs, schema })
 }
 
+/// What lies between two times has whole days as an interval; Arrow's cast would count hours.
+fn converted(expr: Expr, found: &DataType, wanted: DataType) -> Expr {
+    if *found == wanted {
+        expr
+    } else if matches!((found, &wanted), (DataType::Duration(_), DataType::Interval(_))) {
+        interval_from().call(vec![expr])
+    } else {
+        cast(expr, wanted)
+    }
+}
+
 /// The node with the types of `schema`, by position.
 fn with_types(node: Node, schema: &DFSchema) -> Result<Node> {
     let wanted = schema.fields().iter().map(|field| field.data_type());
@@ -214,7 +226,7 @@ fn with_types(node: Node, schema: &DFSchema) -> Result<Node> {
     }
     let exprs = node.schema().columns().into_iter().zip(wanted.cloned()).map(|(column, wanted)| {
         let expr = Expr::Column(column);
-        Ok(if expr.get_type(node.schema())? == wanted { expr } else { cast(expr, wanted) })
+        Ok(converted(expr.clone(), &expr.get_type(node.schema())?, wanted))
     });
     let exprs = exprs.collect::<Result<_>>()?;
     Ok(Node::Project { id: 0, exprs, input: Box::new(node), schema: Arc::new(schema.clone()) })
@@ -251,7 +263,7 @@ fn with_output(root: Node, columns: &[ViewColumn]) -> Result<Node> {
     let exprs = schema.columns().into_iter().zip(columns).map(|(column, wanted)| {
         let expr = Expr::Column(column);
         let wanted = wanted.sql_type.arrow();
-        Ok(if expr.get_type(&schema)? == wanted { expr } else { cast(expr, wanted) })
+        Ok(converted(expr.clone(), &expr.get_type(&schema)?, wanted))
     });
     Ok(Node::Project { id: 0, exprs: exprs.collect::<Result<_>>()?, input: Box::new(root), schema: output })
 }

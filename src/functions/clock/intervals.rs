@@ -1,15 +1,19 @@
-//! Intervals times and divided by numbers.
+//! Intervals times and divided by numbers, how long they are, and intervals from what lies between two times.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, IntervalMonthDayNanoArray};
+use arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, IntervalMonthDayNanoArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit};
+use arrow::datatypes::{
+    DECIMAL128_MAX_PRECISION, DataType, DurationMicrosecondType, Float64Type, IntervalMonthDayNano,
+    IntervalMonthDayNanoType, IntervalUnit, TimeUnit,
+};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
 use super::external;
 use crate::error::{Error, SqlState};
+use crate::types::calendar::DAY_US;
 
 /// `interval_multiply(interval, float)` and `interval_divide(interval, float)`.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -91,6 +95,99 @@ impl ScalarUDFImpl for ScaledInterval {
         match is_scalar {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&values, 0)?)),
             false => Ok(ColumnarValue::Array(Arc::new(values))),
+        }
+    }
+}
+
+/// `interval_length(interval)`: nanoseconds, with days of 24 hours and months of 30 days, as PostgreSQL compares intervals.
+pub fn interval_length() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::from(IntervalLength { signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct IntervalLength {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for IntervalLength {
+    fn name(&self) -> &str {
+        "interval_length"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        const DAY_NS: i128 = 86_400_000_000_000;
+        let [interval] = args.args.as_slice() else { return internal_err!("an argument is missing") };
+        let is_scalar = matches!(interval, ColumnarValue::Scalar(_));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let intervals = cast(&interval.to_array(rows)?, &DataType::Interval(IntervalUnit::MonthDayNano))?;
+        let length = |interval: IntervalMonthDayNano| {
+            let days = i128::from(interval.months) * 30 + i128::from(interval.days);
+            days * DAY_NS + i128::from(interval.nanoseconds)
+        };
+        let lengths: Decimal128Array =
+            intervals.as_primitive::<IntervalMonthDayNanoType>().iter().map(|interval| interval.map(length)).collect();
+        let lengths: ArrayRef = Arc::new(lengths.with_precision_and_scale(DECIMAL128_MAX_PRECISION, 0)?);
+        match is_scalar {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&lengths, 0)?)),
+            false => Ok(ColumnarValue::Array(lengths)),
+        }
+    }
+}
+
+/// `interval_from(duration)`: days of 24 hours, and the rest.
+pub fn interval_from() -> Arc<ScalarUDF> {
+    let signature = Signature::any(1, Volatility::Immutable);
+    Arc::new(ScalarUDF::from(IntervalFrom { signature }))
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct IntervalFrom {
+    signature: Signature,
+}
+
+impl ScalarUDFImpl for IntervalFrom {
+    fn name(&self) -> &str {
+        "interval_from"
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(DataType::Interval(IntervalUnit::MonthDayNano))
+    }
+
+    fn is_strict(&self) -> bool {
+        true
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let [duration] = args.args.as_slice() else { return internal_err!("an argument is missing") };
+        let is_scalar = matches!(duration, ColumnarValue::Scalar(_));
+        let rows = if is_scalar { 1 } else { args.number_rows };
+        let durations = cast(&duration.to_array(rows)?, &DataType::Duration(TimeUnit::Microsecond))?;
+        // The days of all microseconds that there are fit in 32 bits.
+        let split = |us: i64| IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1000);
+        let intervals: IntervalMonthDayNanoArray =
+            durations.as_primitive::<DurationMicrosecondType>().iter().map(|us| us.map(split)).collect();
+        let intervals: ArrayRef = Arc::new(intervals);
+        match is_scalar {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&intervals, 0)?)),
+            false => Ok(ColumnarValue::Array(intervals)),
         }
     }
 }

@@ -1,25 +1,34 @@
-//! `to_char` of times and intervals, by PostgreSQL's patterns.
+//! `to_char`, `to_timestamp`, `to_date` and `to_number`, by PostgreSQL's patterns.
 
+mod number;
+mod number_pattern;
 mod pattern;
 mod print;
+mod read;
+mod to_number;
+mod to_time;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType};
 use chrono_tz::Tz;
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
+use self::number::NumberText;
+use self::number_pattern::NumberPattern;
 use self::pattern::{Piece, parse};
 use self::print::Printed;
+pub use self::to_number::ToNumber;
+pub use self::to_time::ToTime;
 use super::sql_types::timestamptz;
 use super::type_name;
 use crate::error::{Error, SqlState};
 use crate::types::parse::parse_time_zone;
 
-/// `to_char(time, pattern [, zone])`; the zone is the session's, put there by the analyzer.
+/// `to_char(value, pattern [, zone])`; the zone is the session's, put there by the analyzer beside a timestamptz.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ToChar {
     signature: Signature,
@@ -50,11 +59,8 @@ impl ScalarUDFImpl for ToChar {
             }
             DataType::Timestamp(_, Some(_)) | DataType::Null => timestamptz(),
             DataType::Interval(_) | DataType::Duration(_) => DataType::Interval(IntervalUnit::MonthDayNano),
-            number if number.is_numeric() => {
-                return Err(external(
-                    Error::not_built("to_char of a number").with_hint("Cast it to text, or round it first."),
-                ));
-            }
+            DataType::Float32 | DataType::Float64 | DataType::Decimal128(..) => value.clone(),
+            number if number.is_numeric() => DataType::Int64,
             other => {
                 let message = format!("function to_char({}, text) does not exist", type_name(other));
                 return Err(external(Error::new(SqlState::UNDEFINED_FUNCTION, message)));
@@ -81,40 +87,53 @@ impl ScalarUDFImpl for ToChar {
             Some(ColumnarValue::Scalar(ScalarValue::Utf8(Some(name)))) => parse_time_zone(name).unwrap_or(Tz::UTC),
             _ => Tz::UTC,
         };
-        // One pattern is taken apart once.
-        let constant = match pattern {
-            ColumnarValue::Scalar(ScalarValue::Utf8(Some(pattern))) => Some(parse(pattern)),
-            _ => None,
-        };
         let values = value.to_array(rows)?;
         let patterns = cast(&pattern.to_array(rows)?, &DataType::Utf8)?;
         let patterns = patterns.as_string::<i32>();
-        let mut texts = StringBuilder::new();
-        for row in 0..rows {
-            let printed = match patterns.is_valid(row) {
-                true => printed(&values, row, zone),
-                false => None,
-            };
-            let Some(printed) = printed else {
-                texts.append_null();
-                continue;
-            };
-            let parsed: Vec<Piece>;
-            let pieces = match &constant {
-                Some(pieces) => pieces,
-                None => {
-                    parsed = parse(patterns.value(row));
-                    &parsed
-                }
-            };
-            texts.append_value(printed.print(pieces).map_err(external)?);
-        }
-        let texts: ArrayRef = Arc::new(texts.finish());
+        let texts: ArrayRef = match values.data_type().is_numeric() {
+            true => Arc::new(numbers(&values, patterns).map_err(external)?),
+            false => Arc::new(times(&values, patterns, zone).map_err(external)?),
+        };
         match is_scalar {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&texts, 0)?)),
             false => Ok(ColumnarValue::Array(texts)),
         }
     }
+}
+
+fn times(values: &ArrayRef, patterns: &StringArray, zone: Tz) -> Result<StringArray, Error> {
+    let mut last: Option<(&str, Vec<Piece>)> = None;
+    let mut texts = StringBuilder::new();
+    for (row, pattern) in patterns.iter().enumerate() {
+        let (Some(pattern), Some(printed)) = (pattern, printed(values, row, zone)) else {
+            texts.append_null();
+            continue;
+        };
+        // A pattern that is the same for all rows is taken apart once.
+        let (_, pieces) = match last.take() {
+            Some(same) if same.0 == pattern => last.insert(same),
+            _ => last.insert((pattern, parse(pattern))),
+        };
+        texts.append_value(printed.print(pieces)?);
+    }
+    Ok(texts.finish())
+}
+
+fn numbers(values: &ArrayRef, patterns: &StringArray) -> Result<StringArray, Error> {
+    let mut last: Option<(&str, NumberPattern)> = None;
+    let mut texts = StringBuilder::new();
+    for (row, pattern) in patterns.iter().enumerate() {
+        let (Some(pattern), true) = (pattern, values.is_valid(row)) else {
+            texts.append_null();
+            continue;
+        };
+        let (_, parsed) = match last.take() {
+            Some(same) if same.0 == pattern => last.insert(same),
+            _ => last.insert((pattern, NumberPattern::parse(pattern)?)),
+        };
+        texts.append_value(NumberText::of(values, row, parsed).print(parsed));
+    }
+    Ok(texts.finish())
 }
 
 /// `None` for NULL and for infinite times.

@@ -12,6 +12,8 @@ pub enum Piece {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
+    /// The keyword, in upper case where the case says nothing.
+    pub name: &'static str,
     pub key: Key,
     pub case: Case,
     /// FM: no padding when printed, any number of digits when read.
@@ -230,5 +232,5 @@ fn field(text: &str) -> Option<(Field, &str)> {
     }
     // A translated name has no width of its own, and English is the one language.
     let fill = fill || translated && matches!(key, Key::DayName | Key::MonthName);
-    Some((Field { key, case, fill, ordinal }, rest))
+    Some((Field { name, key, case, fill, ordinal }, rest))
 }

@@ -24,6 +24,21 @@ pub const MONTHS: [&str; 12] = [
 ];
 pub const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 pub const ROMAN: [&str; 12] = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII"];
+pub const ROMAN_DIGITS: [(i64, &str); 13] = [
+    (1000, "M"),
+    (900, "CM"),
+    (500, "D"),
+    (400, "CD"),
+    (100, "C"),
+    (90, "XC"),
+    (50, "L"),
+    (40, "XL"),
+    (10, "X"),
+    (9, "IX"),
+    (5, "V"),
+    (4, "IV"),
+    (1, "I"),
+];
 
 /// What is printed.
 pub struct Printed {
@@ -253,7 +268,8 @@ fn last_digits(year: i64, digits: usize, fill: bool, out: &mut String) {
     out.push_str(&format!("{shown:0width$}"));
 }
 
-fn ordinal(number: &str) -> &'static str {
+/// Of a number that ends with these digits.
+pub fn ordinal(number: &str) -> &'static str {
     let digits: Vec<char> = number.chars().rev().take(2).collect();
     match digits.as_slice() {
         [_, '1'] => "th",

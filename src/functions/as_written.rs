@@ -1,0 +1,133 @@
+//! The analyzer rule for what PostgreSQL decides by how an expression is written, before types are made to fit.
+//!
+//! ```text
+//! ts BETWEEN '2026-01-01 12:00' AND now()   ->   ts BETWEEN CAST('2026-01-01 12:00' AS timestamptz) AND now()
+//! CAST(n AS numeric)                        ->   CAST(n AS numeric(38, as many digits as n has))
+//! ```
+//!
+//! A text that is written out beside a time is a time, in BETWEEN, IN, CASE and IS DISTINCT FROM: DataFusion's coercion would
+//! compare nanoseconds and read the text in UTC. The casts are read by our rules and in the session's zone later.
+//! Comparisons by `=`, `<` and the like are given the same cast as they are planned.
+
+use std::cell::Cell;
+
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::optimizer::AnalyzerRule;
+
+use super::sql_types::is_open_numeric;
+use super::type_name;
+use crate::error::{Error, SqlState};
+
+#[derive(Debug)]
+pub struct AsWritten;
+
+impl AnalyzerRule for AsWritten {
+    fn name(&self) -> &str {
+        "as_written"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _: &ConfigOptions) -> Result<LogicalPlan> {
+        let changed = Cell::new(false);
+        Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, &changed))?.data)
+    }
+}
+
+/// `changed`: a node so far, perhaps below, so that types may have changed.
+fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<LogicalPlan>> {
+    let mut schema = merge_schema(&plan.inputs());
+    if let LogicalPlan::TableScan(scan) = &plan {
+        schema.merge(&scan.projected_schema);
+    }
+    let names = NamePreserver::new(&plan);
+    let rewritten = plan.map_expressions(|expr| {
+        let name = names.save(&expr);
+        let rewritten = expr.transform_up(|expr| {
+            check_filter(&expr, &schema)?;
+            Ok(rewrite_expr(expr, &schema))
+        })?;
+        Ok(rewritten.update_data(|expr| name.restore(expr)))
+    })?;
+    changed.set(changed.get() || rewritten.transformed);
+    if changed.get() { Ok(Transformed::yes(rewritten.data.recompute_schema()?)) } else { Ok(rewritten) }
+}
+
+/// Errors: 42804 for a condition of FILTER that is no boolean; coercion would make one of a number.
+fn check_filter(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let filter = match expr {
+        Expr::AggregateFunction(call) => &call.params.filter,
+        Expr::WindowFunction(call) => &call.params.filter,
+        _ => return Ok(()),
+    };
+    match filter.as_ref().and_then(|filter| filter.get_type(schema).ok()) {
+        None | Some(DataType::Boolean | DataType::Null) => Ok(()),
+        Some(found) => {
+            let message = format!("argument of FILTER must be type boolean, not type {}", type_name(&found));
+            Err(DataFusionError::External(Box::new(Error::new(SqlState::DATATYPE_MISMATCH, message))))
+        }
+    }
+}
+
+fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    let compared: Vec<&mut Expr> = match &mut expr {
+        Expr::Cast(cast) if is_open_numeric(&cast.field) => {
+            let numeric = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale_of(&cast.expr, schema));
+            return Transformed::yes(Expr::Cast(Cast::new(cast.expr.clone(), numeric)));
+        }
+        Expr::Between(between) => vec![&mut between.expr, &mut between.low, &mut between.high],
+        Expr::InList(list) => std::iter::once(&mut *list.expr).chain(&mut list.list).collect(),
+        Expr::Case(case) => match &mut case.expr {
+            Some(value) => {
+                let whens = case.when_then_expr.iter_mut().map(|(when, _)| &mut **when);
+                std::iter::once(&mut **value).chain(whens).collect()
+            }
+            None => return Transformed::no(expr),
+        },
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
+            vec![&mut binary.left, &mut binary.right]
+        }
+        _ => return Transformed::no(expr),
+    };
+    let Some(time) = compared.iter().find_map(|expr| time_type(expr, schema)) else { return Transformed::no(expr) };
+    let mut changed = false;
+    for text in compared.into_iter().filter(|expr| written_text(expr).is_some()) {
+        *text = cast(std::mem::take(text), time.clone());
+        changed = true;
+    }
+    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+}
+
+fn written_text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(ScalarValue::Utf8(Some(text)), _) => Some(text),
+        _ => None,
+    }
+}
+
+fn time_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+    match expr.get_type(schema).ok()? {
+        time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 | DataType::Interval(_)) => Some(time),
+        _ => None,
+    }
+}
+
+/// Digits behind the point of a numeric without modifiers, by what it is made of.
+fn scale_of(expr: &Expr, schema: &DFSchema) -> i8 {
+    const SCALE_DEFAULT: i8 = 10;
+    if let Some(text) = written_text(expr) {
+        let text = text.trim();
+        let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+        let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
+        return i8::try_from(fraction.len()).ok().filter(|scale| is_plain && *scale <= 38).unwrap_or(SCALE_DEFAULT);
+    }
+    match expr.get_type(schema) {
+        Ok(DataType::Decimal128(_, scale)) => scale,
+        Ok(integer) if integer.is_integer() => 0,
+        _ => SCALE_DEFAULT,
+    }
+}
