@@ -126,7 +126,7 @@ def nested_transactions(folder):
 
 
 def array_parameters(folder):
-    """`= ANY` over a list, in text and in binary."""
+    """`= ANY` over a list, in text and in binary, and how it is described."""
     server = Server(folder).start()
     with psycopg.connect(server.address(), autocommit=True) as connection:
         connection.execute("CREATE TABLE readings (n bigint, device text, price numeric(6,2), x double precision, at timestamptz)")
@@ -149,6 +149,14 @@ def array_parameters(folder):
             raise Failure("text was taken for a bigint")
         except psycopg.errors.InvalidTextRepresentation:
             pass
+        for name, sql, oids in [
+            (b"a", b"SELECT n FROM readings WHERE n = ANY($1) AND device <> ALL($2)", [1016, 1009]),
+            (b"b", b"DELETE FROM readings WHERE price = ANY($1) AND n > $2", [1231, 20]),
+            (b"c", b"UPDATE readings SET x = $1 WHERE at = ANY($2)", [701, 1185]),
+        ]:
+            connection.pgconn.prepare(name, sql)
+            described = connection.pgconn.describe_prepared(name)
+            equal([described.param_type(at) for at in range(described.nparams)], oids, f"types of the parameters of {sql}")
     server.stop()
 
 

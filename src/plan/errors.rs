@@ -15,6 +15,27 @@ pub fn plan_error(error: DataFusionError, sql_text: &str) -> Error {
     }
 }
 
+/// An error about a text that its type cannot read, with the place of that text where it is written out once.
+pub fn at_literal(error: Error, sql_text: &str) -> Error {
+    let about_texts = [
+        SqlState::INVALID_TEXT_REPRESENTATION,
+        SqlState::INVALID_DATETIME,
+        SqlState::DATETIME_OVERFLOW,
+        SqlState::NUMERIC_OUT_OF_RANGE,
+    ];
+    let message = error.message();
+    let quoted = message.find('"').zip(message.rfind('"')).and_then(|(first, last)| message.get(first + 1..last));
+    let Some(text) = quoted.filter(|_| error.position().is_none() && about_texts.contains(&error.state())) else {
+        return error;
+    };
+    let literal = format!("'{}'", text.replace('\'', "''"));
+    let mut places = sql_text.match_indices(&literal);
+    match (places.next(), places.next()) {
+        (Some((at, _)), None) => error.with_position(sql_text[..at].chars().count() + 1),
+        _ => error,
+    }
+}
+
 fn translate(error: DataFusionError) -> Error {
     match error {
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(*inner),
@@ -78,6 +99,25 @@ fn plan_message(message: String) -> Error {
     if let Some(call) = message.split("the given name and argument types '").nth(1) {
         return no_such_call(call.split("'.").next().unwrap_or(call));
     }
+    if let Some(place) =
+        message.strip_prefix("Cannot find column with position ").and_then(|rest| rest.split(' ').next())
+    {
+        return no_such_position("GROUP BY", place);
+    }
+    if let Some(place) =
+        message.strip_prefix("Order by column out of bounds, specified: ").and_then(|rest| rest.split(',').next())
+    {
+        return no_such_position("ORDER BY", place);
+    }
+    if let Some(error) = said_otherwise(&message) {
+        return error;
+    }
+    if message.starts_with("LIMIT must be >= 0") {
+        return Error::new(SqlState::INVALID_ROW_COUNT_IN_LIMIT, "LIMIT must not be negative");
+    }
+    if message.starts_with("OFFSET must be >=") {
+        return Error::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET must not be negative");
+    }
     if message.contains("must appear in the GROUP BY clause") {
         return not_grouped(&message);
     }
@@ -85,6 +125,34 @@ fn plan_message(message: String) -> Error {
         return Error::new(SqlState::UNDEFINED_FUNCTION, format!("operator does not exist: {}", postgres_types(types)));
     }
     from_datafusion(DataFusionError::Plan(message))
+}
+
+/// What PostgreSQL says in words of its own.
+fn said_otherwise(message: &str) -> Option<Error> {
+    let (state, words) = match message {
+        _ if message.starts_with("Aggregate functions are not allowed in the WHERE clause") => {
+            (SqlState::GROUPING_ERROR, "aggregate functions are not allowed in WHERE")
+        }
+        _ if message.starts_with("Aggregate function calls cannot be nested") => {
+            (SqlState::GROUPING_ERROR, "aggregate function calls cannot be nested")
+        }
+        _ if message.starts_with("Too many columns! The subquery should only return one column") => {
+            (SqlState::SYNTAX_ERROR, "subquery must return only one column")
+        }
+        _ if message.starts_with("For SELECT DISTINCT, ORDER BY expressions") => {
+            (SqlState::INVALID_COLUMN_REFERENCE, "for SELECT DISTINCT, ORDER BY expressions must appear in select list")
+        }
+        _ if message.contains("queries have different number of columns") => {
+            (SqlState::SYNTAX_ERROR, "each query of a set operation must have the same number of columns")
+        }
+        _ => return None,
+    };
+    Some(Error::new(state, words))
+}
+
+fn no_such_position(clause: &str, place: &str) -> Error {
+    let message = format!("{clause} position {place} is not in select list");
+    Error::new(SqlState::INVALID_COLUMN_REFERENCE, message)
 }
 
 /// `sum(Utf8, Int64)` -> function sum(text, bigint) does not exist.

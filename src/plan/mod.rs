@@ -26,7 +26,7 @@ mod view_plan;
 
 pub use clauses::{ACCEPTED, REFUSED, ViewClause};
 pub use eager::aggregate_eagerly;
-pub use errors::plan_error;
+pub use errors::{at_literal, plan_error};
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};

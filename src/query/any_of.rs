@@ -11,8 +11,13 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use chrono_tz::Tz;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DataFusionError, Result, ScalarValue, exec_err};
-use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ExprSchemable, LogicalPlan, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
+    Volatility,
+};
 
 use super::rewrite::parse_array;
 use crate::error::{Error, SqlState};
@@ -31,6 +36,36 @@ struct AnyOf {
 
 pub fn any_of() -> ScalarUDF {
     ScalarUDF::from(AnyOf { signature: Signature::any(2, Volatility::Immutable) })
+}
+
+/// Parameters of a plan that are arrays, by name (`$1`), with the type of their elements.
+pub fn array_parameters(plan: &LogicalPlan) -> Result<Vec<(String, DataType)>, Error> {
+    let mut found = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        let schema = merge_schema(&node.inputs());
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(call) = expr
+                    && call.name() == ANY_OF
+                    && let [value, array] = call.args.as_slice()
+                    && let Some(name) = parameter_name(array)
+                    && let Ok(element) = value.get_type(&schema)
+                {
+                    found.push((name, element));
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    })?;
+    Ok(found)
+}
+
+fn parameter_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Placeholder(parameter) => Some(parameter.id.clone()),
+        Expr::Cast(cast) => parameter_name(&cast.expr),
+        _ => None,
+    }
 }
 
 /// An array's distinct elements, ready to be looked up.

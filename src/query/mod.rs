@@ -22,6 +22,7 @@ mod rows;
 mod store;
 mod yielding;
 
+pub use any_of::array_parameters;
 pub use context::{ContextInput, QueryContext};
 pub use engine::{ExplainOptions, QueryEngine, QueryResult};
 pub use held::HeldQuery;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::common::ScalarValue;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 
 use super::copy_in::CopyIn;
@@ -13,6 +14,7 @@ use super::dispatch::{carry_out, refuse_in_read_only};
 use super::hold::hold;
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
+use crate::plan::at_literal;
 use crate::query::HeldQuery;
 use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
 use crate::statement::{Environment, Handles, SessionView, Transaction, Variables, Waiting};
@@ -106,6 +108,18 @@ struct Prepared {
     declared: Mutex<Vec<Option<SqlType>>>,
 }
 
+/// The response whose rows' errors say where in the text they are from.
+fn locating(response: Response, text: &Arc<str>) -> Response {
+    match response {
+        Response::Rows { columns, schema, rows, tag, is_live } => {
+            let text = text.clone();
+            let rows = rows.map_err(move |error| at_literal(error, &text)).boxed();
+            Response::Rows { columns, schema, rows, tag, is_live }
+        }
+        other => other,
+    }
+}
+
 impl Session {
     pub fn new(handles: Arc<Handles>, user: String, process_id: i32, variables: Variables) -> Session {
         let view = SessionView::new(user, process_id, variables);
@@ -124,19 +138,21 @@ impl Session {
         if let Some(mut working) = Working::take(&self.state) {
             let transaction = working.transaction()?;
             refuse_in_read_only(transaction, &parsed.statement)?;
-            let response = carry_out(&environment, transaction, &parsed.statement, parameters).await?;
+            let response = carry_out(&environment, transaction, &parsed.statement, parameters).await;
+            let response = response.map_err(|error| at_literal(error, &parsed.text))?;
             working.done();
-            return Ok(response);
+            return Ok(locating(response, &parsed.text));
         }
         let mut transaction = Transaction::autocommit(&handles);
         transaction.read_only = self.view.variables().is_read_only_by_default();
         refuse_in_read_only(&transaction, &parsed.statement)?;
-        let response = carry_out(&environment, &mut transaction, &parsed.statement, parameters).await?;
+        let response = carry_out(&environment, &mut transaction, &parsed.statement, parameters).await;
+        let response = response.map_err(|error| at_literal(error, &parsed.text))?;
         if let Some(view) = transaction.creates_view() {
             self.view.waits_for(Some(Waiting::Created(view)));
         }
         commit(handles.clone(), transaction).await?;
-        Ok(response)
+        Ok(locating(response, &parsed.text))
     }
 
     async fn control(&mut self, statement: &Statement) -> Option<Result<Response>> {
@@ -302,7 +318,8 @@ impl Connection for Session {
         if let Statement::Fetch(fetch) = &prepared.statement.statement {
             // An unknown cursor is FETCH's own error, when it runs.
             let columns = self.cursor_columns(&fetch.cursor).filter(|_| !fetch.moves);
-            return Ok(Description { parameters: Vec::new(), columns: columns.map(|columns| columns.to_vec()) });
+            let columns = columns.map(|columns| columns.to_vec());
+            return Ok(Description { columns, ..Description::default() });
         }
         let catalog = match &*self.state.lock() {
             State::Open(open) => open.transaction.catalog(&self.handles),

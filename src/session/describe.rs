@@ -1,5 +1,6 @@
 //! Describe: types of a statement's parameters, and the columns of its result, without running it.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use super::surface::Description;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_query_with_parameters;
-use crate::query::present;
+use crate::query::{array_parameters, present};
 use crate::sql::{CursorQuery, DeclareCursor, Statement, column_type, relation_name};
 use crate::statement::OutputColumn;
 use crate::statement::definitions::Definitions;
@@ -30,8 +31,8 @@ pub fn describe(
     let parameters = |query: &ast::Query| parameters_with_casts(query, declared);
     match statement {
         Statement::Query(query) => {
-            let (plan, parameters) = plan(environment, &catalog, query, parameters(query)?, None)?;
-            Ok(Description { parameters, columns: Some(columns(&plan)?) })
+            let (plan, taken) = plan(environment, &catalog, query, parameters(query)?, None)?;
+            Ok(taken.giving(Some(columns(&plan)?)))
         }
         Statement::Insert(insert) => {
             let ast::TableObject::TableName(name) = &insert.table else {
@@ -41,10 +42,10 @@ pub fn describe(
             let source = source_query(&table, insert)?;
             let whole = parameters_with_casts(insert.as_ref(), declared)?;
             let from_source = parameters_with_casts(&source, &whole)?;
-            let (_, parameters) = plan(environment, &catalog, &source, from_source, None)?;
+            let (_, taken) = plan(environment, &catalog, &source, from_source, None)?;
             let alias = insert.table_alias.as_ref().map(|alias| alias.alias.value.as_str());
             let columns = returning(environment, &catalog, &table.name, alias, insert.returning.as_deref())?;
-            Ok(Description { parameters, columns })
+            Ok(taken.giving(columns))
         }
         Statement::Update(update) => {
             let mut parameters = parameters_with_casts(update.as_ref(), declared)?;
@@ -66,10 +67,10 @@ pub fn describe(
             };
             let values = update.assignments.iter().map(|assignment| assignment.value.clone()).collect();
             let query = change_query(&update.table, from, values, update.selection.clone())?;
-            let (_, parameters) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
+            let (_, taken) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
             let columns =
                 returning(environment, &catalog, &table.name, alias(&update.table), update.returning.as_deref())?;
-            Ok(Description { parameters, columns })
+            Ok(taken.giving(columns))
         }
         Statement::Delete(delete) => {
             let (ast::FromTable::WithFromKeyword(from) | ast::FromTable::WithoutKeyword(from)) = &delete.from;
@@ -80,17 +81,17 @@ pub fn describe(
             let using = delete.using.clone().unwrap_or_default();
             let query = change_query(from, using, Vec::new(), delete.selection.clone())?;
             let parameters = parameters_with_casts(delete.as_ref(), declared)?;
-            let (_, parameters) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
+            let (_, taken) = plan(environment, &catalog, &query, parameters, Some(&table.name))?;
             let columns = returning(environment, &catalog, &table.name, alias(from), delete.returning.as_deref())?;
-            Ok(Description { parameters, columns })
+            Ok(taken.giving(columns))
         }
         Statement::DeclareCursor(DeclareCursor { query: CursorQuery::Query(query), .. }) => {
-            let (_, parameters) = plan(environment, &catalog, query, parameters(query)?, None)?;
-            Ok(Description { parameters, columns: None })
+            let (_, taken) = plan(environment, &catalog, query, parameters(query)?, None)?;
+            Ok(taken.giving(None))
         }
         Statement::Subscribe(subscribe) => {
             let columns = subscription_columns(&catalog, subscribe)?.to_vec();
-            Ok(Description { parameters: Vec::new(), columns: Some(columns) })
+            Ok(Description { columns: Some(columns), ..Description::default() })
         }
         Statement::Explain(_) | Statement::ExplainView(_) => Ok(texts(&["QUERY PLAN"])),
         Statement::Show(what) => Ok(match what.as_str() {
@@ -108,16 +109,28 @@ pub fn describe(
                 column("differing", SqlType::Int8),
                 column("rows", SqlType::Int8),
             ];
-            Ok(Description { parameters: Vec::new(), columns: Some(columns) })
+            Ok(Description { columns: Some(columns), ..Description::default() })
         }
-        _ => Ok(Description { parameters: Vec::new(), columns: None }),
+        _ => Ok(Description::default()),
     }
 }
 
 fn texts(names: &[&str]) -> Description {
     let columns =
         names.iter().map(|name| OutputColumn { name: (*name).to_owned(), sql_type: SqlType::Text, element: None });
-    Description { parameters: Vec::new(), columns: Some(columns.collect()) }
+    Description { columns: Some(columns.collect()), ..Description::default() }
+}
+
+/// What a statement takes.
+struct Taken {
+    parameters: Vec<SqlType>,
+    elements: BTreeMap<usize, SqlType>,
+}
+
+impl Taken {
+    fn giving(self, columns: Option<Vec<OutputColumn>>) -> Description {
+        Description { parameters: self.parameters, elements: self.elements, columns }
+    }
 }
 
 /// Plans, and completes the parameters' types by what the plan infers.
@@ -127,7 +140,7 @@ fn plan(
     query: &ast::Query,
     mut parameters: Vec<Option<SqlType>>,
     changed: Option<&str>,
-) -> Result<(LogicalPlan, Vec<SqlType>)> {
+) -> Result<(LogicalPlan, Taken)> {
     let mut definitions = Definitions::new(environment, catalog.clone(), 0)?;
     if let Some(table) = changed {
         definitions = definitions.with_row_ids_of(table);
@@ -139,7 +152,13 @@ fn plan(
             offer(&mut parameters, number, data_type.as_ref().and_then(SqlType::from_arrow));
         }
     }
-    Ok((plan, parameters.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect()))
+    let elements = array_parameters(&plan)?.into_iter().filter_map(|(name, element)| {
+        let number: usize = name.strip_prefix('$')?.parse().ok()?;
+        Some((number.checked_sub(1)?, SqlType::from_arrow(&element)?))
+    });
+    let elements = elements.collect();
+    let parameters = parameters.into_iter().map(|known| known.unwrap_or(SqlType::Text)).collect();
+    Ok((plan, Taken { parameters, elements }))
 }
 
 /// As they leave the query engine: arrays are text by then.

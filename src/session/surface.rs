@@ -166,10 +166,12 @@ impl fmt::Debug for Parsed {
 }
 
 /// What a statement takes and gives.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Description {
     /// By parameter number, from `$1`.
     pub parameters: Vec<SqlType>,
+    /// Of parameters that are arrays, which come as their text: the type of the elements, by index from 0.
+    pub elements: BTreeMap<usize, SqlType>,
     /// `None` where there is no result set.
     pub columns: Option<Vec<OutputColumn>>,
 }

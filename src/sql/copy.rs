@@ -85,7 +85,8 @@ fn modern_options(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<Vec<(Str
 
 fn legacy_options(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<Vec<(String, CopyOptionValue)>> {
     let mut options = Vec::new();
-    while parser.peek_token().token != Token::EOF {
+    let ends = |token: &Token| *token == Token::EOF || is_word(token, "WHERE");
+    while !ends(&parser.peek_token().token) {
         let name = word(input, parser)?.to_ascii_lowercase();
         let option = match name.as_str() {
             "csv" | "binary" => ("format".to_owned(), CopyOptionValue::Word(name)),

@@ -6,6 +6,7 @@ mod alter;
 mod copy;
 mod create;
 mod cursor;
+mod dialect;
 mod entries;
 mod parse;
 mod position;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use sqlparser::ast;
-use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
@@ -12,6 +11,7 @@ use super::alter::parse_alter;
 use super::copy::parse_copy;
 use super::create::{self, relation_name};
 use super::cursor::{parse_close, parse_declare, parse_fetch};
+use super::dialect::dialect;
 use super::position::{char_position, offset_of_location};
 use super::statement::{DropKind, Explain, Statement, TransactionMode};
 use super::subscribe::parse_subscribe;
@@ -70,7 +70,7 @@ pub fn parse_expression(sql: &str) -> Result<ast::Expr> {
 }
 
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
-    Tokenizer::new(&PostgreSqlDialect {}, sql).tokenize_with_location().map_err(|error| {
+    Tokenizer::new(dialect(std::iter::empty()), sql).tokenize_with_location().map_err(|error| {
         let message = match error.message.as_str() {
             "Unterminated string literal" => "unterminated quoted string".to_owned(),
             other => lower_first(other),
@@ -105,7 +105,7 @@ pub(super) struct Input<'a> {
 
 impl Input<'_> {
     pub fn parser(&self) -> Parser<'static> {
-        Parser::new(&PostgreSqlDialect {})
+        Parser::new(dialect(self.tokens.iter().map(|token| &token.token)))
             .with_recursion_limit(NESTING_MAX)
             .with_tokens_with_locations(self.tokens.clone())
     }

@@ -1,3 +1,4 @@
+use super::*;
 use crate::plan::plan_query;
 use crate::plan::view::tests::{Fleet, parse, state};
 
@@ -52,4 +53,14 @@ fn groups_and_types() {
         "SELECT CAST(truck AS uuid) FROM readings",
         "0A000 type uuid is not supported yet | Use text, or timestamp for a time of day.",
     );
+}
+
+#[test]
+fn a_text_that_cannot_be_read_is_shown_where_it_is_written_once() {
+    let position = |sql: &str, state, message: &str| at_literal(Error::new(state, message), sql).position();
+    let text = SqlState::INVALID_TEXT_REPRESENTATION;
+    assert_eq!(position("SELECT 'x'::int", text, "invalid input syntax for type integer: \"x\""), Some(8));
+    assert_eq!(position("SELECT 'x'::int, 'x'", text, "invalid input syntax for type integer: \"x\""), None);
+    assert_eq!(position("SELECT 'it''s'::int", text, "invalid input syntax for type integer: \"it's\""), Some(8));
+    assert_eq!(position("SELECT 1", SqlState::NUMERIC_OUT_OF_RANGE, "integer out of range"), None);
 }

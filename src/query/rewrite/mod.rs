@@ -13,6 +13,8 @@
 //! | `interval '1 day 02:03'`, `interval '5' minute` | the same in months, days and seconds | types |
 //! | `generate_subscripts(array, 1)`, `x LIKE p ESCAPE '/'` | `unnest(...)`, `x LIKE` the pattern with backslashes | clients |
 //! | `time AT TIME ZONE zone` | `timezone(zone, time)` | names |
+//! | `mod(a, b)`, `current_schema`, `FETCH FIRST 2 ROWS ONLY`, `SELECT generate_series(1, 3)` | `a % b`, `current_schema()`, `LIMIT 2`, `unnest(...)` | spellings |
+//! | `@ x`, `|/ x`, `~ x`, `+ x` | `abs(x)`, `sqrt(x)`, `-1 - x`, `unary_plus(x)` | operators |
 //! | `c.tableoid` | the table's oid | names |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
 //!
@@ -21,7 +23,9 @@
 mod arrays;
 mod clients;
 mod names;
+mod operators;
 mod select_list;
+mod spellings;
 mod types;
 mod windows;
 
@@ -80,6 +84,12 @@ struct Rewriter<'a> {
 impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        spellings::rewrite_fetch(query);
+        spellings::rewrite_series(query);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.push(names::tables_by_alias(select));
         if names::reads_only_nothing(select, self.names.never_filled) {
@@ -95,6 +105,7 @@ impl VisitorMut for Rewriter<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         names::unqualify_table_function(factor);
+        spellings::name_series(factor);
         match windows::rewrite_window(factor) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
@@ -112,11 +123,15 @@ impl VisitorMut for Rewriter<'_> {
         names::rewrite_tableoid(expr, &self.scopes);
         names::unqualify(expr);
         types::rewrite_cast(expr);
+        spellings::rewrite_function(expr);
+        spellings::rewrite_word(expr);
+        operators::rewrite_prefix(expr);
         names::rewrite_at_time_zone(expr);
         types::rewrite_interval(expr);
         clients::rewrite_subscripts(expr);
         clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
+        arrays::name_quantified_subquery(expr);
         ControlFlow::Continue(())
     }
 }

@@ -33,11 +33,13 @@ fn plain_name(name: &ObjectName) -> Option<String> {
 
 /// `interval '1 day 02:03:04'` and `interval '5' minute` in units that DataFusion reads.
 pub fn rewrite_interval(expr: &mut Expr) {
-    let Expr::Interval(Interval { value, leading_field, last_field: None, .. }) = &mut *expr else { return };
+    let Expr::Interval(Interval { value, leading_field, last_field, .. }) = &mut *expr else { return };
     let Expr::Value(ValueWithSpan { value: Value::SingleQuotedString(written), .. }) = &mut **value else { return };
     let text = match leading_field {
-        Some(unit) if written.trim().parse::<f64>().is_ok() => format!("{written} {unit}"),
+        Some(unit) if last_field.is_none() && written.trim().parse::<f64>().is_ok() => format!("{written} {unit}"),
         None if written.contains(':') => written.clone(),
+        // `interval '1-2' year to month`: the text says which fields it has.
+        Some(_) if last_field.is_some() && written.contains([':', '-']) => written.clone(),
         _ => return,
     };
     let Ok(interval) = parse_interval(&text) else { return };
@@ -47,7 +49,7 @@ pub fn rewrite_interval(expr: &mut Expr) {
     };
     let seconds = format!("{sign}{}.{:06}", us / 1_000_000, us % 1_000_000);
     *written = format!("{} months {} days {seconds} seconds", interval.months, interval.days);
-    *leading_field = None;
+    (*leading_field, *last_field) = (None, None);
 }
 
 /// `'x'::regclass::oid` and `x.oid::regclass::text`: the outer cast decides, so it is looked at first.

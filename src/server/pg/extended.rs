@@ -83,7 +83,8 @@ impl Client {
         }
         let parameter = |(index, sql_type): (usize, SqlType)| {
             let declared = declared.get(index).is_some_and(|declared| declared.is_some());
-            let oid = oids.get(index).copied().filter(|_| declared).unwrap_or(sql_type.oid());
+            let known = description.elements.get(&index).map_or(sql_type.oid(), SqlType::array_oid);
+            let oid = oids.get(index).copied().filter(|_| declared).unwrap_or(known);
             Parameter { sql_type, oid }
         };
         let parameters = description.parameters.into_iter().enumerate().map(parameter).collect();

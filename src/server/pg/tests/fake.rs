@@ -175,17 +175,17 @@ impl Connection for FakeConnection {
 
     async fn describe(&mut self, statement: &Parsed, declared: &[Option<SqlType>]) -> Result<Description> {
         let sql = statement.get::<String>().unwrap();
-        let none = Description { parameters: vec![], columns: None };
+        let none = Description::default();
         Ok(match sql.split_once(' ').unwrap_or((sql, "")) {
             ("echo", types) => {
                 let columns: Vec<_> = types.split(' ').map(|name| column(name, sql_type(name))).collect();
                 let inferred = columns.iter().enumerate();
                 let parameters =
                     inferred.map(|(i, c)| declared.get(i).cloned().flatten().unwrap_or(c.sql_type.clone())).collect();
-                Description { parameters, columns: Some(columns) }
+                Description { parameters, columns: Some(columns), ..Description::default() }
             }
             ("rows" | "endless" | "changed", _) => {
-                Description { parameters: vec![], columns: Some(vec![column("id", SqlType::Int8)]) }
+                Description { columns: Some(vec![column("id", SqlType::Int8)]), ..Description::default() }
             }
             _ => none,
         })
