@@ -123,7 +123,8 @@ pub enum KeepChanges {
 
 struct Create {
     view: Arc<MaterializedView>,
-    plan: ViewPlan,
+    /// An error where the plan cannot be read.
+    plan: Result<ViewPlan>,
     backfill: HashMap<RelationId, Backfill>,
     done: oneshot::Sender<Result<()>>,
 }
@@ -168,11 +169,12 @@ impl Dataflows {
     }
 
     /// The view joins the stream here. `backfill` holds what its base tables contain at exactly this place; views that
-    /// it reads are read from the worker's own state. Answers when the view is live.
+    /// it reads are read from the worker's own state. Answers when the view is live. A view whose plan cannot be read is
+    /// one that could not be made, and others go on.
     pub fn push_create(
         &self,
         view: Arc<MaterializedView>,
-        plan: ViewPlan,
+        plan: Result<ViewPlan>,
         backfill: HashMap<RelationId, Backfill>,
     ) -> oneshot::Receiver<Result<()>> {
         let (done, receiver) = oneshot::channel();
@@ -677,7 +679,10 @@ impl Worker {
         self.views.remove(&view.id);
         self.unmade.remove(&view.id);
         self.busy_with.store(view.id.0, Ordering::Relaxed);
-        let made = self.backfill(&view, &plan, backfill).await;
+        let made = match plan {
+            Ok(plan) => self.backfill(&view, &plan, backfill).await,
+            Err(error) => Err(error),
+        };
         self.busy_with.store(0, Ordering::Relaxed);
         let answer = match made {
             Ok(made) => {

@@ -20,7 +20,6 @@ use crate::dataflow::state::Residence;
 use crate::dataflow::{Dataflows, Worker};
 use crate::error::{Error, Result};
 use crate::io::{Clock, Disk};
-use crate::plan::ViewPlan;
 use crate::settings::Settings;
 use crate::statement::LiveViews;
 use crate::table::Tables;
@@ -160,7 +159,8 @@ impl Core {
 
     /// Whether the view is back.
     async fn restore(&self, view: &Arc<MaterializedView>, saved: SavedView) -> Result<bool> {
-        let plan = ViewPlan::from_bytes(&view.plan, &self.publisher.registry)?;
+        // What cannot be read is told when the view is made.
+        let Ok(plan) = self.publisher.plan_of(view) else { return Ok(false) };
         let restored = self.dataflows.push_restore(view.clone(), plan, saved).await;
         match restored.map_err(|_| Error::internal("the dataflow worker ended"))? {
             Ok(()) => Ok(true),

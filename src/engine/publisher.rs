@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::catalog::{CatalogChange, MaterializedView, Relation, Table, TableKind};
 use crate::commit::{Commit, Publish};
 use crate::dataflow::{Backfill, Dataflows, KeepChanges};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::ViewPlan;
 use crate::statement::LiveViews;
 use crate::table::Tables;
@@ -61,8 +61,10 @@ impl Publisher {
                     self.dataflows.push_replaced(*former);
                 }
                 CatalogChange::AlterMaterializedView(view) => {
-                    let plan = ViewPlan::from_bytes(&view.plan, &self.registry)?;
-                    self.dataflows.push_alter(view.clone(), plan);
+                    // One that cannot be read back could not be made either, so there is nothing to alter.
+                    if let Ok(plan) = self.plan_of(view) {
+                        self.dataflows.push_alter(view.clone(), plan);
+                    }
                 }
                 CatalogChange::CreateTable(table) if table.source.is_some() => {
                     // Nobody listens only while the server stops.
@@ -89,9 +91,9 @@ impl Publisher {
     pub fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
         let catalog = self.tables.durable().catalog;
         let Some(Relation::MaterializedView(view)) = catalog.get(view.id) else { return Ok(()) };
-        let plan = ViewPlan::from_bytes(&view.plan, &self.registry)?;
+        let plan = self.plan_of(view);
         let mut backfill = HashMap::new();
-        for id in plan.sources() {
+        for id in plan.iter().flat_map(ViewPlan::sources) {
             if let Some(table) = catalog.table(id) {
                 let snapshot = self.tables.snapshot(id, at)?;
                 let columns = (0..table.columns.len()).collect();
@@ -101,6 +103,16 @@ impl Publisher {
         }
         self.live_views.put(view.id, self.dataflows.push_create(view.clone(), plan, backfill));
         Ok(())
+    }
+
+    /// The view's stored plan. Errors: those of [`ViewPlan::from_bytes`], naming the view.
+    pub fn plan_of(&self, view: &MaterializedView) -> Result<ViewPlan> {
+        ViewPlan::from_bytes(&view.plan, &self.registry).map_err(|error| {
+            let message = format!("materialized view \"{}\" cannot be read back: {}", view.name, error.message());
+            let named = Error::new(error.state(), message);
+            let named = error.detail().map_or(named.clone(), |detail| named.clone().with_detail(detail));
+            named.with_hint("Drop the view and create it again; pg_matviews has its query.")
+        })
     }
 
     /// Puts a view that stopped, and those above it, into the stream again; the worker leaves alone those that go on.

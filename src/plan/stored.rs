@@ -14,7 +14,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use datafusion::common::{DFSchema, DFSchemaRef, TableReference};
 use datafusion::execution::{SessionState, TaskContext};
-use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion_proto::bytes::Serializeable;
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,7 @@ use super::view_plan::{
 };
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{BitOperation, Regression};
+use crate::functions::{BitOperation, Regression, type_name};
 use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
@@ -46,13 +46,39 @@ impl ViewPlan {
 
     /// `registry` holds the functions that the plan names.
     ///
-    /// Errors: XX001 for damaged bytes, 0A000 for a later version.
+    /// Errors: XX001 for damaged bytes, 0A000 for a later version, and for a plan whose functions are not known any more or
+    /// give other types now.
     pub fn from_bytes(bytes: &[u8], registry: &SessionState) -> Result<Self> {
         let body = checked_body(bytes)?;
         let stored: StoredPlan = serde_json::from_slice(body).map_err(|error| damaged(&error.to_string()))?;
         let registry = registry.task_ctx();
-        Ok(ViewPlan { root: load_node(stored.root, &registry)?, columns: stored.columns })
+        let root = load_node(stored.root, &registry)?;
+        check_types(&root)?;
+        Ok(ViewPlan { root, columns: stored.columns })
     }
+}
+
+/// Every expression must have the type that the plan was made with: state and content are laid out by it.
+fn check_types(node: &Node) -> Result<()> {
+    let (exprs, fields) = match node {
+        Node::Project { exprs, schema, .. } => (exprs.as_slice(), schema),
+        Node::Aggregate { group, schema, .. } => (group.as_slice(), schema),
+        _ => (&[][..], node.schema()),
+    };
+    if let [input] = node.inputs().as_slice() {
+        for (expr, field) in exprs.iter().zip(fields.fields()) {
+            let (now, then) = (expr.get_type(input.schema())?, field.data_type());
+            if now != *then {
+                let detail = format!("{expr} has type {}, and had {}.", type_name(&now), type_name(then));
+                return Err(of_another_version("its functions give other types in this version").with_detail(detail));
+            }
+        }
+    }
+    node.inputs().into_iter().try_for_each(check_types)
+}
+
+fn of_another_version(why: &str) -> Error {
+    Error::new(SqlState::FEATURE_NOT_SUPPORTED, why)
 }
 
 fn checked_body(bytes: &[u8]) -> Result<&[u8]> {
@@ -423,7 +449,9 @@ fn load_pairs(stored: &[(Hex, Hex)], registry: &TaskContext) -> Result<Vec<(Expr
 }
 
 fn load_expr(stored: &Hex, registry: &TaskContext) -> Result<Expr> {
-    Ok(Expr::from_bytes_with_ctx(&stored.bytes()?, registry)?)
+    Expr::from_bytes_with_ctx(&stored.bytes()?, registry).map_err(|error| {
+        of_another_version("it has an expression that this version does not know").with_detail(error.to_string())
+    })
 }
 
 fn load_exprs(stored: &[Hex], registry: &TaskContext) -> Result<Vec<Expr>> {

@@ -309,7 +309,7 @@ impl TestWorker {
                 (*id, Backfill { rows, append_only })
             })
             .collect();
-        let done = self.dataflows.push_create(view(id, plan), plan.clone(), backfill);
+        let done = self.dataflows.push_create(view(id, plan), Ok(plan.clone()), backfill);
         self.runtime.block_on(done).unwrap()
     }
 

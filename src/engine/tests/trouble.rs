@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use super::crash::{Executor, Machine, Published, examine, open, registry, simulate, try_open};
 use super::history::{Client, create_tables};
 use super::ledger::Ledger;
-use crate::commit::Durable;
+use super::views::{VIEWS, define};
+use crate::catalog::{CatalogChange, MaterializedView};
+use crate::commit::{Durable, Write};
 use crate::engine::core::Core;
 use crate::error::{Result, SqlState};
 use crate::testing::{SimDisk, SimRng, SimStore, StoreTrouble};
@@ -343,5 +345,40 @@ fn troubles_belong_to_a_store() {
         let path = object_store::path::Path::from("x");
         assert!(store.clone().put(&path, "y".into()).await.is_err());
         assert!(fork.put(&path, "y".into()).await.is_ok());
+    });
+}
+
+/// A plan that a later version wrote, or with functions that are not known any more, keeps neither the server from
+/// starting nor the other views from going on.
+#[test]
+fn a_view_that_cannot_be_read_back_is_named_and_others_go_on() {
+    let (machine, ledger) = (Machine::new(70), Arc::<Mutex<Ledger>>::default());
+    let running = machine.clone();
+    simulate(70, |executor| async move {
+        let client = client_of(&running, &ledger, &executor).await;
+        for name in ["counts", "old"] {
+            let catalog = client.ledger.lock().state.catalog.clone();
+            let mut view = MaterializedView::clone(&define(name, VIEWS[0].1, &catalog, &client.registry));
+            if name == "old" {
+                // The version of the plan.
+                view.plan[4] = u8::MAX;
+            }
+            let catalog = vec![CatalogChange::CreateMaterializedView(Arc::new(view))];
+            client.write(Write { catalog, ..Write::default() }).await;
+        }
+        client.write(client.draw_rows(&SimRng::new(70), 0)).await;
+    });
+    machine.disk.restart();
+    simulate(71, |executor| async move {
+        let (core, _witness) = open(&machine, registry(), &executor).await;
+        let catalog = core.tables.durable().catalog;
+        let [counts, old] = ["counts", "old"].map(|name| catalog.find(name).unwrap().id());
+        let reads = core.sequencer.at_head(|_| core.dataflows.push_read(&[counts, old]));
+        let (_, reads) = reads.await.unwrap();
+        assert!(reads[&counts].as_ref().unwrap().batches(None, 7).next().is_some());
+        let error = reads[&old].as_ref().err().unwrap();
+        assert_eq!(error.state(), SqlState::FEATURE_NOT_SUPPORTED, "{error:?}");
+        assert!(error.message().starts_with("materialized view \"old\" cannot be read back"), "{error:?}");
+        assert!(error.hint().unwrap().contains("create it again"), "{error:?}");
     });
 }

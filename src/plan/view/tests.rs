@@ -1,7 +1,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::TableReference;
+use arrow::datatypes::DataType;
+use datafusion::common::{DFSchema, TableReference};
 use datafusion::execution::SessionState;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::prelude::SessionConfig;
@@ -315,4 +316,18 @@ fn what_must_see_the_join_first_stays_above_it() {
         let explained = view(&sql).unwrap().explain();
         assert_eq!(explained.matches("Aggregate:").count(), 1, "{sql}\n{explained}");
     }
+}
+
+/// An earlier version gave whole numbers for date_part; the plans that it stored say so.
+#[test]
+fn a_stored_plan_whose_functions_have_other_types_now_is_refused() {
+    let mut plan = view("SELECT truck, date_part('hour', time) AS hour FROM readings").unwrap();
+    assert_eq!(ViewPlan::from_bytes(&plan.to_bytes().unwrap(), &state()).unwrap(), plan);
+    let Node::Project { schema, .. } = &mut plan.root else { panic!("{}", plan.explain()) };
+    let mut fields: Vec<_> = schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();
+    fields[1].1 = Arc::new(fields[1].1.as_ref().clone().with_data_type(DataType::Int32));
+    *schema = Arc::new(DFSchema::new_with_metadata(fields, Default::default()).unwrap());
+    let error = ViewPlan::from_bytes(&plan.to_bytes().unwrap(), &state()).unwrap_err();
+    assert_eq!(error.state(), SqlState::FEATURE_NOT_SUPPORTED);
+    assert!(error.detail().unwrap().contains("has type double precision, and had integer"), "{error:?}");
 }
