@@ -14,6 +14,7 @@ pub async fn carry_out(
     statement: &Statement,
     parameters: &[ScalarValue],
 ) -> Result<Response> {
+    environment.session.sees_cursors(transaction.cursors.facts());
     match statement {
         Statement::Query(query) => statements::select(environment, transaction, query, parameters).await,
         Statement::Insert(insert) => statements::insert(environment, transaction, insert, parameters).await,

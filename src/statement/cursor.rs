@@ -21,6 +21,7 @@ use super::transaction::Transaction;
 use crate::error::{Error, Result, SqlState};
 use crate::query::Deadline;
 use crate::sql::{CursorQuery, DeclareCursor, Fetch};
+use crate::system::CursorFact;
 
 /// The cursors of one transaction; they end with it.
 #[derive(Default)]
@@ -35,6 +36,15 @@ impl Cursors {
         self.0.keys().cloned().collect()
     }
 
+    /// What pg_cursors shows.
+    pub fn facts(&self) -> Vec<CursorFact> {
+        let fact = |(name, cursor): (&String, &Cursor)| CursorFact {
+            name: name.clone(),
+            declaration: cursor.declaration.clone(),
+        };
+        self.0.iter().map(fact).collect()
+    }
+
     /// Closes the others.
     pub fn keep(&mut self, names: &BTreeSet<String>) {
         self.0.retain(|name, _| names.contains(name));
@@ -43,6 +53,8 @@ impl Cursors {
 
 pub struct Cursor {
     pub columns: Arc<[OutputColumn]>,
+    /// The text that declared it.
+    declaration: String,
     schema: SchemaRef,
     /// Held by the FETCH that reads.
     source: Arc<Mutex<Source>>,
@@ -92,7 +104,8 @@ pub async fn declare_cursor(
         }
     };
     let source = Arc::new(Mutex::new(Source { rows, rest: None }));
-    transaction.cursors.0.insert(declare.name.clone(), Cursor { columns, schema, source });
+    let declaration = environment.text.trim().to_owned();
+    transaction.cursors.0.insert(declare.name.clone(), Cursor { columns, declaration, schema, source });
     Ok(Response::Done { tag: "DECLARE CURSOR".to_owned() })
 }
 

@@ -14,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::dataflow::{ViewSnapshot, ViewStatus};
 use crate::error::Error;
 use crate::io::machine::resident_bytes;
-use crate::system::{Facts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
+use crate::system::{CursorFact, Facts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
 use crate::types::RelationId;
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.
@@ -25,6 +25,8 @@ pub struct SessionView {
     variables: Arc<Mutex<Variables>>,
     notices: Arc<Mutex<Vec<Notice>>>,
     waiting: Arc<Mutex<Option<Waiting>>>,
+    /// Of the transaction under way, as its statement began.
+    cursors: Arc<Mutex<Vec<CursorFact>>>,
 }
 
 /// The materialized view that a statement waits for.
@@ -44,6 +46,7 @@ impl SessionView {
             variables: Arc::new(Mutex::new(variables)),
             notices: Arc::new(Mutex::new(Vec::new())),
             waiting: Arc::default(),
+            cursors: Arc::default(),
         }
     }
 
@@ -53,6 +56,11 @@ impl SessionView {
 
     pub fn read_mode(&self) -> ReadMode {
         self.variables().read_mode()
+    }
+
+    /// The cursors that the statement sees.
+    pub fn sees_cursors(&self, cursors: Vec<CursorFact>) {
+        *self.cursors.lock() = cursors;
     }
 
     /// What the statement waits for from here on.
@@ -135,6 +143,7 @@ impl SessionView {
                 application_name: variables.get("application_name").unwrap_or_default().to_owned(),
                 settings: settings.collect(),
                 search_path: variables.search_path(),
+                cursors: self.cursors.lock().clone(),
                 set_setting: Arc::new(move |name, value, is_local| {
                     let mut variables = shared.lock();
                     // Outside of a transaction block a local value ends with the statement, before anyone sees it.

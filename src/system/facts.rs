@@ -106,6 +106,7 @@ pub struct SessionFacts {
     /// All that SHOW and SET know, in the order of their names.
     pub settings: Vec<SettingFact>,
     pub search_path: Vec<String>,
+    pub cursors: Vec<CursorFact>,
     pub set_setting: Arc<SetSetting>,
 }
 
@@ -115,6 +116,13 @@ pub struct SettingFact {
     pub value: String,
     pub default: String,
     pub description: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CursorFact {
+    pub name: String,
+    /// The text that declared it.
+    pub declaration: String,
 }
 
 /// The oid of the one user and owner.

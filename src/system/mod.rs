@@ -19,8 +19,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use facts::{
-    Facts, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats, ViewErrorFact,
-    ViewStats,
+    CursorFact, Facts, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats,
+    ViewErrorFact, ViewStats,
 };
 pub use pg_catalog::never_filled;
 

@@ -121,6 +121,7 @@ fn facts() -> Facts {
             application_name: "psql".into(),
             settings: vec![setting],
             search_path: vec!["public".into()],
+            cursors: vec![],
             set_setting: Arc::new(|_, value, _| Ok(value.to_owned())),
         },
     }

@@ -8,7 +8,7 @@ use super::text::quote_ident;
 use crate::catalog::{Relation, Table};
 use crate::error::Result;
 use crate::system::facts::{Facts, PG_CATALOG, PUBLIC, index_oid, table_of_key};
-use crate::system::pg_catalog::TYPES;
+use crate::system::pg_catalog::{TYPES, function_by_oid};
 use crate::system::table::definitions;
 
 pub const FUNCTIONS: &[Entry] = &[
@@ -22,8 +22,8 @@ pub const FUNCTIONS: &[Entry] = &[
     ("pg_get_triggerdef", 1, 2, Returns::Text, null_text),
     ("pg_get_functiondef", 1, 1, Returns::Text, null_text),
     ("pg_get_function_result", 1, 1, Returns::Text, null_text),
-    ("pg_get_function_arguments", 1, 1, Returns::Text, null_text),
-    ("pg_get_function_identity_arguments", 1, 1, Returns::Text, null_text),
+    ("pg_get_function_arguments", 1, 1, Returns::Text, pg_get_function_arguments),
+    ("pg_get_function_identity_arguments", 1, 1, Returns::Text, pg_get_function_arguments),
     ("pg_get_function_sqlbody", 1, 1, Returns::Text, null_text),
     ("pg_get_statisticsobjdef", 1, 1, Returns::Text, null_text),
     ("pg_get_statisticsobjdef_columns", 1, 1, Returns::Text, null_text),
@@ -48,6 +48,10 @@ pub const FUNCTIONS: &[Entry] = &[
     ("pg_relation_is_publishable", 1, 1, Returns::Bool, never),
     ("pg_is_other_temp_schema", 1, 1, Returns::Bool, never),
 ];
+
+fn pg_get_function_arguments(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
+    maybe_text(arguments.int(0).and_then(function_by_oid).map(|function| function.arguments.clone()))
+}
 
 fn always(_: &Facts, _: &Arguments<'_>) -> Result<ScalarValue> {
     boolean(true)

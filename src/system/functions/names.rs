@@ -4,12 +4,12 @@
 
 use datafusion::common::ScalarValue;
 
-use super::call::{Arguments, Entry, Returns, int, maybe_text};
+use super::call::{Arguments, Entry, Returns, int, maybe_text, text};
 use super::definitions::{namespace_of, type_text};
 use super::text::quote_ident;
 use crate::error::{Error, Result, SqlState};
 use crate::system::facts::{Facts, OWNER, PG_CATALOG, PUBLIC, index_oid, oid, schema_name, schema_oid, table_of_key};
-use crate::system::pg_catalog::TYPES;
+use crate::system::pg_catalog::{TYPES, function_by_oid, function_oid};
 use crate::system::table::definitions;
 
 pub const FUNCTIONS: &[Entry] = &[
@@ -26,9 +26,9 @@ pub const FUNCTIONS: &[Entry] = &[
     ("regrole_name", 1, 1, Returns::Text, regrole_name),
     ("to_regrole", 1, 1, Returns::Int, to_regrole),
     ("regproc_oid", 1, 1, Returns::Int, regproc_oid),
-    ("regproc_name", 1, 1, Returns::Text, number_name),
+    ("regproc_name", 1, 1, Returns::Text, regproc_name),
     ("regprocedure_oid", 1, 1, Returns::Int, regproc_oid),
-    ("regprocedure_name", 1, 1, Returns::Text, number_name),
+    ("regprocedure_name", 1, 1, Returns::Text, regproc_name),
     ("to_regproc", 1, 1, Returns::Int, regproc_oid),
     ("regoper_name", 1, 1, Returns::Text, number_name),
     ("regcollation_name", 1, 1, Returns::Text, number_name),
@@ -219,12 +219,19 @@ fn regrole_name(facts: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue>
     }))
 }
 
-/// pg_proc is empty; only what tells arrays from other types in pg_type has a number.
+fn regproc_name(facts: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
+    match arguments.int(0).and_then(function_by_oid) {
+        Some(function) => text(function.name.clone()),
+        None => number_name(facts, arguments),
+    }
+}
+
+/// By pg_proc; `array_in`, which is not there, tells arrays from other types in pg_type.
 fn regproc_oid(_: &Facts, arguments: &Arguments<'_>) -> Result<ScalarValue> {
     let name = arguments.text(0).map(|name| name.strip_prefix("pg_catalog.").unwrap_or(name));
     int(match name {
         Some("array_in") => Some(crate::system::pg_catalog::ARRAY_IN),
-        Some(name) => Some(name.parse().unwrap_or(0)),
+        Some(name) => Some(name.parse().ok().or_else(|| function_oid(name)).unwrap_or(0)),
         None => arguments.int(0),
     })
 }

@@ -23,10 +23,6 @@ pub const EMPTY: &[(&str, &str)] = &[
         "oid:oid conname:name connamespace:oid conowner:oid conforencoding:int4 contoencoding:int4 conproc:oid \
          condefault:bool",
     ),
-    (
-        "pg_cursors",
-        "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz",
-    ),
     ("pg_db_role_setting", "setdatabase:oid setrole:oid setconfig:text[]"),
     ("pg_default_acl", "oid:oid defaclrole:oid defaclnamespace:oid defaclobjtype:char defaclacl:text[]"),
     ("pg_depend", "classid:oid objid:oid objsubid:int4 refclassid:oid refobjid:oid refobjsubid:int4 deptype:char"),
@@ -90,14 +86,6 @@ pub const EMPTY: &[(&str, &str)] = &[
          custom_plans:int8",
     ),
     ("pg_prepared_xacts", "transaction:oid gid:text prepared:timestamptz owner:name database:name"),
-    (
-        "pg_proc",
-        "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 \
-         provariadic:oid prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool \
-         proretset:bool provolatile:char proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid \
-         proargtypes:oid[] proallargtypes:oid[] proargmodes:text[] proargnames:text[] proargdefaults:text \
-         protrftypes:oid[] prosrc:text probin:text prosqlbody:text proconfig:text[] proacl:text[]",
-    ),
     (
         "pg_publication",
         "oid:oid pubname:name pubowner:oid puballtables:bool pubinsert:bool pubupdate:bool pubdelete:bool \

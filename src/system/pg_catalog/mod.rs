@@ -4,6 +4,7 @@
 //! are there and empty.
 
 mod empty;
+mod procedures;
 mod relations;
 mod server;
 mod types;
@@ -11,6 +12,7 @@ mod types;
 use super::table::MakeRows;
 
 pub use empty::{EMPTY, never_filled};
+pub use procedures::{function_by_oid, function_oid};
 pub use types::{ARRAY_IN, TYPES, type_name};
 
 /// Name, columns, rows.
@@ -132,6 +134,20 @@ pub const TABLES: &[(&str, &str, Option<MakeRows>)] = &[
          query_start:timestamptz state_change:timestamptz wait_event_type:text wait_event:text state:text \
          backend_xid:oid backend_xmin:oid query_id:int8 query:text backend_type:text",
         Some(server::pg_stat_activity),
+    ),
+    (
+        "pg_proc",
+        "oid:oid proname:name pronamespace:oid proowner:oid prolang:oid procost:float4 prorows:float4 \
+         provariadic:oid prosupport:oid prokind:char prosecdef:bool proleakproof:bool proisstrict:bool \
+         proretset:bool provolatile:char proparallel:char pronargs:int2 pronargdefaults:int2 prorettype:oid \
+         proargtypes:oid[] proallargtypes:oid[] proargmodes:text[] proargnames:text[] proargdefaults:text \
+         protrftypes:oid[] prosrc:text probin:text prosqlbody:text proconfig:text[] proacl:text[]",
+        Some(procedures::pg_proc),
+    ),
+    (
+        "pg_cursors",
+        "name:text statement:text is_holdable:bool is_binary:bool is_scrollable:bool creation_time:timestamptz",
+        Some(server::pg_cursors),
     ),
     (
         "pg_language",

@@ -1,5 +1,6 @@
 //! What PostgreSQL keeps for a whole server: databases, roles, schemas, settings, sessions.
 
+use super::procedures::INTERNAL_LANGUAGE;
 use crate::system::facts::{DATABASE, Facts, OWNER, PG_CATALOG, SCHEMAS};
 use crate::system::rows::{Rows, row};
 
@@ -79,9 +80,21 @@ pub fn pg_stat_activity(facts: &Facts, rows: &mut Rows) {
     });
 }
 
+/// The session's own; when each was declared is not kept.
+pub fn pg_cursors(facts: &Facts, rows: &mut Rows) {
+    for cursor in &facts.session.cursors {
+        rows.push(row! {
+            "name" => cursor.name.as_str(), "statement" => cursor.declaration.as_str(), "is_holdable" => false,
+            "is_binary" => false, "is_scrollable" => false,
+        });
+    }
+}
+
 pub fn pg_language(_: &Facts, rows: &mut Rows) {
-    rows.push(row! {
-        "oid" => 14, "lanname" => "sql", "lanowner" => OWNER, "lanispl" => false, "lanpltrusted" => true,
-        "lanplcallfoid" => 0, "laninline" => 0, "lanvalidator" => 0,
-    });
+    for (oid, name) in [(INTERNAL_LANGUAGE, "internal"), (14, "sql")] {
+        rows.push(row! {
+            "oid" => oid, "lanname" => name, "lanowner" => OWNER, "lanispl" => false, "lanpltrusted" => name == "sql",
+            "lanplcallfoid" => 0, "laninline" => 0, "lanvalidator" => 0,
+        });
+    }
 }
