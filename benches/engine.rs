@@ -150,7 +150,7 @@ async fn create(tables: &Tables, dataflows: &Dataflows, id: RelationId, sql: &st
         backfill.insert(id, Backfill { rows: stream::iter(rows).boxed(), append_only: id == READINGS });
     }
     let view = Arc::new(view);
-    dataflows.push_create(view.clone(), plan, backfill).await.expect("the worker answers")?;
+    dataflows.push_create(view.clone(), Ok(plan), backfill).await.expect("the worker answers")?;
     Ok(view.schema())
 }
 
