@@ -24,6 +24,11 @@ use tidemark::table::Tables;
 use tidemark::tier::Tier;
 use tidemark::types::RelationId;
 use tidemark::wal::WalTail;
+use tikv_jemallocator::Jemalloc;
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const BATCH_ROWS: usize = 65_536;
 const WRITERS: usize = 8;

@@ -34,6 +34,11 @@ use tidemark::plan::{Found, RelationLookup, RelationSource, plan_view};
 use tidemark::settings::DataflowSettings;
 use tidemark::sql::{CreateTable, Statement, parse_query, parse_statements};
 use tidemark::types::{CommitNumber, RelationId};
+use tikv_jemallocator::Jemalloc;
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const BATCH_ROWS: usize = 65_536;
 const DEVICES: u64 = 10_000;

@@ -22,8 +22,13 @@ use tidemark::engine::Server;
 use tidemark::error::{Error, Result};
 use tidemark::io::{Clock, SystemClock};
 use tidemark::settings::Settings;
+use tikv_jemallocator::Jemalloc;
 use tokio::runtime::Runtime;
 use tonic::transport::{Channel, Endpoint};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const NARROW_ROWS: usize = 8_000_000;
 /// Rows of one INSERT.

@@ -11,20 +11,27 @@
 //! | copy | CSV by COPY FROM STDIN, a million rows in ten statements: MB/s and rows/s |
 //! | insert | one-row INSERTs, prepared, one and 16 writers: milliseconds at the 50th and 99th percentile |
 //! | point | one row by key out of 100,000: from a materialized view, on PostgreSQL from a table with an index; one and 16 connections |
+//! | freshness | from INSERT's acknowledgement to the changed row at a SUBSCRIBE of a view of 10,000 groups; alone, and beside COPYs of 100,000 rows/s; Tidemark only |
 //!
 //! Every figure is the median of three runs, after one that warms up.
 
 use std::fmt::Write as _;
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::SinkExt;
 use futures::future::join_all;
+use futures::{SinkExt, StreamExt};
 use tidemark::engine::Server;
 use tidemark::io::{Clock, SystemClock};
 use tidemark::settings::Settings;
+use tikv_jemallocator::Jemalloc;
 use tokio_postgres::{Client, NoTls};
+
+/// As in the server.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 const RUNS: usize = 3;
 const COPY_ROWS: u64 = 1_000_000;
@@ -32,7 +39,14 @@ const COPY_STATEMENTS: u64 = 10;
 const KEYS: i32 = 100_000;
 const INSERTS: usize = 300;
 const READS: usize = 2_000;
-const WORKLOADS: [&str; 3] = ["copy", "insert", "point"];
+/// Of the view that is subscribed to.
+const GROUPS: u64 = 10_000;
+const PROBES: usize = 500;
+const PROBE_EVERY: Duration = Duration::from_millis(7);
+/// Rows of one COPY beside the probes, and how often one is sent: 100,000 rows/s.
+const LOAD_ROWS: u64 = 1000;
+const LOAD_EVERY: Duration = Duration::from_millis(10);
+const WORKLOADS: [&str; 4] = ["copy", "insert", "point", "freshness"];
 
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -63,7 +77,9 @@ async fn main() -> Outcome<()> {
         match workload {
             "copy" => copy(&target).await?,
             "insert" => insert(&target).await?,
-            _ => point(&target).await?,
+            "point" => point(&target).await?,
+            _ if target.is_tidemark => freshness(&target).await?,
+            other => println!("{other}: only for Tidemark"),
         }
     }
     if let Some(server) = server {
@@ -236,6 +252,91 @@ async fn read_rows(client: &Client, seed: usize, reads: usize) -> Outcome<Vec<Du
         assert_eq!(row.get::<_, i64>(1), 3, "device {key}");
     }
     Ok(times)
+}
+
+async fn freshness(target: &Target) -> Outcome<()> {
+    let client = target.connect().await?;
+    let setup = "CREATE TABLE arrivals (device int, value double precision); \
+                 CREATE MATERIALIZED VIEW by_arrival AS SELECT device, count(*) AS n, avg(value) AS mean, \
+                 max(value) AS high FROM arrivals GROUP BY device";
+    client.batch_execute(setup).await?;
+    for rate in [0, LOAD_ROWS * 1000 / LOAD_EVERY.as_millis() as u64] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let load = (rate > 0).then(|| target.connect());
+        let load = match load {
+            Some(connected) => Some(tokio::spawn(load_rows(connected.await?, stop.clone()))),
+            None => None,
+        };
+        let mut times = probe(target, &client, if rate > 0 { -2 } else { -1 }).await?;
+        stop.store(true, Ordering::Relaxed);
+        let reached = match load {
+            Some(load) => load.await?.map_err(|error| error.to_string())?,
+            None => 0.0,
+        };
+        println!(
+            "freshness beside {:.0} thousand rows/s: p50 {:.2} ms, p99 {:.2} ms",
+            reached / 1e3,
+            percentile(&mut times, 50),
+            percentile(&mut times, 99),
+        );
+    }
+    Ok(())
+}
+
+/// Inserts rows of one device and waits for each at the subscription; the first tenth warms up.
+async fn probe(target: &Target, client: &Client, device: i32) -> Outcome<Vec<Duration>> {
+    let reader = target.connect().await?;
+    let (sender, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let stream = reader.copy_out("COPY (SUBSCRIBE by_arrival) TO STDOUT").await?;
+    tokio::spawn(async move {
+        futures::pin_mut!(stream);
+        let marker = format!("\t1\t{device}\t");
+        while let Some(Ok(bytes)) = stream.next().await {
+            for line in bytes.split(|byte| *byte == b'\n') {
+                let Some(at) = memchr::memmem::find(line, marker.as_bytes()) else { continue };
+                let count = line[at + marker.len()..].split(|byte| *byte == b'\t').next();
+                let count = count.and_then(|count| std::str::from_utf8(count).ok()?.parse::<usize>().ok());
+                if sender.send((count, now())).is_err() {
+                    return;
+                }
+            }
+        }
+    });
+    let insert = client.prepare("INSERT INTO arrivals VALUES ($1, 0.5)").await?;
+    let mut times = Vec::with_capacity(PROBES);
+    for row in 1..=PROBES {
+        client.execute(&insert, &[&device]).await?;
+        let acknowledged = now();
+        loop {
+            let (count, at) = seen.recv().await.ok_or("the subscription ended")?;
+            if count == Some(row) {
+                times.push(at.saturating_sub(acknowledged));
+                break;
+            }
+        }
+        tokio::time::sleep(PROBE_EVERY).await;
+    }
+    Ok(times.split_off(PROBES / 10))
+}
+
+/// COPYs at a fixed rate until told to stop; the rows per second that were reached.
+async fn load_rows(client: Client, stop: Arc<AtomicBool>) -> Result<f64, tokio_postgres::Error> {
+    let mut ticks = tokio::time::interval(LOAD_EVERY);
+    let (started, mut sent) = (now(), 0_u64);
+    while !stop.load(Ordering::Relaxed) {
+        ticks.tick().await;
+        let mut text = String::new();
+        for row in sent..sent + LOAD_ROWS {
+            let mixed = row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let _ = writeln!(text, "{}\t{:.3}", (mixed >> 32) % GROUPS, (mixed >> 44) as f64 / 1e4);
+        }
+        let sink = client.copy_in("COPY arrivals FROM STDIN").await?;
+        futures::pin_mut!(sink);
+        sink.send(Bytes::from(text)).await?;
+        sink.finish().await?;
+        sent += LOAD_ROWS;
+    }
+    Ok(sent as f64 / (now() - started).as_secs_f64())
 }
 
 fn now() -> Duration {

@@ -2,7 +2,8 @@
 //!
 //! A golden runs three times, each time on a server of its own: in the simple protocol, in the extended one with text
 //! results, and in the extended one with binary results. Each run is compared with the file, and what the clients saw
-//! (columns with their types, rows, tags, notices, errors) with each other.
+//! (columns with their types, rows, tags, notices, errors) with each other. In the last run every query is also prepared and
+//! run several times, and must answer the same.
 //!
 //! Shares no code with the server, nor with the client library of the other modes.
 
@@ -33,6 +34,9 @@ impl Protocol {
         }
     }
 }
+
+/// The first makes no plan to keep, the second does, the third uses it.
+const REPETITIONS: usize = 3;
 
 const VERSION: u32 = 196_608;
 
@@ -117,7 +121,40 @@ impl Wire {
                 return Err(broken(format!("described as {statement:?}, then as {portal:?}")));
             }
         }
+        if self.protocol == Protocol::ExtendedBinary && extended && is_query(sql) && outcome.error.is_none() {
+            self.repeat(sql, &outcome.lines, sort).await?;
+        }
         outcome.answer()
+    }
+
+    /// The same query as a prepared statement that runs several times: the last of them by the plan that it has kept.
+    async fn repeat(&mut self, sql: &str, expected: &[String], sort: Option<SortMode>) -> Result<(), Refusal> {
+        let (none, one) = (0_i16.to_be_bytes(), 1_i16.to_be_bytes());
+        let sync = frame(b'S', &[]);
+        let parse = frame(b'P', &[text("again"), text(sql), none.to_vec()]);
+        self.send(&[&parse[..], &sync].concat()).await?;
+        self.outcome().await?.error.map_or(Ok(()), Err)?;
+        for _ in 0..REPETITIONS {
+            let run = [
+                frame(b'B', &[text(""), text("again"), none.to_vec(), none.to_vec(), one.to_vec(), one.to_vec()]),
+                frame(b'D', &[b"P\0".to_vec()]),
+                frame(b'E', &[text(""), 0_i32.to_be_bytes().to_vec()]),
+                sync.clone(),
+            ];
+            self.send(&run.concat()).await?;
+            let outcome = self.outcome().await?;
+            outcome.error.map_or(Ok(()), Err)?;
+            let (mut lines, mut expected) = (outcome.lines, expected.to_vec());
+            if sort == Some(SortMode::RowSort) {
+                lines.sort();
+                expected.sort();
+            }
+            if lines != expected {
+                return Err(broken(format!("prepared, it gives {lines:?} when run again, not {expected:?}")));
+            }
+        }
+        self.send(&[&frame(b'C', &[b"S".to_vec(), text("again")])[..], &sync].concat()).await?;
+        self.outcome().await?.error.map_or(Ok(()), Err)
     }
 
     /// Parse, describe, bind, describe, execute.
@@ -191,8 +228,8 @@ impl Wire {
                     self.printing.time_zone = value.parse().map_err(|error| broken(format!("{error:?}")))?;
                 }
             }
-            // Authentication done, key data, parse and bind complete, no data, parameters, copy done, empty query.
-            b'R' | b'K' | b'1' | b'2' | b'n' | b't' | b'c' | b'I' => {}
+            // Authentication done, key data, parse, bind and close complete, no data, parameters, copy done, empty query.
+            b'R' | b'K' | b'1' | b'2' | b'3' | b'n' | b't' | b'c' | b'I' => {}
             other => return Err(broken(format!("a message of kind {:?}", char::from(other)))),
         }
         Ok(())
@@ -316,6 +353,11 @@ impl Body<'_> {
         }
         Ok(Refusal { code, text })
     }
+}
+
+fn is_query(sql: &str) -> bool {
+    let first = sql.split_whitespace().next().unwrap_or_default();
+    ["SELECT", "WITH", "VALUES"].iter().any(|word| first.eq_ignore_ascii_case(word))
 }
 
 fn text(text: &str) -> Vec<u8> {

@@ -6,7 +6,7 @@ use pgwire::api::auth::sasl::scram::{ScramSecret, gen_salted_password};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::io::{Disk, Rng, disk_error};
+use crate::io::{Disk, Rng, disk_error, replace_file};
 use crate::session::Verifier;
 
 const FILE: &str = "password.json";
@@ -41,21 +41,8 @@ pub fn load_or_create(disk: &Arc<dyn Disk>, rng: &dyn Rng, password: Option<&str
         return Err(Error::internal("no verifier from a password"));
     };
     let stored = Stored { format: FORMAT, salt, iterations: ITERATIONS, stored_key, server_key };
-    write(disk, &serde_json::to_vec(&stored).map_err(Error::internal)?)
-        .map_err(|error| disk_error("write", FILE, error))?;
+    replace_file(&**disk, FILE, &serde_json::to_vec(&stored).map_err(Error::internal)?)?;
     Ok(verifier(stored))
-}
-
-fn write(disk: &Arc<dyn Disk>, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = format!("{FILE}.new");
-    if disk.list("")?.contains(&temporary) {
-        disk.remove(&temporary)?;
-    }
-    let mut file = disk.create(&temporary)?;
-    file.append(bytes)?;
-    file.sync()?;
-    disk.rename(&temporary, FILE)?;
-    disk.sync_dir("")
 }
 
 fn verifier(stored: Stored) -> Option<Verifier> {

@@ -176,6 +176,10 @@ impl Server {
     }
 
     /// Bytes that running ad hoc queries hold.
+    pub fn kept_plan_runs(&self) -> u64 {
+        self.handles.query.kept_plan_runs()
+    }
+
     pub fn query_memory_bytes(&self) -> usize {
         self.handles.query.memory_used_bytes()
     }
@@ -267,6 +271,7 @@ async fn serve_http(listener: TcpListener, handles: Arc<Handles>, stop: watch::R
             commits: handles.sequencer.counters(),
             names: catalog.relations().map(|relation| (relation.id(), relation.name().to_owned())).collect(),
             query_memory_bytes: handles.query.memory_used_bytes() as u64,
+            kept_plan_runs: handles.query.kept_plan_runs(),
         }
     };
     if let Err(error) = server::http::serve(listener, Arc::new(metrics), stop).await {

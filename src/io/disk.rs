@@ -40,6 +40,25 @@ pub trait AppendFile: Send {
     fn sync(&mut self) -> io::Result<()>;
 }
 
+/// Puts a whole file in the place of another, durably: whoever opens it sees the old bytes or the new ones.
+///
+/// Errors: 53100, 58030; the old file is then still there, unless only the directory's sync failed.
+pub fn replace_file(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<()> {
+    let (directory, base) = name.rsplit_once('/').unwrap_or(("", name));
+    let (temporary, leftover) = (format!("{name}.new"), format!("{base}.new"));
+    let replace = || {
+        if disk.list(directory)?.contains(&leftover) {
+            disk.remove(&temporary)?;
+        }
+        let mut file = disk.create(&temporary)?;
+        file.append(bytes)?;
+        file.sync()?;
+        disk.rename(&temporary, name)?;
+        disk.sync_dir(directory)
+    };
+    replace().map_err(|error| disk_error("write", name, error))
+}
+
 /// A disk's failure as a client sees it: 53100 where it is full, else 58030. `doing` is a verb, `name` the file.
 pub fn disk_error(doing: &str, name: &str, error: io::Error) -> Error {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);

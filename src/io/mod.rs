@@ -11,7 +11,7 @@ mod rng;
 mod store;
 
 pub use clock::{Clock, SystemClock};
-pub use disk::{AppendFile, Disk, OsDisk, disk_error};
+pub use disk::{AppendFile, Disk, OsDisk, disk_error, replace_file};
 pub use parallel::{Inline, Parallel, ScopedThreads};
 pub use rng::{Rng, SystemRng};
 pub use store::{DurableLocalStore, open_existing_store, open_store};

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::TableReference;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableSource};
+use datafusion::logical_expr::{Expr, LogicalPlan, ScalarUDF, TableProviderFilterPushDown, TableSource};
 
 use crate::error::Result;
 use crate::types::RelationId;
 
-/// Resolves the names of a query's FROM.
+/// Resolves the names of a query.
 pub trait RelationLookup {
     /// `None` where there is no such relation. The schema, if written, is part of `name`.
     fn find(&self, name: &TableReference) -> Result<Option<Found>>;
@@ -23,6 +23,11 @@ pub trait RelationLookup {
     /// `FROM name(arguments)`, for example `generate_series(1, 10)`.
     fn table_function(&self, _name: &str, _arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
         Ok(None)
+    }
+
+    /// A function that stands before the registry's: one that knows the statement's catalog or session.
+    fn function(&self, _name: &str) -> Option<Arc<ScalarUDF>> {
+        None
     }
 }
 

@@ -17,58 +17,105 @@ use crate::plan::{Found, RelationLookup};
 /// A schema's relations by name.
 pub type Relations = HashMap<String, Arc<dyn TableProvider>>;
 
+/// The system's schemas and functions, made one by one as a statement names them: most name none.
+pub trait SystemNames: Send + Sync {
+    /// A table of `pg_catalog`, `information_schema` or `tidemark`.
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>>;
+
+    /// A function that knows the statement's catalog or session.
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>>;
+}
+
 /// What a statement may see.
 pub struct ContextInput {
-    /// `public`, `pg_catalog`, `information_schema`, `tidemark`, each with its relations.
-    pub schemas: HashMap<String, Relations>,
+    /// The relations of `public`.
+    pub public: Relations,
+    /// The system's relations, and functions that know this statement's catalog or session.
+    pub system: Arc<dyn SystemNames>,
     /// Schemas in which unqualified names are looked up, first match wins. `pg_catalog` is looked at first, as in
     /// PostgreSQL, where the path does not name it.
     pub search_path: Vec<String>,
-    /// Functions that know this statement's catalog or session, over the registry's.
-    pub functions: Vec<Arc<ScalarUDF>>,
     /// The transaction's start: what `now()` gives.
     pub now_us: i64,
     pub time_zone: String,
 }
 
+#[cfg(test)]
 impl ContextInput {
-    /// The usual search path over the given schemas.
-    pub fn new(schemas: HashMap<String, Relations>, functions: Vec<Arc<ScalarUDF>>, now_us: i64) -> Self {
-        ContextInput { schemas, search_path: vec!["public".into()], functions, now_us, time_zone: "UTC".into() }
+    /// Tables alone, at some time, in UTC.
+    pub fn of_tables(public: Relations) -> ContextInput {
+        struct Nothing;
+        impl SystemNames for Nothing {
+            fn table(&self, _: &str, _: &str) -> Option<Arc<dyn TableProvider>> {
+                None
+            }
+
+            fn function(&self, _: &str) -> Option<Arc<ScalarUDF>> {
+                None
+            }
+        }
+        ContextInput {
+            public,
+            system: Arc::new(Nothing),
+            search_path: vec!["public".into()],
+            now_us: 1_700_000_000_000_000,
+            time_zone: "UTC".into(),
+        }
     }
 }
 
 /// The names of one statement, and DataFusion's state to plan and run it with.
 pub struct QueryContext {
-    state: SessionState,
-    schemas: HashMap<String, Relations>,
+    state: Arc<SessionState>,
+    public: Relations,
+    system: Arc<dyn SystemNames>,
     /// With pg_catalog.
     path: Vec<String>,
 }
 
 impl QueryContext {
-    pub(super) fn new(state: SessionState, schemas: HashMap<String, Relations>, search_path: Vec<String>) -> Self {
-        let mut path = search_path;
+    pub(super) fn new(state: SessionState, input: ContextInput) -> Self {
+        let mut path = input.search_path;
         if !path.iter().any(|schema| schema == "pg_catalog") {
             path.insert(0, "pg_catalog".into());
         }
-        QueryContext { state, schemas, path }
+        QueryContext { state: Arc::new(state), public: input.public, system: input.system, path }
     }
 
     pub fn state(&self) -> &SessionState {
         &self.state
     }
 
+    /// The zone that times are read and cut in.
+    pub fn time_zone(&self) -> &str {
+        self.state.config_options().execution.time_zone.as_deref().unwrap_or("UTC")
+    }
+
+    pub(super) fn shared_state(&self) -> Arc<SessionState> {
+        self.state.clone()
+    }
+
     /// The zone that times are read and cut in from here on.
     pub fn set_time_zone(&mut self, zone: &str) {
-        self.state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
+        let state = Arc::make_mut(&mut self.state);
+        state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
     }
 
     /// The state with another zone, for planning alone.
     pub fn state_in_zone(&self, zone: &str) -> SessionState {
-        let mut state = self.state.clone();
+        let mut state = SessionState::clone(&self.state);
         state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
         state
+    }
+
+    /// The relations of schema `public`.
+    pub fn public(&self) -> &Relations {
+        &self.public
+    }
+
+    /// A function that knows the statement's catalog or session.
+    pub fn system_function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.system.function(name)
     }
 
     /// The relation of a name, qualified or not.
@@ -76,7 +123,10 @@ impl QueryContext {
         if name.catalog().is_some_and(|catalog| catalog != DATABASE) {
             return None;
         }
-        let in_schema = |schema: &str| self.schemas.get(schema)?.get(name.table()).cloned();
+        let in_schema = |schema: &str| match schema {
+            "public" => self.public.get(name.table()).cloned(),
+            schema => self.system.table(schema, name.table()),
+        };
         match name.schema() {
             Some(schema) => in_schema(schema),
             None => self.path.iter().find_map(|schema| in_schema(schema)),
@@ -91,13 +141,17 @@ impl RelationLookup for QueryContext {
 
     /// Users' relations; nobody means a system table by mistake.
     fn names(&self) -> Vec<String> {
-        self.schemas.get("public").into_iter().flat_map(|relations| relations.keys().cloned()).collect()
+        self.public.keys().cloned().collect()
     }
 
     fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
         let functions = all_default_table_functions();
         let Some(function) = functions.iter().find(|function| function.name() == name) else { return Ok(None) };
-        let arguments = TableFunctionArgs::new(&arguments, &self.state);
+        let arguments = TableFunctionArgs::new(&arguments, &*self.state);
         Ok(Some(provider_as_source(function.create_table_provider_with_args(arguments)?)))
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.system_function(name)
     }
 }

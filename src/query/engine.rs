@@ -4,9 +4,11 @@
 //! share fairly and that says who holds it when it runs dry; a spill directory of limited size; no object store but the
 //! tier; no DDL, DML or settings through SQL; a deadline.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -22,6 +24,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
 
 use super::all_rows::count_all;
@@ -31,7 +34,8 @@ use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
 use super::held::HeldQuery;
 use super::output::present;
-use super::rows::{Deadline, RowStream, on_query_threads, run_error, stream_rows};
+use super::prepared::Workbench;
+use super::rows::{Begun, Deadline, RowStream, on_query_threads, run_error};
 use super::store::tier_only_registry;
 use super::yielding::YieldingJoins;
 use crate::error::{Error, Result};
@@ -42,6 +46,9 @@ use crate::settings::QuerySettings;
 /// Consumers that an out-of-memory error names.
 const MEMORY_CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::new(5).unwrap();
 
+/// Time zones whose state is kept; sessions seldom have more than one or two.
+const ZONES_MAX: usize = 16;
+
 /// Runs ad hoc queries. One per server.
 pub struct QueryEngine {
     /// Taken when dropped: a runtime must not be dropped where blocking is forbidden.
@@ -49,6 +56,10 @@ pub struct QueryEngine {
     environment: Arc<RuntimeEnv>,
     /// Functions and settings, before any statement's.
     state: SessionState,
+    /// For plans that are kept, by time zone.
+    zones: Mutex<HashMap<String, Arc<Workbench>>>,
+    /// Queries run by a plan that was kept.
+    pub(super) kept_plan_runs: AtomicU64,
 }
 
 /// A running query.
@@ -88,18 +99,35 @@ impl QueryEngine {
             .build()
             .map_err(|error| Error::internal("cannot start the query threads").with_source(error))?;
         let state = base_state(&settings, environment.clone())?;
-        Ok(QueryEngine { threads: Some(threads), environment, state })
+        Ok(QueryEngine {
+            threads: Some(threads),
+            environment,
+            state,
+            zones: Mutex::default(),
+            kept_plan_runs: AtomicU64::new(0),
+        })
     }
 
     /// The names and functions of one statement.
-    pub fn context(&self, input: ContextInput) -> Result<QueryContext> {
+    pub fn context(&self, input: ContextInput) -> QueryContext {
         let mut state = self.state.clone();
-        for function in input.functions {
-            state.register_udf(function)?;
-        }
-        state.config_mut().options_mut().execution.time_zone = Some(input.time_zone);
+        state.config_mut().options_mut().execution.time_zone = Some(input.time_zone.clone());
         state.execution_props_mut().query_execution_start_time = DateTime::from_timestamp_micros(input.now_us);
-        Ok(QueryContext::new(state, input.schemas, input.search_path))
+        QueryContext::new(state, input)
+    }
+
+    /// What plans and runs statements that do not ask for the time, shared by all in this zone.
+    pub(super) fn workbench(&self, zone: &str) -> Arc<Workbench> {
+        let mut zones = self.zones.lock();
+        if let Some(workbench) = zones.get(zone) {
+            return workbench.clone();
+        }
+        if zones.len() == ZONES_MAX {
+            zones.clear();
+        }
+        let mut state = self.state.clone();
+        state.config_mut().options_mut().execution.time_zone = Some(zone.to_owned());
+        zones.entry(zone.to_owned()).or_insert_with(|| Arc::new(Workbench::new(state))).clone()
     }
 
     /// Functions and settings before any statement's: what stored plans refer to.
@@ -115,14 +143,14 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<QueryResult> {
         let mut deadline = Deadline::after(timeout);
-        let state = context.state().clone();
+        let state = context.shared_state();
         let work = async move {
             let physical = physical_plan(&state, plan).await?;
-            Ok((physical.schema(), execute_stream(physical, state.task_ctx())?))
+            Ok(Begun::new(execute_stream(physical, state.task_ctx())?).await)
         };
         let threads = self.threads()?;
-        let (schema, batches) = deadline.bound(on_query_threads(threads, work)).await??;
-        Ok(QueryResult { schema, rows: stream_rows(threads, batches, deadline) })
+        let begun = deadline.bound(on_query_threads(threads, work)).await??;
+        Ok(begun.result(threads, deadline))
     }
 
     /// Plans a query whose result is read later, perhaps in parts. `rows` is how many rows its tables have; `timeout`
@@ -145,7 +173,7 @@ impl QueryEngine {
         options: ExplainOptions,
         timeout: Option<Duration>,
     ) -> Result<Vec<String>> {
-        let state = context.state().clone();
+        let state = context.shared_state();
         let work = async move { explain(&state, plan, options).await };
         Deadline::after(timeout).bound(on_query_threads(self.threads()?, work)).await?
     }
@@ -155,7 +183,12 @@ impl QueryEngine {
         self.environment.memory_pool.reserved()
     }
 
-    fn threads(&self) -> Result<&Handle> {
+    /// Queries that were run by a plan of [`QueryEngine::prepare`], since the start.
+    pub fn kept_plan_runs(&self) -> u64 {
+        self.kept_plan_runs.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn threads(&self) -> Result<&Handle> {
         self.threads.as_ref().map(Runtime::handle).ok_or_else(|| Error::internal("the query threads are gone"))
     }
 }
@@ -181,8 +214,13 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
 
 /// Refuses everything but queries, then optimises.
 pub(super) async fn physical_plan(state: &SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    Ok(state.create_physical_plan(&logical_plan(plan)?).await?)
+}
+
+/// The plan as DataFusion's optimizer can take it. Errors: anything but a query.
+pub(super) fn logical_plan(plan: LogicalPlan) -> Result<LogicalPlan> {
     queries_only().verify_plan(&plan)?;
-    Ok(state.create_physical_plan(&present(decorrelate(count_all(plan)?)?)?).await?)
+    present(decorrelate(count_all(plan)?)?)
 }
 
 fn queries_only() -> SQLOptions {

@@ -4,18 +4,21 @@
 //! or two batches and no more. Dropping the stream aborts the producer at its next await.
 
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::{poll, stream::BoxStream};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
+use super::engine::QueryResult;
 use crate::error::{Error, Result, SqlState};
 
 /// Batches of a result, made as they are asked for. Dropping it cancels the query.
@@ -71,6 +74,42 @@ pub async fn on_query_threads<T: Send + 'static>(
         Some(Ok(result)) => result,
         Some(Err(failure)) => Err(Error::internal(failure)),
         None => Err(Error::internal("a query task vanished")),
+    }
+}
+
+/// What a query gave at once, and what is still to come.
+pub struct Begun {
+    schema: SchemaRef,
+    first: Vec<Result<RecordBatch>>,
+    rest: Option<SendableRecordBatchStream>,
+}
+
+impl Begun {
+    /// Takes the batches that are there without waiting, a few at most: a short result then needs no task of its own. An
+    /// error among them is told to who reads so far, as one that comes later is.
+    pub async fn new(mut batches: SendableRecordBatchStream) -> Begun {
+        let (schema, mut first) = (batches.schema(), Vec::new());
+        while first.len() < BATCHES_WAITING_MAX {
+            match poll!(batches.next()) {
+                Poll::Ready(Some(Ok(batch))) => first.push(Ok(batch)),
+                Poll::Ready(Some(Err(error))) => {
+                    first.push(Err(run_error(error)));
+                    return Begun { schema, first, rest: None };
+                }
+                Poll::Ready(None) => return Begun { schema, first, rest: None },
+                Poll::Pending => break,
+            }
+        }
+        Begun { schema, first, rest: Some(batches) }
+    }
+
+    pub fn result(self, threads: &Handle, deadline: Deadline) -> QueryResult {
+        let first = futures::stream::iter(self.first);
+        let rows = match self.rest {
+            None => first.boxed(),
+            Some(rest) => first.chain(stream_rows(threads, rest, deadline)).boxed(),
+        };
+        QueryResult { schema: self.schema, rows }
     }
 }
 

@@ -12,11 +12,12 @@ use super::copy_in::CopyIn;
 use super::describe::describe;
 use super::dispatch::{carry_out, refuse_in_read_only};
 use super::hold::hold;
+use super::recent::{Known, RecentStatements};
 use super::surface::{Connection, Description, Parsed, TransactionStatus};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::at_literal;
 use crate::query::HeldQuery;
-use crate::sql::{CopyDirection, ParsedStatement, Statement, TransactionMode, parse_statements};
+use crate::sql::{CopyDirection, Statement, TransactionMode, parse_statements};
 use crate::statement::{Environment, Handles, SessionView, Transaction, Variables, Waiting};
 use crate::statement::{Notice, OutputColumn, Response};
 use crate::types::SqlType;
@@ -27,6 +28,7 @@ pub struct Session {
     handles: Arc<Handles>,
     view: SessionView,
     state: SharedState,
+    recent: RecentStatements,
 }
 
 /// Shared with a COPY FROM STDIN while it runs: its rows join the transaction when the data ends.
@@ -101,9 +103,9 @@ impl Drop for Working {
     }
 }
 
-/// What a client prepared: the statement and, until it is described, nothing else.
+/// What a client prepared.
 struct Prepared {
-    statement: ParsedStatement,
+    known: Arc<Known>,
     /// Types of the parameters as described, so that execution plans with the same.
     declared: Mutex<Vec<Option<SqlType>>>,
 }
@@ -120,39 +122,55 @@ fn locating(response: Response, text: &Arc<str>) -> Response {
     }
 }
 
+impl Prepared {
+    fn parsed(known: Arc<Known>) -> Parsed {
+        Parsed::new(Prepared { known, declared: Mutex::default() })
+    }
+
+    fn statement(&self) -> &Statement {
+        &self.known.statement.statement
+    }
+
+    fn environment<'a>(
+        &'a self,
+        handles: &'a Arc<Handles>,
+        session: &'a SessionView,
+        declared: &'a [Option<SqlType>],
+    ) -> Environment<'a> {
+        Environment { handles, session, text: &self.known.statement.text, declared, slot: Some(&self.known.slot) }
+    }
+}
+
 impl Session {
     pub fn new(handles: Arc<Handles>, user: String, process_id: i32, variables: Variables) -> Session {
         let view = SessionView::new(user, process_id, variables);
-        Session { handles, view, state: Arc::new(Mutex::new(State::Idle)) }
+        Session { handles, view, state: Arc::new(Mutex::new(State::Idle)), recent: RecentStatements::default() }
     }
 
     /// Runs a statement that is neither transaction control nor a setting nor COPY FROM.
-    async fn run(
-        &mut self,
-        parsed: &ParsedStatement,
-        declared: &[Option<SqlType>],
-        parameters: &[ScalarValue],
-    ) -> Result<Response> {
+    async fn run(&mut self, prepared: &Prepared, parameters: &[ScalarValue]) -> Result<Response> {
+        let (statement, text) = (prepared.statement(), &prepared.known.statement.text);
+        let declared = prepared.declared.lock().clone();
         let handles = self.handles.clone();
-        let environment = Environment { handles: &handles, session: &self.view, text: &parsed.text, declared };
+        let environment = prepared.environment(&handles, &self.view, &declared);
         if let Some(mut working) = Working::take(&self.state) {
             let transaction = working.transaction()?;
-            refuse_in_read_only(transaction, &parsed.statement)?;
-            let response = carry_out(&environment, transaction, &parsed.statement, parameters).await;
-            let response = response.map_err(|error| at_literal(error, &parsed.text))?;
+            refuse_in_read_only(transaction, statement)?;
+            let response = carry_out(&environment, transaction, statement, parameters).await;
+            let response = response.map_err(|error| at_literal(error, text))?;
             working.done();
-            return Ok(locating(response, &parsed.text));
+            return Ok(locating(response, text));
         }
         let mut transaction = Transaction::autocommit(&handles);
         transaction.read_only = self.view.variables().is_read_only_by_default();
-        refuse_in_read_only(&transaction, &parsed.statement)?;
-        let response = carry_out(&environment, &mut transaction, &parsed.statement, parameters).await;
-        let response = response.map_err(|error| at_literal(error, &parsed.text))?;
+        refuse_in_read_only(&transaction, statement)?;
+        let response = carry_out(&environment, &mut transaction, statement, parameters).await;
+        let response = response.map_err(|error| at_literal(error, text))?;
         if let Some(view) = transaction.creates_view() {
             self.view.waits_for(Some(Waiting::Created(view)));
         }
         commit(handles.clone(), transaction).await?;
-        Ok(locating(response, &parsed.text))
+        Ok(locating(response, text))
     }
 
     async fn control(&mut self, statement: &Statement) -> Option<Result<Response>> {
@@ -305,17 +323,23 @@ impl Session {
 #[async_trait]
 impl Connection for Session {
     fn parse(&self, sql: &str) -> Result<Vec<Parsed>> {
-        let prepared =
-            parse_statements(sql)?.into_iter().map(|statement| Prepared { statement, declared: Mutex::default() });
-        Ok(prepared.map(Parsed::new).collect())
+        if let Some(known) = self.recent.find(sql) {
+            return Ok(vec![Prepared::parsed(known)]);
+        }
+        let known = parse_statements(sql)?.into_iter().map(|statement| Arc::new(Known::new(statement)));
+        let known: Vec<Arc<Known>> = known.collect();
+        if let [only] = known.as_slice() {
+            self.recent.remember(only);
+        }
+        Ok(known.into_iter().map(Prepared::parsed).collect())
     }
 
     async fn describe(&mut self, statement: &Parsed, declared: &[Option<SqlType>]) -> Result<Description> {
         let prepared = prepared(statement)?;
-        if self.is_failed() && !ends_transaction(&prepared.statement.statement) {
+        if self.is_failed() && !ends_transaction(prepared.statement()) {
             return Err(failed_transaction());
         }
-        if let Statement::Fetch(fetch) = &prepared.statement.statement {
+        if let Statement::Fetch(fetch) = prepared.statement() {
             // An unknown cursor is FETCH's own error, when it runs.
             let columns = self.cursor_columns(&fetch.cursor).filter(|_| !fetch.moves);
             let columns = columns.map(|columns| columns.to_vec());
@@ -325,16 +349,23 @@ impl Connection for Session {
             State::Open(open) => open.transaction.catalog(&self.handles),
             _ => self.handles.catalog(),
         };
-        let environment =
-            Environment { handles: &self.handles, session: &self.view, text: &prepared.statement.text, declared: &[] };
-        let description = describe(&environment, catalog, &prepared.statement.statement, declared)?;
+        let environment = prepared.environment(&self.handles, &self.view, &[]);
+        let names_and_zone = environment.names_and_zone();
+        let description = match prepared.known.described(&catalog, &names_and_zone, declared) {
+            Some(description) => description,
+            None => {
+                let description = describe(&environment, catalog.clone(), prepared.statement(), declared)?;
+                prepared.known.set_described(catalog, names_and_zone, declared, description.clone());
+                description
+            }
+        };
         *prepared.declared.lock() = description.parameters.iter().cloned().map(Some).collect();
         Ok(description)
     }
 
     async fn execute(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<Response> {
         let prepared = prepared(statement)?;
-        let parsed = &prepared.statement;
+        let parsed = &prepared.known.statement;
         if self.is_failed() && !ends_transaction(&parsed.statement) {
             return Err(failed_transaction());
         }
@@ -346,23 +377,17 @@ impl Connection for Session {
         {
             return CopyIn::start(self.handles.clone(), self.view.clone(), self.state.clone(), &parsed.text, copy);
         }
-        let declared = prepared.declared.lock().clone();
         let timeout = self.view.variables().statement_timeout();
         let (view, handles) = (self.view.clone(), self.handles.clone());
-        within(timeout, self.run(parsed, &declared, &parameters), &view, &handles).await
+        within(timeout, self.run(prepared, &parameters), &view, &handles).await
     }
 
     async fn hold(&mut self, statement: &Parsed, parameters: Vec<ScalarValue>) -> Result<HeldQuery> {
         let prepared = prepared(statement)?;
         let declared = prepared.declared.lock().clone();
-        let environment = Environment {
-            handles: &self.handles,
-            session: &self.view,
-            text: &prepared.statement.text,
-            declared: &declared,
-        };
+        let environment = prepared.environment(&self.handles, &self.view, &declared);
         let timeout = self.view.variables().statement_timeout();
-        let held = hold(&environment, &prepared.statement.statement, &parameters);
+        let held = hold(&environment, prepared.statement(), &parameters);
         within(timeout, held, &self.view, &self.handles).await
     }
 

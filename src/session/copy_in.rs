@@ -36,7 +36,7 @@ impl CopyIn {
         text: &str,
         statement: &CopyStatement,
     ) -> Result<Response> {
-        let environment = Environment { handles: &handles, session: &view, text, declared: &[] };
+        let environment = Environment { handles: &handles, session: &view, text, declared: &[], slot: None };
         let whole = Statement::Copy(statement.clone());
         let copy = match &*state.lock() {
             State::Failed { .. } => return Err(failed_transaction()),
@@ -75,7 +75,8 @@ impl CopyIn {
 
     /// Puts the rows into a transaction.
     async fn write(&self, transaction: &mut Transaction) -> Result<u64> {
-        let environment = Environment { handles: &self.handles, session: &self.view, text: "", declared: &[] };
+        let environment =
+            Environment { handles: &self.handles, session: &self.view, text: "", declared: &[], slot: None };
         let table = &self.copy.table;
         let schema = match self.rows.first() {
             Some(batch) => batch.schema(),

@@ -141,7 +141,7 @@ fn plan(
     mut parameters: Vec<Option<SqlType>>,
     changed: Option<&str>,
 ) -> Result<(LogicalPlan, Taken)> {
-    let mut definitions = Definitions::new(environment, catalog.clone(), 0)?;
+    let mut definitions = Definitions::new(environment, catalog.clone(), 0);
     if let Some(table) = changed {
         definitions = definitions.with_row_ids_of(table);
     }

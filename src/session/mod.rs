@@ -6,6 +6,7 @@ mod database;
 mod describe;
 mod dispatch;
 mod hold;
+mod recent;
 mod surface;
 
 pub use crate::query::{HeldQuery, parse_array};
@@ -14,3 +15,6 @@ pub use crate::types::text::EncodeSettings;
 pub use connection::Session;
 pub use database::{NAME, Sessions};
 pub use surface::{Authentication, Connection, Database, Description, Login, Parsed, TransactionStatus, Verifier};
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ pub async fn create_view(
             None
         }
     };
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_query(definitions.state(), &definitions, &query, environment.text)?;
     let columns = plan.schema().fields().iter().map(|field| {
@@ -169,7 +169,7 @@ fn materialized_view(
     create: &CreateMaterializedView,
     now_us: i64,
 ) -> Result<MaterializedView> {
-    let definitions = Definitions::new(environment, catalog.clone(), now_us)?;
+    let definitions = Definitions::new(environment, catalog.clone(), now_us);
     let query = definitions.rewritten(&create.query)?;
     let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
     let mut depends_on = direct_dependencies(catalog, &create.query);
@@ -322,7 +322,7 @@ fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColum
 
 /// A DEFAULT must plan, and have the column's type.
 pub(super) fn check_defaults(environment: &Environment<'_>, table: &Table) -> Result<()> {
-    let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0)?;
+    let definitions = Definitions::new(environment, Arc::new(Catalog::default()), 0);
     for column in table.columns.iter().filter(|column| column.default.is_some()) {
         let value = super::scope::cast(default_expression(column)?, &column.sql_type)?;
         let query = super::scope::skeleton(vec![ast::SelectItem::UnnamedExpr(value)], Vec::new(), None)?;

@@ -6,17 +6,17 @@ use std::sync::Arc;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, TableSource};
+use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use sqlparser::ast;
 
 use super::scope::{Environment, rename, table_function};
 use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_query};
+use crate::query::QueryContext;
 use crate::query::rewrite::{RewriteNames, rewrite};
-use crate::query::{ContextInput, QueryContext};
 use crate::sql::parse_query;
-use crate::system::{SystemTables, never_filled};
+use crate::system::never_filled;
 
 /// A catalog as the planner asks for it.
 pub struct Definitions {
@@ -27,25 +27,18 @@ pub struct Definitions {
 }
 
 impl Definitions {
-    pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Result<Self> {
+    pub fn new(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64) -> Self {
         Definitions::in_zone(environment, catalog, now_us, None)
     }
 
     /// In the zone that a view was made in; `None`: the session's.
-    pub fn in_zone(
-        environment: &Environment<'_>,
-        catalog: Arc<Catalog>,
-        now_us: i64,
-        zone: Option<&str>,
-    ) -> Result<Self> {
-        let system = SystemTables::new(environment.session.facts(environment.handles, catalog.clone()));
-        let mut schemas = system.schemas();
-        schemas.insert("public".to_owned(), HashMap::new());
-        let mut input = ContextInput::new(schemas, system.functions(), now_us);
-        input.search_path = environment.session.variables().search_path();
-        input.time_zone =
-            zone.map_or_else(|| environment.session.variables().time_zone().name().to_owned(), str::to_owned);
-        Ok(Definitions { catalog, context: environment.handles.query.context(input)?, changed: None })
+    pub fn in_zone(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64, zone: Option<&str>) -> Self {
+        let facts = environment.session.facts(environment.handles, catalog.clone(), Vec::new());
+        let mut context = environment.context(HashMap::new(), facts, now_us);
+        if let Some(zone) = zone {
+            context.set_time_zone(zone);
+        }
+        Definitions { catalog, context, changed: None }
     }
 
     /// Shows the row ids of the table that a statement changes.
@@ -94,5 +87,9 @@ impl RelationLookup for Definitions {
 
     fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
         table_function(self.state(), name, &arguments)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.context.system_function(name)
     }
 }

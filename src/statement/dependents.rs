@@ -69,7 +69,7 @@ pub fn carry_over(
                 })
             }
             (Relation::View(_), Some(Relation::View(after))) => {
-                let definitions = Definitions::new(environment, next.clone(), now_us)?;
+                let definitions = Definitions::new(environment, next.clone(), now_us);
                 check_columns(&definitions, after)
             }
             _ => Ok(()),
@@ -141,7 +141,7 @@ fn readers(catalog: &Catalog, altered: RelationId) -> Vec<RelationId> {
 fn again(environment: &Environment<'_>, next: &Arc<Catalog>, reader: &Relation, now_us: i64) -> Result<CatalogChange> {
     match reader {
         Relation::View(view) => {
-            check_columns(&Definitions::new(environment, next.clone(), now_us)?, view)?;
+            check_columns(&Definitions::new(environment, next.clone(), now_us), view)?;
             let depends_on = direct_dependencies(next, &*parse_query(&view.sql)?);
             Ok(CatalogChange::CreateView(Arc::new(View { depends_on, ..view.as_ref().clone() })))
         }
@@ -176,7 +176,7 @@ fn same_rows(
     if former.over_altered(altered, name, moved).as_ref() != Some(&present) {
         return Err(other_columns());
     }
-    let registry = Definitions::new(environment, before.clone(), now_us)?;
+    let registry = Definitions::new(environment, before.clone(), now_us);
     let stored = ViewPlan::from_bytes(&view.plan, registry.state())?;
     let reads = stored.sources().contains(&altered);
     match stored.over_altered(altered, name, moved) {
@@ -193,7 +193,7 @@ fn plan_again(
     now_us: i64,
 ) -> Result<ViewPlan> {
     let zone = view.settings.get("timezone").map(String::as_str);
-    let definitions = Definitions::in_zone(environment, catalog.clone(), now_us, zone)?;
+    let definitions = Definitions::in_zone(environment, catalog.clone(), now_us, zone);
     let query = definitions.rewritten(&*parse_query(&view.sql)?)?;
     plan_view_again(definitions.state(), &definitions, &query, &view.sql, &view.columns)
 }

@@ -30,7 +30,7 @@ pub async fn explain(
         Statement::Query(query) => explain_query(environment, transaction, query, explain, parameters).await,
         Statement::CreateMaterializedView(create) if !explain.analyze => {
             let catalog = transaction.catalog(environment.handles);
-            let definitions = Definitions::new(environment, catalog, transaction.started_us)?;
+            let definitions = Definitions::new(environment, catalog, transaction.started_us);
             let query = definitions.rewritten(&create.query)?;
             let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
             lines(plan.explain().lines())
@@ -68,7 +68,7 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
         }
         None => return Err(no_relation(&catalog, name)),
     };
-    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us)?;
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
     let plan = plan_of(view, definitions.state())?;
     let mut text: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
     let stats = environment.handles.dataflows.stats();

@@ -14,10 +14,11 @@ use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_table::all_default_table_functions;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableSource};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource};
 use sqlparser::ast;
 
 use super::handles::Handles;
+use super::kept_plan::{KeptPlan, PlanSlot};
 use super::rows::collect;
 use super::session_facts::{SessionView, Waiting};
 use super::transaction::Transaction;
@@ -26,19 +27,21 @@ use crate::dataflow::ViewTable;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Found, RelationLookup, ViewPlan, plan_query_with_parameters};
 use crate::query::rewrite::{RewriteNames, rewrite, window_input};
-use crate::query::{ContextInput, QueryContext, QueryResult};
+use crate::query::{ContextInput, QueryContext, QueryResult, Relations};
 use crate::sql::{parse_expression, parse_query};
-use crate::system::{SystemStats, SystemTables, ViewErrorFact, never_filled};
+use crate::system::{LazyFacts, SystemTables, ViewErrorFact, never_filled};
 use crate::table::SnapshotTable;
 use crate::types::{RelationId, SqlType};
 
 /// Where a statement runs: the server's handles, the session's settings, the query string for error positions.
 pub struct Environment<'a> {
-    pub handles: &'a Handles,
+    pub handles: &'a Arc<Handles>,
     pub session: &'a SessionView,
     pub text: &'a str,
     /// Types that the client declared for `$1`, `$2`, ...
     pub declared: &'a [Option<SqlType>],
+    /// Where a prepared statement keeps its query's plan.
+    pub slot: Option<&'a PlanSlot>,
 }
 
 /// A query, planned, and the context to run it in.
@@ -60,8 +63,7 @@ impl Environment<'_> {
         query: &ast::Query,
         parameters: &[ScalarValue],
     ) -> Result<QueryResult> {
-        let planned = self.plan(transaction, query).await?;
-        self.execute(planned, parameters).await
+        self.run_over(transaction, query, None, parameters).await
     }
 
     /// Runs a planned query.
@@ -79,8 +81,7 @@ impl Environment<'_> {
         changed: Option<&Arc<Table>>,
         parameters: &[ScalarValue],
     ) -> Result<RecordBatch> {
-        let planned = self.plan_over(transaction, query, changed, Vec::new()).await?;
-        let result = self.execute(planned, parameters).await?;
+        let result = self.run_over(transaction, query, changed, parameters).await?;
         collect(result.schema, result.rows).await
     }
 
@@ -102,13 +103,98 @@ impl Environment<'_> {
         self.scope_over(transaction, query, None, Vec::new()).await
     }
 
-    /// The errors of every live view at the statement's commit.
-    async fn tell_of_errors(
+    /// Runs a query by the plan that its statement has kept, or plans it, perhaps for the next time too.
+    async fn run_over(
         &self,
         transaction: &mut Transaction,
-        catalog: &Catalog,
-        stats: &mut SystemStats,
-    ) -> Result<()> {
+        query: &ast::Query,
+        changed: Option<&Arc<Table>>,
+        parameters: &[ScalarValue],
+    ) -> Result<QueryResult> {
+        let changed_id = changed.map(|table| table.id);
+        if let Some(kept) = self.slot.and_then(|slot| slot.get(query, changed_id))
+            && let Some(result) = self.run_kept(transaction, &kept, parameters).await?
+        {
+            return Ok(result);
+        }
+        let scope = self.scope_over(transaction, query, changed, Vec::new()).await?;
+        let plan = scope.plan(query, self.text, self.declared)?;
+        if let Some(slot) = self.slot.filter(|slot| slot.is_wanted()) {
+            let id = |provider: &Arc<dyn TableProvider>| scope.relation_of(provider);
+            if let Some(prepared) = self.handles.query.prepare(&scope.context, &plan, &id) {
+                slot.keep(KeptPlan {
+                    query: query.clone(),
+                    changed: changed_id,
+                    declared: self.declared.to_vec(),
+                    catalog: scope.catalog.clone(),
+                    names_and_zone: self.names_and_zone(),
+                    named: named_relations(&scope.catalog, &relation_names(query)),
+                    prepared,
+                });
+            }
+        }
+        self.execute(Planned { context: scope.context, plan }, parameters).await
+    }
+
+    /// Runs a kept plan; `None` where names or zone do not stand for the same any more.
+    async fn run_kept(
+        &self,
+        transaction: &mut Transaction,
+        kept: &KeptPlan,
+        parameters: &[ScalarValue],
+    ) -> Result<Option<QueryResult>> {
+        if kept.names_and_zone != self.names_and_zone() || kept.declared != self.declared {
+            return Ok(None);
+        }
+        let named = |catalog: &Catalog| match std::ptr::eq(catalog, &*kept.catalog) {
+            true => kept.named.clone(),
+            false => named_relations(catalog, &relation_names(&kept.query)),
+        };
+        transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
+        if !Arc::ptr_eq(&transaction.catalog(self.handles), &kept.catalog) {
+            return Ok(None);
+        }
+        let mut rows = HashMap::with_capacity(kept.named.len());
+        for id in &kept.named {
+            let relation = kept.catalog.get(*id);
+            if let Some(relation) = relation.filter(|relation| !matches!(relation, Relation::View(_))) {
+                rows.insert(*id, self.provider(transaction, relation, kept.changed).await?);
+            }
+        }
+        let timeout = self.session.variables().statement_timeout();
+        let rows = |id| rows.get(&id).cloned();
+        self.handles.query.execute_prepared(&kept.prepared, &rows, parameters, timeout).await.map(Some)
+    }
+
+    /// Rows of a table or materialized view as the transaction sees them; of the `changed` one with row ids.
+    async fn provider(
+        &self,
+        transaction: &mut Transaction,
+        relation: &Relation,
+        changed: Option<RelationId>,
+    ) -> Result<Arc<dyn TableProvider>> {
+        let id = relation.id();
+        if let Relation::Table(_) = relation {
+            let snapshot = transaction.table_snapshot(self.handles, id)?;
+            return Ok(Arc::new(SnapshotTable::new(snapshot, changed == Some(id))));
+        }
+        self.session.waits_for(Some(Waiting::Read(relation.name().to_owned())));
+        let snapshot = transaction.view_snapshot(self.handles, id).await;
+        self.session.waits_for(None);
+        let snapshot = snapshot?;
+        self.session.warn_of_errors(relation.name(), &snapshot);
+        Ok(Arc::new(ViewTable::new(snapshot)))
+    }
+
+    /// What decides, beside the catalog, what a query's text means.
+    pub fn names_and_zone(&self) -> (Vec<String>, String) {
+        let variables = self.session.variables();
+        (variables.search_path(), variables.time_zone().name().to_owned())
+    }
+
+    /// The errors of every live view at the statement's commit.
+    async fn view_errors(&self, transaction: &mut Transaction, catalog: &Catalog) -> Result<Vec<ViewErrorFact>> {
+        let mut facts = Vec::new();
         for view in catalog.materialized_views() {
             // A view that failed, or that this transaction creates, has no content to tell of.
             let Ok(snapshot) = transaction.view_snapshot(self.handles, view.id).await else { continue };
@@ -116,7 +202,7 @@ impl Environment<'_> {
                 continue;
             }
             let plan = ViewPlan::from_bytes(&view.plan, self.handles.query.base_state()).ok();
-            stats.view_errors.extend(snapshot.errors()?.map(|error| ViewErrorFact {
+            facts.extend(snapshot.errors()?.map(|error| ViewErrorFact {
                 view: view.name.clone(),
                 operator: error.operator,
                 operation: plan.as_ref().and_then(|plan| plan.describe(error.operator)),
@@ -127,7 +213,7 @@ impl Environment<'_> {
                 rows: error.weight,
             }));
         }
-        Ok(())
+        Ok(facts)
     }
 
     async fn plan_over(
@@ -160,45 +246,34 @@ impl Environment<'_> {
         };
         transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
         let catalog = transaction.catalog(self.handles);
-        let mut public: HashMap<String, Arc<dyn TableProvider>> = HashMap::new();
+        let mut public = Relations::new();
         let mut views = HashMap::new();
         for id in named_relations(&catalog, &names) {
             let Some(relation) = catalog.get(id) else { continue };
-            let provider: Arc<dyn TableProvider> = match relation {
-                Relation::Table(table) => {
-                    let with_row_id = changed.is_some_and(|changed| changed.id == table.id);
-                    Arc::new(SnapshotTable::new(transaction.table_snapshot(self.handles, id)?, with_row_id))
-                }
-                Relation::MaterializedView(_) => {
-                    self.session.waits_for(Some(Waiting::Read(relation.name().to_owned())));
-                    let snapshot = transaction.view_snapshot(self.handles, id).await;
-                    self.session.waits_for(None);
-                    let snapshot = snapshot?;
-                    self.session.warn_of_errors(relation.name(), &snapshot);
-                    Arc::new(ViewTable::new(snapshot))
-                }
-                Relation::View(view) => {
-                    views.insert(view.name.clone(), view.clone());
-                    continue;
-                }
-            };
+            if let Relation::View(view) = relation {
+                views.insert(view.name.clone(), view.clone());
+                continue;
+            }
+            let provider = self.provider(transaction, relation, changed.map(|table| table.id)).await?;
             public.insert(relation.name().to_owned(), provider);
         }
         for (name, rows) in relations {
             views.remove(&name);
             public.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
         }
-        let mut facts = self.session.facts(self.handles, catalog.clone());
-        if tells_of_errors {
-            self.tell_of_errors(transaction, &catalog, &mut facts.stats).await?;
-        }
-        let system = SystemTables::new(facts);
-        let mut schemas = system.schemas();
-        schemas.insert("public".to_owned(), public);
-        let mut input = ContextInput::new(schemas, system.functions(), transaction.started_us);
-        input.search_path = self.session.variables().search_path();
-        input.time_zone = self.session.variables().time_zone().name().to_owned();
-        Ok(Scope { context: self.handles.query.context(input)?, views, catalog })
+        let errors = match tells_of_errors {
+            true => self.view_errors(transaction, &catalog).await?,
+            false => Vec::new(),
+        };
+        let facts = self.session.facts(self.handles, catalog.clone(), errors);
+        Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog })
+    }
+
+    /// The names and functions of the statement, over these relations.
+    pub(super) fn context(&self, public: Relations, facts: LazyFacts, now_us: i64) -> QueryContext {
+        let (search_path, time_zone) = self.names_and_zone();
+        let system = Arc::new(SystemTables::new(facts));
+        self.handles.query.context(ContextInput { public, system, search_path, now_us, time_zone })
     }
 }
 
@@ -244,6 +319,15 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// The relation whose rows these are.
+    fn relation_of(&self, provider: &Arc<dyn TableProvider>) -> Option<RelationId> {
+        let mut public = self.context.public().iter();
+        let (name, _) = public.find(|(_, known)| Arc::ptr_eq(known, provider))?;
+        self.catalog.find(name).map(Relation::id)
+    }
+}
+
 impl RelationLookup for Scope {
     fn find(&self, name: &TableReference) -> Result<Option<Found>> {
         if name.schema().is_none_or(|schema| schema == "public")
@@ -260,6 +344,10 @@ impl RelationLookup for Scope {
 
     fn table_function(&self, name: &str, arguments: Vec<Expr>) -> Result<Option<Arc<dyn TableSource>>> {
         table_function(self.context.state(), name, &arguments)
+    }
+
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.context.system_function(name)
     }
 }
 

@@ -14,7 +14,10 @@ use crate::catalog::Catalog;
 use crate::dataflow::{ViewSnapshot, ViewStatus};
 use crate::error::Error;
 use crate::io::machine::resident_bytes;
-use crate::system::{CursorFact, Facts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats};
+use crate::system::{
+    CursorFact, Facts, LazyFacts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewErrorFact,
+    ViewStats,
+};
 use crate::types::RelationId;
 
 /// A session as its statements see it. Shared, because SQL functions (`set_config`) change it too.
@@ -122,9 +125,16 @@ impl SessionView {
         });
     }
 
-    /// Gathers what the system tables show.
-    pub fn facts(&self, handles: &Handles, catalog: Arc<Catalog>) -> Facts {
-        let stats = system_stats(handles, &catalog);
+    /// What the system tables show, gathered when one is asked. `view_errors` are of the statement's commit.
+    pub fn facts(&self, handles: &Arc<Handles>, catalog: Arc<Catalog>, view_errors: Vec<ViewErrorFact>) -> LazyFacts {
+        let (session, handles) = (self.clone(), handles.clone());
+        LazyFacts::new(move || {
+            let stats = SystemStats { view_errors, ..system_stats(&handles, &catalog) };
+            Facts { catalog, stats, session: session.session_facts() }
+        })
+    }
+
+    fn session_facts(&self) -> SessionFacts {
         let variables = self.variables();
         let settings = VARIABLES.iter().map(|variable| SettingFact {
             name: variable.name.to_owned(),
@@ -133,28 +143,24 @@ impl SessionView {
             description: variable.sentence.to_owned(),
         });
         let shared = self.variables.clone();
-        Facts {
-            catalog,
-            stats,
-            session: SessionFacts {
-                user: self.user.clone(),
-                database: "tidemark".to_owned(),
-                process_id: self.process_id,
-                application_name: variables.get("application_name").unwrap_or_default().to_owned(),
-                settings: settings.collect(),
-                search_path: variables.search_path(),
-                cursors: self.cursors.lock().clone(),
-                set_setting: Arc::new(move |name, value, is_local| {
-                    let mut variables = shared.lock();
-                    // Outside of a transaction block a local value ends with the statement, before anyone sees it.
-                    if is_local {
-                        variables.set_local(name, Some(value))?;
-                    } else {
-                        variables.set(name, Some(value))?;
-                    }
-                    variables.get(name).map(str::to_owned)
-                }),
-            },
+        SessionFacts {
+            user: self.user.clone(),
+            database: "tidemark".to_owned(),
+            process_id: self.process_id,
+            application_name: variables.get("application_name").unwrap_or_default().to_owned(),
+            settings: settings.collect(),
+            search_path: variables.search_path(),
+            cursors: self.cursors.lock().clone(),
+            set_setting: Arc::new(move |name, value, is_local| {
+                let mut variables = shared.lock();
+                // Outside of a transaction block a local value ends with the statement, before anyone sees it.
+                if is_local {
+                    variables.set_local(name, Some(value))?;
+                } else {
+                    variables.set(name, Some(value))?;
+                }
+                variables.get(name).map(str::to_owned)
+            }),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the system tables tell, as plain data gathered by whoever runs the statement.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock};
 
 use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
@@ -12,6 +13,23 @@ pub struct Facts {
     pub catalog: Arc<Catalog>,
     pub stats: SystemStats,
     pub session: SessionFacts,
+}
+
+/// Facts that are gathered when the first system table or function of a statement asks for them: most ask for none.
+pub struct LazyFacts(LazyLock<Facts, Box<dyn FnOnce() -> Facts + Send>>);
+
+impl LazyFacts {
+    pub fn new(gather: impl FnOnce() -> Facts + Send + 'static) -> Self {
+        LazyFacts(LazyLock::new(Box::new(gather)))
+    }
+}
+
+impl Deref for LazyFacts {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.0
+    }
 }
 
 #[derive(Debug, Clone, Default)]

@@ -1,7 +1,7 @@
 //! The system tables: `pg_catalog` and `information_schema` for PostgreSQL's clients, `tidemark` for ours.
 //!
-//! A statement gets one [`Facts`], and each table is made from it when it is scanned, so that all of a query's system
-//! tables show one moment. Does not know: sessions, queries, how the numbers in the facts were measured.
+//! A statement gets one [`Facts`], gathered when it is first asked for, and each table is made from it when it is scanned,
+//! so that all of a query's system tables show one moment. Does not know: sessions, queries, how the numbers in the facts were measured.
 
 mod facts;
 mod functions;
@@ -12,17 +12,18 @@ mod rows;
 mod table;
 mod tidemark;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use facts::{
-    CursorFact, Facts, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats, SystemStats,
-    ViewErrorFact, ViewStats,
+    CursorFact, Facts, LazyFacts, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact, SourceStats,
+    SystemStats, ViewErrorFact, ViewStats,
 };
 pub use pg_catalog::never_filled;
+
+use crate::query::SystemNames;
 
 /// A system table as the reference page tells it.
 #[derive(Debug, Clone)]
@@ -54,27 +55,23 @@ pub fn described_functions() -> Vec<(&'static str, usize, usize)> {
 
 /// All system tables and functions over one set of facts.
 pub struct SystemTables {
-    facts: Arc<Facts>,
+    facts: Arc<LazyFacts>,
 }
 
 impl SystemTables {
-    pub fn new(facts: Facts) -> Self {
+    pub fn new(facts: LazyFacts) -> Self {
         SystemTables { facts: Arc::new(facts) }
     }
+}
 
-    /// `pg_catalog`, `information_schema` and `tidemark`, each with its tables by name.
-    pub fn schemas(&self) -> HashMap<String, HashMap<String, Arc<dyn TableProvider>>> {
-        let mut schemas: HashMap<String, HashMap<String, Arc<dyn TableProvider>>> = HashMap::new();
-        for definition in table::definitions() {
-            let provider: Arc<dyn TableProvider> = Arc::new(table::SystemTable::new(definition, self.facts.clone()));
-            schemas.entry(definition.schema.to_owned()).or_default().insert(definition.name.to_owned(), provider);
-        }
-        schemas
+impl SystemNames for SystemTables {
+    fn table(&self, schema: &str, name: &str) -> Option<Arc<dyn TableProvider>> {
+        let definition = table::definition(schema, name)?;
+        Some(Arc::new(table::SystemTable::new(definition, self.facts.clone())))
     }
 
-    /// Functions that read the catalog or the session.
-    pub fn functions(&self) -> Vec<Arc<ScalarUDF>> {
-        functions::all(&self.facts)
+    fn function(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        functions::function(name, &self.facts)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A system table as DataFusion scans it, and the list of all of them.
 
+use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::SchemaRef;
@@ -11,7 +12,7 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 
-use super::facts::Facts;
+use super::facts::{Facts, LazyFacts};
 use super::rows::{Columns, Rows};
 use super::{information_schema, pg_catalog, tidemark};
 
@@ -61,6 +62,14 @@ pub fn definitions() -> &'static [Definition] {
     &ALL
 }
 
+/// The system table of this name.
+pub fn definition(schema: &str, name: &str) -> Option<&'static Definition> {
+    static BY_NAME: LazyLock<HashMap<(&str, &str), &Definition>> = LazyLock::new(|| {
+        definitions().iter().map(|definition| ((definition.schema, definition.name), definition)).collect()
+    });
+    BY_NAME.get(&(schema, name)).copied()
+}
+
 /// Oids that clients know by heart.
 fn fixed_oid(name: &str) -> Option<i64> {
     Some(match name {
@@ -84,11 +93,11 @@ fn fixed_oid(name: &str) -> Option<i64> {
 
 pub struct SystemTable {
     definition: &'static Definition,
-    facts: Arc<Facts>,
+    facts: Arc<LazyFacts>,
 }
 
 impl SystemTable {
-    pub fn new(definition: &'static Definition, facts: Arc<Facts>) -> Self {
+    pub fn new(definition: &'static Definition, facts: Arc<LazyFacts>) -> Self {
         SystemTable { definition, facts }
     }
 }

@@ -1,6 +1,7 @@
 //! The literal queries of psql 15, and of drivers, through parser, rewrite, planner and DataFusion.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, RecordBatch};
@@ -144,10 +145,13 @@ fn fixture() -> Fixture {
         let table = MemTable::try_new(relation.schema(), vec![vec![rows]]).unwrap();
         public.insert(relation.name().to_owned(), Arc::new(table));
     }
-    let system = SystemTables::new(facts);
-    let mut schemas = system.schemas();
-    schemas.insert("public".into(), public);
-    let context = engine.context(ContextInput::new(schemas, system.functions(), 1_700_000_000_000_000)).unwrap();
+    let context = engine.context(ContextInput {
+        public,
+        system: Arc::new(SystemTables::new(LazyFacts::new(move || facts))),
+        search_path: vec!["public".into()],
+        now_us: 1_700_000_000_000_000,
+        time_zone: "UTC".into(),
+    });
     Fixture { engine, context, _spill: spill }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WriterId;
 use crate::error::{Error, Result};
-use crate::io::{Disk, Rng, disk_error};
+use crate::io::{Disk, Rng, disk_error, replace_file};
 
 /// In the data directory.
 pub const FILE: &str = "identity.json";
@@ -39,7 +39,7 @@ pub fn load_or_create(disk: &Arc<dyn Disk>, rng: &dyn Rng) -> Result<WriterId> {
 pub fn write_id(disk: &dyn Disk, id: &str) -> Result<()> {
     let stored = Stored { format: FORMAT, id: id.to_string(), crc32: crc32fast::hash(id.as_bytes()) };
     let bytes = serde_json::to_vec(&stored).map_err(Error::internal)?;
-    write(disk, &bytes).map_err(|error| disk_error("write", FILE, error))
+    replace_file(disk, FILE, &bytes)
 }
 
 /// What is stored. Errors: XX001, 58030.
@@ -53,16 +53,4 @@ pub fn read(disk: &dyn Disk) -> Result<String> {
             .with_detail("It says which data directory this is.")
             .with_hint("Restore it from a copy. \"tidemark repair\" writes it again from the newest manifest.")
     })
-}
-
-fn write(disk: &dyn Disk, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = format!("{FILE}.new");
-    if disk.list("")?.contains(&temporary) {
-        disk.remove(&temporary)?;
-    }
-    let mut file = disk.create(&temporary)?;
-    file.append(bytes)?;
-    file.sync()?;
-    disk.rename(&temporary, FILE)?;
-    disk.sync_dir("")
 }

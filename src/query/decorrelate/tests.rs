@@ -37,7 +37,7 @@ async fn values(sql: &str) -> Result<Vec<Option<i64>>> {
         ("o".to_owned(), table(&[(1, 1), (1, 1), (2, 5), (3, 9)])),
         ("i".to_owned(), table(&[(1, 10), (2, 20), (2, 30)])),
     ]);
-    let context = engine.context(ContextInput::new(HashMap::from([("public".to_owned(), public)]), vec![], 0))?;
+    let context = engine.context(ContextInput::of_tables(public));
     let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, sql).map_err(Error::internal)?;
     let Some(Statement::Query(query)) = statements.pop() else { return Err(Error::internal("no query")) };
     let plan = plan_query(context.state(), &context, &query, sql)?;

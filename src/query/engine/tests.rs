@@ -31,8 +31,7 @@ fn fixture(settings: QuerySettings) -> Fixture {
     let batch = RecordBatch::try_new(schema.clone(), vec![Arc::new(values)]).unwrap();
     let table: Arc<dyn TableProvider> = Arc::new(MemTable::try_new(schema, vec![vec![batch]]).unwrap());
     let public = HashMap::from([("readings".to_owned(), table)]);
-    let input = ContextInput::new(HashMap::from([("public".to_owned(), public)]), vec![], 1_700_000_000_000_000);
-    let context = engine.context(input).unwrap();
+    let context = engine.context(ContextInput::of_tables(public));
     Fixture { engine, context, _spill: spill }
 }
 

@@ -17,6 +17,7 @@ pub struct Metrics {
     /// Of the relations in `system`.
     pub names: BTreeMap<RelationId, String>,
     pub query_memory_bytes: u64,
+    pub kept_plan_runs: u64,
 }
 
 /// A number with a name.
@@ -55,6 +56,8 @@ server_measures! {
         |server| server.commits.retries;
     "durable_commit", Gauge, "Number of the last durable commit.", |server| server.system.durable_commit.0;
     "query_memory_bytes", Gauge, "Memory that ad hoc queries hold.", |server| server.query_memory_bytes;
+    "kept_plan_runs", Counter, "Queries of prepared statements that ran by the plan of an earlier execution.",
+        |server| server.kept_plan_runs;
 }
 
 /// Every metric, in the order of the page.

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::{Error, Result, SqlState};
-use crate::system::facts::Facts;
+use crate::system::facts::{Facts, LazyFacts};
 
 /// What a function returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,12 +107,12 @@ pub fn null_text(_: &Facts, _: &Arguments<'_>) -> Result<ScalarValue> {
 
 pub struct SystemFunction {
     entry: &'static Entry,
-    facts: Arc<Facts>,
+    facts: Arc<LazyFacts>,
     signature: Signature,
 }
 
 impl SystemFunction {
-    pub fn new(entry: &'static Entry, facts: Arc<Facts>) -> Self {
+    pub fn new(entry: &'static Entry, facts: Arc<LazyFacts>) -> Self {
         let (name, least, most, ..) = *entry;
         let forms = (least..=most).map(|count| match count {
             0 => TypeSignature::Nullary,

@@ -10,16 +10,20 @@ mod session;
 mod sizes;
 mod text;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use datafusion::logical_expr::ScalarUDF;
 
 use self::call::{Entry, SystemFunction};
-use super::facts::Facts;
+use super::facts::LazyFacts;
 
-/// All of them, over one set of facts.
-pub fn all(facts: &Arc<Facts>) -> Vec<Arc<ScalarUDF>> {
-    entries().map(|entry| Arc::new(ScalarUDF::from(SystemFunction::new(entry, facts.clone())))).collect()
+/// The function of this name over a statement's facts.
+pub fn function(name: &str, facts: &Arc<LazyFacts>) -> Option<Arc<ScalarUDF>> {
+    static BY_NAME: LazyLock<HashMap<&str, &Entry>> =
+        LazyLock::new(|| entries().map(|entry| (entry.0, entry)).collect());
+    let entry = BY_NAME.get(name)?;
+    Some(Arc::new(ScalarUDF::from(SystemFunction::new(entry, facts.clone()))))
 }
 
 /// Name, least and most arguments, by name.
