@@ -27,7 +27,7 @@ use datafusion::logical_expr::{BinaryExpr, Cast, Expr, ExprSchemable, Operator, 
 
 pub use fields::iso_week;
 pub use intervals::ScaledInterval;
-pub use intervals::{interval_from, interval_length};
+pub use intervals::{days_and_time, interval_from, interval_length};
 pub use parts::DatePart;
 
 use super::from_text::{FromText, from_text_applies};

@@ -47,7 +47,7 @@ pub use aggregate::{
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};
-pub use clock::interval_from;
+pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
 pub use moments::{Moments, Spread};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::DataType;
 use datafusion::common::TableReference;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::LogicalPlan;
@@ -22,6 +23,7 @@ use crate::catalog::{Catalog, MaterializedView, Relation};
 use crate::dataflow::ViewSnapshot;
 use crate::delta::{DeltaBatch, Digest, difference, digest_batch};
 use crate::error::{Error, Result, SqlState};
+use crate::functions::days_and_time;
 use crate::functions::floats::canonical_array;
 use crate::plan::{Found, RelationLookup};
 use crate::query::{RowStream, leave_out_errors};
@@ -283,9 +285,10 @@ fn canonical(batch: &RecordBatch, view: &MaterializedView) -> Result<RecordBatch
     let schema = view.schema();
     let columns = batch.columns().iter().zip(schema.fields()).map(|(column, field)| {
         let options = CastOptions { safe: false, ..CastOptions::default() };
-        let column = match column.data_type() == field.data_type() {
-            true => column.clone(),
-            false => cast_with_options(column, field.data_type(), &options)?,
+        let column = match (column.data_type(), field.data_type()) {
+            (found, wanted) if found == wanted => column.clone(),
+            (DataType::Duration(_), DataType::Interval(_)) => days_and_time(column)?,
+            (_, wanted) => cast_with_options(column, wanted, &options)?,
         };
         Ok(canonical_array(&column))
     });

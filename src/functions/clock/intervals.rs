@@ -147,7 +147,17 @@ impl ScalarUDFImpl for IntervalLength {
     }
 }
 
-/// `interval_from(duration)`: days of 24 hours, and the rest.
+/// What lies between two times, as an interval: days of 24 hours, and the rest.
+pub fn days_and_time(duration: &ArrayRef) -> Result<ArrayRef> {
+    let durations = cast(duration, &DataType::Duration(TimeUnit::Microsecond))?;
+    // The days of all microseconds that there are fit in 32 bits.
+    let split = |us: i64| IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1000);
+    let intervals: IntervalMonthDayNanoArray =
+        durations.as_primitive::<DurationMicrosecondType>().iter().map(|us| us.map(split)).collect();
+    Ok(Arc::new(intervals))
+}
+
+/// `interval_from(duration)`: [`days_and_time`].
 pub fn interval_from() -> Arc<ScalarUDF> {
     let signature = Signature::any(1, Volatility::Immutable);
     Arc::new(ScalarUDF::from(IntervalFrom { signature }))
@@ -179,12 +189,7 @@ impl ScalarUDFImpl for IntervalFrom {
         let [duration] = args.args.as_slice() else { return internal_err!("an argument is missing") };
         let is_scalar = matches!(duration, ColumnarValue::Scalar(_));
         let rows = if is_scalar { 1 } else { args.number_rows };
-        let durations = cast(&duration.to_array(rows)?, &DataType::Duration(TimeUnit::Microsecond))?;
-        // The days of all microseconds that there are fit in 32 bits.
-        let split = |us: i64| IntervalMonthDayNano::new(0, (us / DAY_US) as i32, us % DAY_US * 1000);
-        let intervals: IntervalMonthDayNanoArray =
-            durations.as_primitive::<DurationMicrosecondType>().iter().map(|us| us.map(split)).collect();
-        let intervals: ArrayRef = Arc::new(intervals);
+        let intervals = days_and_time(&duration.to_array(rows)?)?;
         match is_scalar {
             true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&intervals, 0)?)),
             false => Ok(ColumnarValue::Array(intervals)),
