@@ -112,12 +112,6 @@ fn plan_message(message: String) -> Error {
     if let Some(error) = said_otherwise(&message) {
         return error;
     }
-    if message.starts_with("LIMIT must be >= 0") {
-        return Error::new(SqlState::INVALID_ROW_COUNT_IN_LIMIT, "LIMIT must not be negative");
-    }
-    if message.starts_with("OFFSET must be >=") {
-        return Error::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET must not be negative");
-    }
     if message.contains("must appear in the GROUP BY clause") {
         return not_grouped(&message);
     }

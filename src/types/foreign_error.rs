@@ -78,6 +78,12 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(message) if message.contains("non-boolean predicate") => {
             Error::new(SqlState::DATATYPE_MISMATCH, "argument of WHERE must be type boolean").with_detail(message)
         }
+        DataFusionError::Plan(message) if message.starts_with("LIMIT must be >=") => {
+            Error::new(SqlState::INVALID_ROW_COUNT_IN_LIMIT, "LIMIT must not be negative")
+        }
+        DataFusionError::Plan(message) if message.starts_with("OFFSET must be >=") => {
+            Error::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET must not be negative")
+        }
         DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
         DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
         other => Error::internal(&other),

@@ -40,8 +40,12 @@ pub fn rewrite_function(expr: &mut Expr) {
 
 /// Words that are values of the session, and no columns.
 pub fn rewrite_word(expr: &mut Expr) {
-    let Expr::Identifier(Ident { value, quote_style: None, .. }) = &*expr else { return };
-    *expr = match value.to_ascii_lowercase().as_str() {
+    let word = match &*expr {
+        Expr::Identifier(Ident { value, quote_style: None, .. }) => value.to_ascii_lowercase(),
+        Expr::Function(Function { name, args: FunctionArguments::None, .. }) => name.to_string().to_ascii_lowercase(),
+        _ => return,
+    };
+    *expr = match word.as_str() {
         "current_schema" => call("current_schema", vec![]),
         "current_catalog" => call("current_database", vec![]),
         "localtimestamp" => Expr::Cast {

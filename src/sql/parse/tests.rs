@@ -79,7 +79,7 @@ fn settings_explain_and_verify() {
 #[test]
 fn errors_name_the_place() {
     fails("SELEC 1", SqlState::SYNTAX_ERROR, "syntax error at or near \"SELEC\"", Some(1));
-    fails("SELECT * FORM t", SqlState::SYNTAX_ERROR, "syntax error at or near \"t\"", Some(15));
+    fails("SELECT * FORM t", SqlState::SYNTAX_ERROR, "syntax error at or near \"FORM\"", Some(10));
     fails("SELECT (1", SqlState::SYNTAX_ERROR, "syntax error at end of input", Some(10));
     fails("SELECT 1;\nSELECT 'x", SqlState::SYNTAX_ERROR, "unterminated quoted string", Some(18));
     fails("CREATE TABLE t (a foo)", SqlState::UNDEFINED_OBJECT, "type \"foo\" does not exist", None);
