@@ -193,9 +193,13 @@ pub fn partitions(rows: &[Row], partition: &[usize], order: &[OrderKey]) -> Vec<
     }
     for members in &mut found {
         members.sort_by(|left, right| {
-            let whole = || left.iter().zip(right).map(|(left, right)| left.compare_bits(right));
+            let whole = |compare: fn(&Value, &Value) -> Ordering| {
+                let columns = left.iter().zip(right).map(|(left, right)| compare(left, right));
+                columns.fold(Ordering::Equal, Ordering::then)
+            };
             compare_keys(left, right, order)
-                .then_with(|| whole().find(|order| order.is_ne()).unwrap_or(Ordering::Equal))
+                .then_with(|| whole(Value::compare))
+                .then_with(|| whole(Value::compare_bits))
         });
     }
     found
