@@ -47,7 +47,7 @@ class Writer(threading.Thread):
 
     def write(self, n):
         statements = [
-            f"INSERT INTO readings (device, temperature) SELECT 'truck_' || value, {n % 100} FROM generate_series(1, 5)",
+            f"INSERT INTO readings (device, temperature) SELECT 'truck_' || value, {n % 100} FROM generate_series(1, 5) AS s(value)",
             f"UPDATE readings SET temperature = temperature + 1 WHERE device = 'truck_{n % 5 + 1}' AND temperature < 60",
             f"DELETE FROM readings WHERE device = 'truck_{n % 5 + 1}' AND temperature = {n % 60}",
         ]

@@ -27,7 +27,7 @@ def state_leaves_and_comes_back(folder):
         first, last = step * GROUPS // STEPS + 1, (step + 1) * GROUPS // STEPS
         server.psql(
             f"INSERT INTO readings SELECT value * 7919 % {GROUPS}, value::double precision / 4,"
-            f" repeat('note ', 90) || value FROM generate_series({first}, {last})"
+            f" repeat('note ', 90) || value FROM generate_series({first}, {last}) AS s(value)"
         )
         equal(server.value("SELECT count(*) FROM by_device"), str(last), "devices")
     # Late rows for groups that left long ago, everywhere in the state.

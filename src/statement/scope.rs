@@ -113,7 +113,7 @@ impl Environment<'_> {
     ) -> Result<QueryResult> {
         let changed_id = changed.map(|table| table.id);
         if let Some(kept) = self.slot.and_then(|slot| slot.get(query, changed_id))
-            && let Some(result) = self.run_kept(transaction, &kept, parameters).await?
+            && let Some(result) = self.run_kept(transaction, &kept, changed, parameters).await?
         {
             return Ok(result);
         }
@@ -141,6 +141,7 @@ impl Environment<'_> {
         &self,
         transaction: &mut Transaction,
         kept: &KeptPlan,
+        changed: Option<&Arc<Table>>,
         parameters: &[ScalarValue],
     ) -> Result<Option<QueryResult>> {
         if kept.names_and_zone != self.names_and_zone() || kept.declared != self.declared {
@@ -151,6 +152,9 @@ impl Environment<'_> {
             false => named_relations(catalog, &relation_names(&kept.query)),
         };
         transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
+        if let Some(changed) = changed {
+            transaction.check_unaltered(self.handles, changed)?;
+        }
         if !Arc::ptr_eq(&transaction.catalog(self.handles), &kept.catalog) {
             return Ok(None);
         }
@@ -245,6 +249,9 @@ impl Environment<'_> {
             named
         };
         transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
+        if let Some(changed) = changed {
+            transaction.check_unaltered(self.handles, changed)?;
+        }
         let catalog = transaction.catalog(self.handles);
         let mut public = Relations::new();
         let mut views = HashMap::new();

@@ -254,6 +254,15 @@ impl Transaction {
         Ok(())
     }
 
+    /// For a statement that looked its table up before its snapshot was fixed: 40001 if an ALTER came in between.
+    pub fn check_unaltered(&self, handles: &Handles, table: &Table) -> Result<()> {
+        let version = self.catalog(handles).table(table.id).map(|found| found.schema_version);
+        if version == Some(table.schema_version) {
+            return Ok(());
+        }
+        Err(conflict(format!("table \"{}\" was altered by another session", table.name)))
+    }
+
     /// In an explicit transaction, before a statement goes on with rows that it deletes: 40001 if another transaction
     /// has changed one of them since the snapshot.
     pub fn check_unchanged(&self, handles: &Handles, table: &Table) -> Result<()> {
