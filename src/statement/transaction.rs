@@ -15,6 +15,7 @@ use arrow::compute::concat_batches;
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::cursor::Cursors;
+use super::define::with_dependents;
 use super::handles::Handles;
 use super::variables::Variables;
 use super::write_set::{WriteSet, row_ids};
@@ -377,9 +378,17 @@ impl Transaction {
         // are published.
         self.locks.clear();
         durable.await?;
-        for view in created {
-            if let Some(live) = handles.live_views.take(view) {
+        let catalog = handles.catalog();
+        let above = with_dependents(&catalog, &created);
+        for view in &created {
+            if let Some(live) = handles.live_views.take(*view) {
                 live.await.map_err(|_| stopping())??;
+            }
+        }
+        // RESUME puts the views above into the stream too. What becomes of them is theirs, and tidemark.views tells.
+        for view in above {
+            if let Some(live) = handles.live_views.take(view) {
+                let _ = live.await.map_err(|_| stopping())?;
             }
         }
         Ok(())

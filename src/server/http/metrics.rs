@@ -56,7 +56,7 @@ server_measures! {
         |server| server.commits.retries;
     "durable_commit", Gauge, "Number of the last durable commit.", |server| server.system.durable_commit.0;
     "query_memory_bytes", Gauge, "Memory that ad hoc queries hold.", |server| server.query_memory_bytes;
-    "kept_plan_runs", Counter, "Queries of prepared statements that ran by the plan of an earlier execution.",
+    "kept_plan_runs", Counter, "Queries that ran by the plan of an earlier execution.",
         |server| server.kept_plan_runs;
 }
 
