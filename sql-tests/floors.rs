@@ -4,7 +4,7 @@
 //! * Nobody imports `engine` but the binary.
 //! * What runs under the simulated executor takes time, tasks and files from its seams.
 //! * Operators keep state through `dataflow/state` alone: no scalar values, maps or vectors of rows.
-//! * `unsafe` is allowed in the modules listed here, which are none.
+//! * `unsafe` is allowed in the modules listed here: the one that talks to the allocator.
 //!
 //! Files named `tests.rs`, folders named `tests`, comments and string literals are not looked at.
 
@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that may say `allow(unsafe_code)`.
-const UNSAFE_ALLOWED: [&str; 0] = [];
+const UNSAFE_ALLOWED: [&str; 1] = ["cli/allocator.rs"];
 
 /// The command line: a module of `main.rs`, not of the library, and so above every floor.
 const BINARY: &str = "cli";
@@ -274,7 +274,7 @@ fn operators_keep_state_in_columns() {
 fn unsafe_code_stands_where_it_is_listed() {
     let mut broken = Vec::new();
     for source in sources() {
-        let allows = source.code.contains("unsafe_code") && source.path != "lib.rs";
+        let allows = source.code.contains("unsafe_code") && !["lib.rs", "main.rs"].contains(&source.path.as_str());
         if allows && !UNSAFE_ALLOWED.contains(&source.path.as_str()) {
             broken.push(source.path);
         }

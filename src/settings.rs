@@ -87,6 +87,8 @@ pub struct TableSettings {
     pub row_group_rows: usize,
     /// Rows of a Parquet file; larger flushes are split.
     pub file_rows_max: usize,
+    /// Rows that a flush or a compaction sorts in one piece, which must stay far below the 2 GiB of text that a column may hold.
+    pub piece_bytes_max: usize,
     /// So many cold files of like size are compacted into one; 0: never.
     pub compact_files_min: usize,
     /// Files of this size are large enough, and a compaction reads no more than this at a time.
@@ -102,6 +104,7 @@ impl Default for TableSettings {
             flush_poll_ms: 500,
             row_group_rows: 131_072,
             file_rows_max: 4 << 20,
+            piece_bytes_max: 256 << 20,
             compact_files_min: 8,
             compact_bytes_max: 64 << 20,
         }
@@ -178,12 +181,20 @@ impl Default for CheckpointSettings {
     }
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemorySettings {
     /// What the server may hold in memory, everything together; 0: three quarters of what the machine has. State of views
     /// that does not fit leaves for disk, tables are flushed earlier, and writers wait.
     pub limit_bytes: u64,
+    /// While memory is full of rows that cannot be flushed, a writer waits this long before it is refused with 53200.
+    pub write_timeout_ms: u64,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        MemorySettings { limit_bytes: 0, write_timeout_ms: 30_000 }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

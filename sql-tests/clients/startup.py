@@ -6,7 +6,7 @@ import socket
 import subprocess
 import zlib
 
-from harness import Server, binary, equal, expect, free_port, main
+from harness import Server, binary, equal, eventually, expect, free_port, main
 
 
 def prepared(folder, rows=3):
@@ -145,8 +145,39 @@ def interrupted(folder):
     server.stop()
 
 
+def serves_while_views_are_made_again(folder):
+    """Without its checkpoints a start has to make every view again: tables answer meanwhile, strict reads of a view wait."""
+    server = Server(folder).start()
+    server.psql("CREATE TABLE readings (device bigint, value double precision) APPEND ONLY")
+    for view in range(4):
+        server.psql(
+            f"CREATE MATERIALIZED VIEW pairs_{view} AS SELECT a.device, count(*) AS n FROM readings a JOIN readings b"
+            f" ON a.value = b.value AND a.device >= b.device - {view} GROUP BY a.device"
+        )
+    server.psql("CREATE MATERIALIZED VIEW by_device AS SELECT device, sum(n) AS n FROM pairs_3 GROUP BY device")
+    server.psql("INSERT INTO readings SELECT value % 50000, value FROM generate_series(1, 200000) AS t(value)")
+    equal(server.value("SELECT sum(n) FROM by_device"), "200000", "rows in the view")
+    server.kill()
+    for file in (server.data_dir / "state").glob("*"):
+        file.unlink()
+    server.start()
+    expect("5 of them to be made again from their tables" in server.log_text(), server.log_text())
+    equal(server.value("SELECT count(*) FROM readings"), "200000", "rows of the table")
+    waits = server.psql(lines="SET statement_timeout = '1ms';\nSELECT count(*) FROM by_device;\n", check=False)
+    snapshot = server.psql(lines="SET read_mode = 'snapshot';\nSELECT count(*) FROM by_device;\n", check=False)
+    was_early = "were made again" not in server.log_text()
+    if was_early:
+        expect('"by_device"' in waits.stderr and "statement timeout" in waits.stderr, waits.stderr)
+        expect('materialized view "by_device" is not live' in snapshot.stderr, snapshot.stderr)
+    equal(server.value("SELECT sum(n) FROM by_device"), "200000", "rows in the view made again")
+    eventually(lambda: "5 views were made again" in server.log_text(), "the log says that the view is back")
+    expect(was_early, "the view was back before anybody could look")
+    server.verify("by_device")
+    server.stop()
+
+
 if __name__ == "__main__":
     main(
         data_directory_in_use, port_in_use, unusable_data_directory, bad_flags, future_version, torn_tail,
-        zero_filled_tail, damaged_record, interrupted,
+        zero_filled_tail, damaged_record, interrupted, serves_while_views_are_made_again,
     )

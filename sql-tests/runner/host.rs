@@ -91,7 +91,10 @@ impl Host {
                 }
                 running.crash().await;
             }
-            *server = Some(start_server(settings).await?);
+            let started = start_server(settings).await?;
+            // EXPLAIN and the system tables tell of a view what there is of it by then.
+            started.rebuilt().await;
+            *server = Some(started);
         }
         Ok(())
     }

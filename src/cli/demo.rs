@@ -12,6 +12,7 @@ use tidemark::io::{Clock, SystemClock};
 use tidemark::settings::Settings;
 
 use super::Flags;
+use super::allocator::give_back;
 use super::signals::Signals;
 use super::start::{print_addresses, psql};
 use super::status::{Snapshot, status_line, status_table};
@@ -53,7 +54,7 @@ pub async fn run(mut settings: Settings, flags: &Flags) -> Result<ExitCode> {
 }
 
 async fn start(settings: Settings) -> Result<Server> {
-    let server = Server::start(settings).await?;
+    let server = Server::start_giving_back(settings, give_back).await?;
     match server.run_sql(SQL).await {
         Ok(()) => Ok(server),
         Err(error) => {

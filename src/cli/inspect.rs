@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use tidemark::error::{Error, Result, SqlState};
 use tidemark::inspect::{
-    Directory, Finding, RepairOptions, Severity, check, plan_repair, show_catalog, show_manifest, show_wal,
+    Directory, Finding, RepairOptions, Severity, check, plan_repair, show_catalog, show_checkpoints, show_manifest,
+    show_wal,
 };
 use tidemark::tier::Tier;
 use tidemark::types::CommitNumber;
@@ -27,6 +28,11 @@ pub enum Inspect {
     },
     /// Manifests of the object store, and the files of the one that counts
     Manifest {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Checkpoints of materialized views' state; every page that they name is read
+    Checkpoint {
         #[command(flatten)]
         place: Place,
     },
@@ -55,7 +61,10 @@ impl Place {
 }
 
 pub async fn inspect(what: Inspect) -> Result<ExitCode> {
-    let (Inspect::Wal { place, .. } | Inspect::Manifest { place } | Inspect::Catalog { place }) = &what;
+    let (Inspect::Wal { place, .. }
+    | Inspect::Manifest { place }
+    | Inspect::Checkpoint { place }
+    | Inspect::Catalog { place }) = &what;
     let directory = place.open()?;
     let mut out = String::new();
     if directory.in_use {
@@ -65,6 +74,7 @@ pub async fn inspect(what: Inspect) -> Result<ExitCode> {
     let findings = match what {
         Inspect::Wal { after, .. } => show_wal(&*directory.disk, CommitNumber(after), &mut out)?,
         Inspect::Manifest { .. } => show_manifest(required(tier)?, &mut out).await?,
+        Inspect::Checkpoint { .. } => show_checkpoints(&*directory.disk, &mut out)?,
         Inspect::Catalog { .. } => show_catalog(&*directory.disk, tier, &mut out).await?,
     };
     print!("{out}");
@@ -103,6 +113,6 @@ fn required(tier: Option<&Tier>) -> Result<&Tier> {
 }
 
 fn exit_code(findings: &[Finding]) -> ExitCode {
-    let damaged = findings.iter().any(|finding| finding.severity == Severity::Damage);
+    let damaged = findings.iter().any(|finding| finding.severity > Severity::Note);
     if damaged { ExitCode::from(DAMAGED) } else { ExitCode::SUCCESS }
 }

@@ -11,6 +11,7 @@
 //!
 //! Settings come from `tidemark.toml`, then `TIDEMARK__SECTION__KEY`, then flags ([`config`]).
 
+mod allocator;
 mod config;
 mod demo;
 mod inspect;

@@ -7,6 +7,7 @@ use tidemark::engine::Server;
 use tidemark::error::Result;
 use tidemark::settings::Settings;
 
+use super::allocator::give_back;
 use super::signals::Signals;
 
 pub async fn run(settings: Settings) -> Result<ExitCode> {
@@ -14,7 +15,7 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
     println!("tidemark {} in {}", env!("CARGO_PKG_VERSION"), settings.data_dir.display());
     let server = tokio::select! {
         biased;
-        server = Server::start(settings) => server?,
+        server = Server::start_giving_back(settings, give_back) => server?,
         () = signals.next() => return Ok(ExitCode::SUCCESS),
     };
     println!("{}", server.recovered());
@@ -23,6 +24,13 @@ pub async fn run(settings: Settings) -> Result<ExitCode> {
         println!("warning: nobody can log in yet: start once with TIDEMARK_PASSWORD set, or with --trust-loopback");
     }
     println!("ready");
+    if server.recovered().views_to_rebuild > 0 {
+        tokio::select! {
+            biased;
+            rebuilt = server.rebuilt() => rebuilt.iter().for_each(|rebuilt| println!("{rebuilt}")),
+            () = signals.next() => return signals.shut_down(server).await,
+        }
+    }
     signals.next().await;
     signals.shut_down(server).await
 }

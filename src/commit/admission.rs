@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::error::{Error, Result, SqlState};
+use crate::io::Clock;
 
 /// The gate that every writer passes.
 #[derive(Debug)]
@@ -28,13 +30,29 @@ impl Default for Admission {
 }
 
 impl Admission {
-    /// Returns once writers are let in: at once, or when memory is free again. Waits for ever if need be.
+    /// Returns once writers are let in: at once, or when memory is free again. Waits for ever if need be: for those who
+    /// keep their place in what they read, and lose nothing by waiting.
     pub async fn admitted(&self) {
         if *self.open.borrow() {
             return;
         }
         // The sender lives as long as this.
         let _ = self.open.subscribe().wait_for(|open| *open).await;
+    }
+
+    /// The same for a client, which is told after `patience`. Errors: 53200; nothing of the write was kept.
+    pub async fn admitted_within(&self, clock: &dyn Clock, patience: Duration) -> Result<()> {
+        tokio::select! {
+            biased;
+            () = self.admitted() => Ok(()),
+            () = clock.sleep(patience) => Err(Error::new(SqlState::OUT_OF_MEMORY, "there is no memory for more rows")
+                .with_detail(format!(
+                    "Rows that are not flushed yet hold their whole share of memory.limit_bytes, and did not give way within \
+                     {} ms. Nothing of this write was kept.",
+                    patience.as_millis()
+                ))
+                .with_hint("Try again later; tidemark.memory shows who holds how much, and memory.write_timeout_ms is how long to wait.")),
+        }
     }
 
     /// What a writer holds that is not sequenced yet, a COPY's rows for example.
@@ -100,6 +118,21 @@ mod tests {
         assert!((&mut waiting).now_or_never().is_none());
         admission.set_open(true);
         waiting.await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_waits_for_a_while_and_is_told() {
+        let (admission, clock) = (Admission::default(), crate::io::SystemClock::new());
+        let patience = Duration::from_secs(30);
+        admission.admitted_within(&clock, patience).await.unwrap();
+        admission.set_open(false);
+        let refused = admission.admitted_within(&clock, patience).await.unwrap_err();
+        assert_eq!(refused.state(), SqlState::OUT_OF_MEMORY);
+        assert!(refused.detail().unwrap().contains("within 30000 ms. Nothing of this write was kept"), "{refused:?}");
+        let mut waiting = Box::pin(admission.admitted_within(&clock, patience));
+        assert!((&mut waiting).now_or_never().is_none());
+        admission.set_open(true);
+        waiting.await.unwrap();
     }
 
     #[test]

@@ -80,11 +80,14 @@ impl LogWriter {
         }
     }
 
-    async fn commit_group(&mut self, group: Group, waiters: &mut Vec<Waiter>) -> Result<CommitNumber> {
+    async fn commit_group(&mut self, mut group: Group, waiters: &mut Vec<Waiter>) -> Result<CommitNumber> {
         let timestamp_us = self.time.next(&*self.clock);
         let writes = group.parts.len();
         let row_ids = group.parts.iter().map(|part| part.first_row_id);
-        let body = encode_body(timestamp_us, row_ids.zip(group.encoded.iter().map(Vec::as_slice)));
+        let encoded = std::mem::take(&mut group.encoded);
+        let body = encode_body(timestamp_us, row_ids.zip(encoded.iter().map(Vec::as_slice)));
+        // A large load is in memory often enough.
+        drop(encoded);
         // Before it is durable: what cannot be published must not be found by replay either.
         let commit = Arc::new(combine(group.number, timestamp_us, group.parts)?);
         let bytes = self.append(group.number, &body, timestamp_us, waiters).await?;

@@ -42,7 +42,7 @@ use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
 use crate::commit::Commit;
-use crate::delta::DeltaBatch;
+use crate::delta::{DeltaBatch, batch_bytes};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Inline, Parallel};
 use crate::plan::{Node, ViewPlan};
@@ -103,6 +103,7 @@ enum Item {
     Keep(RelationId, KeepChanges),
     Resume(Subject, CommitNumber, oneshot::Sender<Result<History>>),
     SyncChanges(oneshot::Sender<()>),
+    Fail(RelationId, Error),
     PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
     Stop,
 }
@@ -283,6 +284,11 @@ impl Dataflows {
         }
     }
 
+    /// The view is not to be trusted from here on: reads of it get the error until it is made again.
+    pub fn push_failure(&self, view: RelationId, error: Error) {
+        self.push(Item::Fail(view, error));
+    }
+
     /// Test switch: makes a view's content wrong by one row, for VERIFY's own test.
     pub fn plant_wrong_row(&self, view: RelationId) -> oneshot::Receiver<Result<()>> {
         let (answer, receiver) = oneshot::channel();
@@ -458,6 +464,12 @@ impl Worker {
                     self.changelogs.sync(self.timestamp_us);
                     let _ = answer.send(());
                 }
+                Item::Fail(view, error) => {
+                    if let Some(view) = self.views.get_mut(&view) {
+                        view.failed.get_or_insert(error);
+                    }
+                    self.publish_stats();
+                }
                 Item::PlantWrongRow(view, answer) => {
                     let _ = answer.send(self.view_mut(view).and_then(|view| view.dataflow.plant_wrong_row()));
                 }
@@ -618,8 +630,12 @@ impl Worker {
     fn step(&mut self, input: StepInput) {
         // Parts of a step cannot be told from the whole by anyone: nothing is answered, and nothing is sent, in between.
         let mut changes = BTreeMap::new();
-        let mut parts = if self.may_overflow(&input) { Parts::cut(input) } else { Parts::whole(input) };
-        while let Some(part) = parts.next(self.part_rows) {
+        let bytes: usize = input.values().flatten().map(|delta| batch_bytes(delta.rows())).sum();
+        let rows: usize = input.values().flatten().map(DeltaBatch::num_rows).sum();
+        let is_large = self.residence.may_overflow(bytes.saturating_mul(STATE_PER_INPUT));
+        let mut parts = if is_large { Parts::cut(input) } else { Parts::whole(input) };
+        let row_bytes = (bytes / rows.max(1)).max(1);
+        while let Some(part) = parts.next(self.part_rows.min(self.part_bytes_max() / row_bytes)) {
             self.step_part(part, &mut changes);
             let rows = if self.residence.is_full() { self.part_rows / 2 } else { self.part_rows * 2 };
             self.part_rows = rows.clamp(*PART_ROWS.start(), *PART_ROWS.end());
@@ -639,10 +655,12 @@ impl Worker {
         self.publish_stats();
     }
 
-    /// Whether a step's state may not all fit.
-    fn may_overflow(&self, input: &StepInput) -> bool {
-        let bytes: usize = input.values().flatten().map(DeltaBatch::memory_bytes).sum();
-        self.residence.may_overflow(bytes.saturating_mul(STATE_PER_INPUT))
+    /// What a part of a step may bring, so that its state fits.
+    fn part_bytes_max(&self) -> usize {
+        match self.residence.bytes_max() {
+            0 => usize::MAX,
+            bytes_max => (bytes_max / STATE_PER_INPUT).max(1),
+        }
     }
 
     fn step_part(&mut self, mut input: StepInput, changes: &mut BTreeMap<RelationId, Vec<DeltaBatch>>) {
@@ -730,12 +748,14 @@ impl Worker {
         backfill.sort_by_key(|(relation, _)| *relation);
         for (relation, mut base) in backfill {
             loop {
-                let (mut deltas, mut rows) = (Vec::new(), 0);
+                let (mut deltas, mut rows, mut bytes) = (Vec::new(), 0, 0);
                 while rows < self.settings.rows_per_step_max
+                    && bytes < self.part_bytes_max()
                     && let Some(batch) = base.rows.next().await
                 {
                     let batch = batch?;
                     rows += batch.num_rows();
+                    bytes += batch_bytes(&batch);
                     deltas.push(DeltaBatch::inserts(batch));
                 }
                 if deltas.is_empty() {
@@ -891,7 +911,7 @@ impl View {
             failed: None,
             cost: 0,
         };
-        built.states().iter().for_each(|state| state.attach(residence));
+        built.states().iter().for_each(|state| state.attach(residence, view.id));
         Ok(built)
     }
 

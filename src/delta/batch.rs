@@ -161,6 +161,11 @@ impl DeltaBatch {
     }
 }
 
+/// Bytes that these rows need, not counting what else lies in shared buffers.
+pub fn batch_bytes(rows: &RecordBatch) -> usize {
+    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
+}
+
 fn as_weights(array: &dyn Array) -> Result<Int64Array> {
     array
         .as_any()

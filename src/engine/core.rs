@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use datafusion::execution::SessionState;
 use object_store::ObjectStore;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::publisher::{Publisher, SourceChange};
 use super::rebuild::StartOfViews;
@@ -51,6 +51,27 @@ pub(super) struct Loops {
     pub log: LogWriter,
     pub views: Worker,
     pub found: FoundViews,
+}
+
+/// Views on their way back.
+pub(super) struct Rebuilding {
+    views: Vec<(Arc<MaterializedView>, oneshot::Receiver<Result<()>>)>,
+}
+
+impl Rebuilding {
+    /// Until all are live, or cannot be. Gives how many are.
+    pub async fn wait(self) -> usize {
+        let mut live = 0;
+        for (view, made) in self.views {
+            match made.await {
+                Ok(Ok(())) => live += 1,
+                Ok(Err(error)) => tracing::error!(view = %view.name, %error, "the view could not be rebuilt"),
+                // The worker has ended, because the server stops.
+                Err(_) => {}
+            }
+        }
+        live
+    }
 }
 
 /// What the last life left of views, for [`Core::recover_views`].
@@ -113,8 +134,9 @@ impl Core {
     }
 
     /// Views come back from the checkpoint and the commits behind it; those that it does not have, or that cannot be read,
-    /// are made again from the tables. The loops must run.
-    pub async fn recover_views(&mut self, found: FoundViews) -> Result<()> {
+    /// are made again from the tables. The loops must run. When this returns everything is in the stream, and reads of any
+    /// view stand behind it; what is waited for is that all are live.
+    pub async fn recover_views(&mut self, found: FoundViews) -> Result<Rebuilding> {
         let catalog = self.tables.durable().catalog;
         for (relation, retention_us) in catalog.subscribe_retentions() {
             self.publisher.keep_changes(relation, retention_us);
@@ -134,7 +156,8 @@ impl Core {
                 missing.insert(view.id);
             }
         }
-        self.recovered.views_rebuilt = missing.len();
+        self.recovered.views_to_rebuild = missing.len();
+        let rebuilt: Vec<_> = catalog.materialized_views().filter(|view| missing.contains(&view.id)).cloned().collect();
         self.sequencer.at_head(|head| {
             let started = found.started;
             let mut missing = catalog.materialized_views().filter(|view| missing.contains(&view.id));
@@ -146,15 +169,11 @@ impl Core {
             started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
             missing.try_for_each(|view| self.publisher.create_view(view, head))
         })?;
-        for view in catalog.materialized_views() {
-            if let Some(live) = self.publisher.live_views.take(view.id) {
-                let live = live.await.map_err(|_| Error::internal("the dataflow worker ended"))?;
-                if let Err(error) = live {
-                    tracing::error!(view = %view.name, %error, "the view could not be rebuilt");
-                }
-            }
-        }
-        Ok(())
+        let views = rebuilt.into_iter().filter_map(|view| {
+            let live = self.publisher.live_views.take(view.id)?;
+            Some((view, live))
+        });
+        Ok(Rebuilding { views: views.collect() })
     }
 
     /// Whether the view is back.

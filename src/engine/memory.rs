@@ -8,8 +8,9 @@
 //!                                        `- past an eighth of it everything is flushed, past a quarter writers wait
 //! ```
 //!
-//! The program's own share is what is resident and counted by nobody. Memory that was freed and not given back is part of
-//! it, so the limit holds for what the machine sees, and not only for what we count.
+//! The program's own share is what is resident and counted by nobody: the program, what a step, a flush or a checkpoint
+//! works with, and memory that was freed and not given back. So the limit holds for what the machine sees, and not only for
+//! what we count. Near the limit what was freed is given back at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,10 +26,13 @@ use crate::statement::Handles;
 const PERIOD: Duration = Duration::from_millis(20);
 /// State keeps this share of the limit, whatever else asks for memory: one part in so many.
 const STATE_SHARE_MIN: u64 = 8;
-/// What is not counted may grow by this share within a period.
-const SLACK_SHARE: u64 = 16;
+/// What is not counted may grow by this share within a period: a load is there several times while it is committed.
+const SLACK_SHARE: u64 = 8;
 /// Rows of a step are this many bytes for each, while it runs.
 const STEP_ROW_BYTES: u64 = 2048;
+
+/// Gives what was freed back to the machine; the program's allocator knows how.
+pub type GiveBack = fn();
 
 /// The limit in bytes. `None` where there is none: nobody set one and the machine does not tell what it has.
 pub fn limit_bytes(settings: &Settings) -> Option<u64> {
@@ -42,22 +46,75 @@ pub fn limit_bytes(settings: &Settings) -> Option<u64> {
 pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
     let mut settings = settings.clone();
     if let Some(limit) = limit {
+        let share = |parts: u64| usize::try_from(limit / parts).unwrap_or(usize::MAX);
         settings.table.flush_total_bytes = settings.table.flush_total_bytes.min(limit / 8);
         settings.table.flush_bytes = settings.table.flush_bytes.min(limit / 16);
-        settings.query.memory_bytes = settings.query.memory_bytes.min(usize::try_from(limit / 4).unwrap_or(usize::MAX));
-        let step_rows = usize::try_from(limit / STEP_ROW_BYTES).unwrap_or(usize::MAX);
-        settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(step_rows);
-        settings.server.copy_bytes_max =
-            settings.server.copy_bytes_max.min(usize::try_from(limit / 4).unwrap_or(usize::MAX));
+        settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(32));
+        settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
+        settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(share(STEP_ROW_BYTES));
+        settings.server.copy_bytes_max = settings.server.copy_bytes_max.min(share(8));
     }
     settings
 }
 
+/// Who holds what at one moment, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Holdings {
+    /// Of the process, as the machine sees it.
+    resident: u64,
+    /// Rows that are not flushed yet, or wait for the views.
+    changes: u64,
+    /// Live rows of PRIMARY KEY tables.
+    keyed: u64,
+    queries: u64,
+    /// Writes on their way to their commit.
+    writes: u64,
+    /// Of views, in memory.
+    state: u64,
+}
+
+/// What follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shares {
+    /// What state may hold in memory.
+    state: u64,
+    /// Whether writers are let in.
+    admits: bool,
+    /// What was freed should go back at once.
+    gives_back: bool,
+}
+
+impl Shares {
+    fn of(holdings: &Holdings, limit: u64) -> Shares {
+        let Holdings { resident, changes, keyed, queries, writes, state } = *holdings;
+        let counted_beside_state = changes + keyed + queries + writes;
+        let uncounted = resident.saturating_sub(counted_beside_state + state);
+        let others = counted_beside_state + uncounted + limit / SLACK_SHARE;
+        Shares {
+            state: limit.saturating_sub(others).max(limit / STATE_SHARE_MIN),
+            admits: changes < limit / 4,
+            gives_back: resident > limit - limit / SLACK_SHARE,
+        }
+    }
+}
+
 /// Watches until `stop` says so.
-pub async fn govern(handles: Arc<Handles>, residence: Arc<Residence>, limit: u64, mut stop: watch::Receiver<bool>) {
-    handles.sequencer.admission().set_held_bytes_max(limit / 4);
+pub async fn govern(
+    handles: Arc<Handles>,
+    residence: Arc<Residence>,
+    limit: u64,
+    give_back: GiveBack,
+    mut stop: watch::Receiver<bool>,
+) {
+    handles.sequencer.admission().set_held_bytes_max(limit / 8);
     loop {
-        decide(&handles, &residence, limit);
+        let mut shares = Shares::of(&holdings(&handles, &residence), limit);
+        if shares.gives_back {
+            give_back();
+            shares = Shares::of(&holdings(&handles, &residence), limit);
+        }
+        residence.set_bytes_max(usize::try_from(shares.state).unwrap_or(usize::MAX));
+        handles.sequencer.admission().set_open(shares.admits);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
@@ -67,16 +124,78 @@ pub async fn govern(handles: Arc<Handles>, residence: Arc<Residence>, limit: u64
     handles.sequencer.admission().set_open(true);
 }
 
-fn decide(handles: &Handles, residence: &Residence, limit: u64) {
+fn holdings(handles: &Handles, residence: &Residence) -> Holdings {
     let (hot, keyed) = handles.tables.memory_bytes();
-    // What waits for views is mostly what is hot in the tables.
-    let changes = hot.max(handles.dataflows.queued_bytes());
-    let queries = handles.query.memory_used_bytes() as u64;
-    let held = handles.sequencer.admission().held_bytes();
-    let counted = changes + keyed + queries + held + residence.bytes() as u64;
-    let uncounted = machine::resident_bytes().unwrap_or_default().saturating_sub(counted);
-    let others = changes + keyed + queries + held + uncounted + limit / SLACK_SHARE;
-    let state = limit.saturating_sub(others).max(limit / STATE_SHARE_MIN);
-    residence.set_bytes_max(usize::try_from(state).unwrap_or(usize::MAX));
-    handles.sequencer.admission().set_open(hot < limit / 4);
+    Holdings {
+        resident: machine::resident_bytes().unwrap_or_default(),
+        // What waits for views is mostly what is hot in the tables.
+        changes: hot.max(handles.dataflows.queued_bytes()),
+        keyed,
+        queries: handles.query.memory_used_bytes() as u64,
+        writes: handles.sequencer.admission().held_bytes(),
+        state: residence.bytes() as u64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+    const LIMIT: u64 = 1024 * MIB;
+
+    fn shares(holdings: Holdings) -> Shares {
+        Shares::of(&holdings, LIMIT)
+    }
+
+    #[test]
+    fn state_has_what_the_others_leave() {
+        let fixed = Holdings { resident: 100 * MIB, ..Holdings::default() };
+        assert_eq!(shares(fixed), Shares { state: (1024 - 100 - 128) * MIB, admits: true, gives_back: false });
+        // State itself takes nothing from its own share.
+        let with_state = Holdings { resident: 500 * MIB, state: 400 * MIB, ..fixed };
+        assert_eq!(shares(with_state).state, shares(fixed).state);
+        for take in [
+            |holdings: &mut Holdings, bytes| holdings.keyed = bytes,
+            |holdings: &mut Holdings, bytes| holdings.queries = bytes,
+            |holdings: &mut Holdings, bytes| holdings.writes = bytes,
+            |holdings: &mut Holdings, bytes| holdings.changes = bytes,
+        ] {
+            let mut taken = Holdings { resident: 300 * MIB, ..Holdings::default() };
+            take(&mut taken, 200 * MIB);
+            assert_eq!(shares(taken).state, shares(fixed).state - 200 * MIB, "{taken:?}");
+        }
+    }
+
+    #[test]
+    fn state_keeps_an_eighth_whatever_the_others_hold() {
+        let crowded = Holdings { resident: 2000 * MIB, queries: 256 * MIB, ..Holdings::default() };
+        assert_eq!(shares(crowded).state, LIMIT / STATE_SHARE_MIN);
+        assert_eq!(Shares::of(&crowded, 0), Shares { state: 0, admits: false, gives_back: true });
+    }
+
+    #[test]
+    fn writers_wait_from_a_quarter_on() {
+        let with = |changes| shares(Holdings { resident: changes, changes, ..Holdings::default() }).admits;
+        assert!(with(LIMIT / 4 - 1));
+        assert!(!with(LIMIT / 4));
+    }
+
+    #[test]
+    fn what_was_freed_goes_back_near_the_limit_alone() {
+        let with = |resident| shares(Holdings { resident, ..Holdings::default() }).gives_back;
+        assert!(!with(896 * MIB));
+        assert!(with(896 * MIB + 1));
+    }
+
+    #[test]
+    fn nobody_is_set_above_its_share() {
+        let limited = shared(&Settings::default(), Some(64 * MIB));
+        assert_eq!(limited.table.flush_total_bytes, 8 * MIB);
+        assert_eq!(limited.table.piece_bytes_max as u64, 2 * MIB);
+        assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
+        assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);
+        assert_eq!(limited.dataflow.rows_per_step_max as u64, 64 * MIB / STEP_ROW_BYTES);
+        assert_eq!(shared(&Settings::default(), None), Settings::default());
+    }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 mod core;
+mod healing;
 mod memory;
 mod password;
 mod publisher;
@@ -20,7 +21,8 @@ mod server;
 mod sources;
 mod threads;
 
-pub use recovery::Recovered;
+pub use memory::GiveBack;
+pub use recovery::{Rebuilt, Recovered};
 pub use server::{Server, ServerStats};
 
 #[cfg(test)]

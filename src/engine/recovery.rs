@@ -23,8 +23,8 @@ pub struct Recovered {
     pub bytes_replayed: u64,
     /// Commit of the checkpoint that views were read from.
     pub checkpoint: Option<CommitNumber>,
-    /// Views that were made again from their tables.
-    pub views_rebuilt: usize,
+    /// Views that are made again from their tables, while clients can connect already.
+    pub views_to_rebuild: usize,
     /// Checkpoints that could not be read.
     pub damaged_checkpoints: Vec<String>,
     /// What was cut from the log's end, in words.
@@ -37,8 +37,28 @@ pub struct Recovered {
     pub taken_over: bool,
     /// Until tables were readable.
     pub tables_took: Duration,
-    /// Until views were live as well.
+    /// Until views were in their place as well, and clients could connect.
     pub took: Duration,
+}
+
+/// Views that a start made again from their tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rebuilt {
+    pub views: usize,
+    /// From the start on.
+    pub took: Duration,
+}
+
+impl fmt::Display for Rebuilt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.views == 1 { "view was" } else { "views were" };
+        write!(
+            f,
+            "{} {word} made again from their tables, {:.3} s after the start",
+            self.views,
+            self.took.as_secs_f64()
+        )
+    }
 }
 
 impl fmt::Display for Recovered {
@@ -58,10 +78,10 @@ impl fmt::Display for Recovered {
             Some(commit) => write!(f, ", views from the checkpoint at commit {commit}")?,
             None => write!(f, ", views")?,
         }
-        if self.views_rebuilt > 0 {
-            write!(f, ", {} rebuilt", self.views_rebuilt)?;
-        }
         write!(f, " in {:.3} s", (self.took - self.tables_took).as_secs_f64())?;
+        if self.views_to_rebuild > 0 {
+            write!(f, ", {} of them to be made again from their tables", self.views_to_rebuild)?;
+        }
         for damaged in &self.damaged_checkpoints {
             write!(f, "\nwarning: skipped a damaged checkpoint: {damaged}")?;
         }
@@ -133,7 +153,7 @@ pub async fn recover(
         commits_replayed: replayed.records as u64,
         bytes_replayed: replayed.bytes as u64,
         checkpoint: None,
-        views_rebuilt: 0,
+        views_to_rebuild: 0,
         damaged_checkpoints: Vec::new(),
         dropped_tail: replayed.dropped_tail.as_ref().map(ToString::to_string),
         damaged_manifests: loaded.damaged.iter().map(ToString::to_string).collect(),

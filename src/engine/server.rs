@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use futures::TryStreamExt;
 use parking_lot::Mutex;
@@ -11,8 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle as TaskHandle;
 
-use super::core::{Core, Seams};
-use super::recovery::Recovered;
+use super::core::{Core, Rebuilding, Seams};
+use super::healing::heal;
+use super::memory::GiveBack;
+use super::recovery::{Rebuilt, Recovered};
 use super::sources::supervise;
 use super::threads::spawn;
 use super::{memory, password};
@@ -34,6 +37,7 @@ pub struct Server {
     handles: Arc<Handles>,
     sessions: Arc<Sessions>,
     recovered: Recovered,
+    rebuilt: watch::Receiver<Option<Rebuilt>>,
     addr_sql: SocketAddr,
     addr_http: SocketAddr,
     addr_flight: SocketAddr,
@@ -57,6 +61,11 @@ impl Server {
     ///
     /// Errors: 55006 for a data directory in use, 0A000 for one of a later version, XX001 for a damaged one.
     pub async fn start(settings: Settings) -> Result<Server> {
+        Server::start_giving_back(settings, || ()).await
+    }
+
+    /// The same over an allocator that can be told to give back what was freed: the limit of memory then holds better.
+    pub async fn start_giving_back(settings: Settings, give_back: GiveBack) -> Result<Server> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let memory_limit = memory::limit_bytes(&settings);
         let settings = memory::shared(&settings, memory_limit);
@@ -92,8 +101,9 @@ impl Server {
                 }
             })?
         };
-        core.recover_views(loops.found).await?;
+        let rebuilding = core.recover_views(loops.found).await?;
         core.recovered.took = clock.monotonic() - started;
+        let (rebuilt_sender, rebuilt) = watch::channel(None);
         let checkpointer = core.checkpointer.clone();
         let checkpoints = {
             let (checkpointer, stopped) = (checkpointer.clone(), stopped.clone());
@@ -123,20 +133,23 @@ impl Server {
             handles: handles.clone(),
             sessions: sessions.clone(),
             recovered,
+            rebuilt,
             stop,
             tasks: Mutex::default(),
             checkpointer,
             threads: Mutex::new(vec![log, flusher, checkpoints, views]),
         };
         if let Some(limit) = memory_limit {
-            let (handles, stopped) = (handles.clone(), stopped.clone());
+            let (handles, residence, stopped) = (handles.clone(), residence.clone(), stopped.clone());
             server
                 .threads
                 .lock()
-                .insert(0, spawn("memory", move || memory::govern(handles, residence, limit, stopped))?);
+                .insert(0, spawn("memory", move || memory::govern(handles, residence, limit, give_back, stopped))?);
         }
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
+            tokio::spawn(rebuild(rebuilding, clock.clone(), started, rebuilt_sender, stopped.clone())),
+            tokio::spawn(heal(handles.clone(), residence, stopped.clone())),
             tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), stopped.clone())),
             tokio::spawn(server::flight::serve(
                 flight,
@@ -156,6 +169,13 @@ impl Server {
     /// What the start found.
     pub fn recovered(&self) -> &Recovered {
         &self.recovered
+    }
+
+    /// Waits until the views that the start makes again are live, or cannot be.
+    pub async fn rebuilt(&self) -> Option<Rebuilt> {
+        let mut rebuilt = self.rebuilt.clone();
+        // The sender is gone without a word only when the server stops.
+        rebuilt.wait_for(Option::is_some).await.ok().and_then(|rebuilt| *rebuilt)
     }
 
     /// False where neither a password was ever set nor local clients are trusted.
@@ -260,6 +280,23 @@ impl Server {
             }
         });
         let _ = joined.await;
+    }
+}
+
+/// Tells when the views that the start makes again are live.
+async fn rebuild(
+    rebuilding: Rebuilding,
+    clock: Arc<dyn Clock>,
+    started: Duration,
+    rebuilt: watch::Sender<Option<Rebuilt>>,
+    mut stop: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => {}
+        views = rebuilding.wait() => {
+            rebuilt.send_replace(Some(Rebuilt { views, took: clock.monotonic() - started }));
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! Reads everything and says what is wrong: the log, manifests, every file of the manifest that counts, stored plans, and
-//! whether they fit together.
+//! Reads everything and says what is wrong: the log, manifests, every file of the manifest that counts, checkpoints of views
+//! and every page that they name, stored plans, and whether they fit together.
 
 use std::fmt;
 
@@ -7,6 +7,7 @@ use super::catalog::{bad_plans, catalog_at_head};
 use super::finding::{Finding, Severity};
 use super::wal::{findings, undecodable};
 use crate::commit::read_record;
+use crate::dataflow::checkpoint;
 use crate::error::{Result, SqlState};
 use crate::io::{Disk, disk_error};
 use crate::tier::{LoadedManifest, Manifest, Tier, identity};
@@ -21,6 +22,8 @@ pub struct CheckReport {
     pub manifests: usize,
     pub files: usize,
     pub rows: u64,
+    pub checkpoints: usize,
+    pub pages: usize,
     pub relations: usize,
     pub findings: Vec<Finding>,
 }
@@ -28,7 +31,7 @@ pub struct CheckReport {
 impl CheckReport {
     /// Nothing that was acknowledged is missing.
     pub fn is_sound(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity == Severity::Note)
+        self.findings.iter().all(|finding| finding.severity < Severity::Damage)
     }
 }
 
@@ -37,10 +40,17 @@ impl fmt::Display for CheckReport {
         self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
         write!(
             f,
-            "checked {} segments with {} commits, {} manifests, {} files with {} rows, {} relations: ",
-            self.segments, self.commits, self.manifests, self.files, self.rows, self.relations
+            "checked {} segments with {} commits, {} manifests, {} files with {} rows, {} checkpoints with {} pages, {} relations: ",
+            self.segments,
+            self.commits,
+            self.manifests,
+            self.files,
+            self.rows,
+            self.checkpoints,
+            self.pages,
+            self.relations
         )?;
-        match self.findings.iter().filter(|finding| finding.severity == Severity::Damage).count() {
+        match self.findings.iter().filter(|finding| finding.severity > Severity::Note).count() {
             0 => write!(f, "sound"),
             1 => write!(f, "1 damage"),
             damage => write!(f, "{damage} damages"),
@@ -58,6 +68,9 @@ pub async fn check(disk: &dyn Disk, tier: Option<&Tier>) -> Result<CheckReport> 
     };
     let (survey, named) = check_log(disk, &mut report)?;
     check_fit(disk, &manifest, &survey, named, &mut report)?;
+    let state = checkpoint::survey(disk)?;
+    (report.checkpoints, report.pages) = (state.checkpoints.len(), state.pages);
+    report.findings.extend(super::checkpoint::findings(&state));
     let catalog = catalog_at_head(disk, &manifest)?;
     report.relations = catalog.relations().count();
     report.findings.extend(bad_plans(&catalog));

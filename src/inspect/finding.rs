@@ -8,6 +8,8 @@ use crate::error::Error;
 pub enum Severity {
     /// A start deals with it by itself.
     Note,
+    /// What was written does not read back, and is made again from what does: it costs time.
+    MadeAgain,
     /// Something that was acknowledged cannot be read.
     Damage,
 }
@@ -31,6 +33,10 @@ impl Finding {
         Finding { severity: Severity::Note, file: file.into(), offset, what: what.into() }
     }
 
+    pub fn made_again(file: impl Into<String>, offset: Option<u64>, what: impl Into<String>) -> Finding {
+        Finding { severity: Severity::MadeAgain, file: file.into(), offset, what: what.into() }
+    }
+
     /// An error about `file`, in one line.
     pub fn error(file: impl Into<String>, error: &Error) -> Finding {
         let what = match error.detail() {
@@ -46,6 +52,7 @@ impl fmt::Display for Finding {
         let severity = match self.severity {
             Severity::Damage => "damage",
             Severity::Note => "note",
+            Severity::MadeAgain => "damage that heals",
         };
         write!(f, "{severity}: {}", self.file)?;
         if let Some(offset) = self.offset {

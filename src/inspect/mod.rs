@@ -2,15 +2,14 @@
 //!
 //! ```text
 //! directory   a data directory and its object store, and whether a server uses them
-//! wal, manifest, catalog     what stands in them, for people
+//! wal, manifest, catalog, checkpoint     what stands in them, for people
 //! check       reads everything, and names every damage with its file and its place
 //! repair      what can be done about it, and what that costs
 //! ```
-//!
-//! Readers of further files (checkpoints of views) belong beside `manifest`, and into `check`.
 
 mod catalog;
 mod check;
+mod checkpoint;
 mod directory;
 mod finding;
 mod manifest;
@@ -19,6 +18,7 @@ mod wal;
 
 pub use catalog::show_catalog;
 pub use check::{CheckReport, check};
+pub use checkpoint::show_checkpoints;
 pub use directory::Directory;
 pub use finding::{Finding, Severity};
 pub use manifest::show_manifest;

@@ -33,6 +33,10 @@ const HISTORY: &str = "
     UPDATE devices SET load = load + 10;
     FLUSH;
     INSERT INTO readings VALUES ('truck_1', 1001, 1.5);
+";
+
+/// After a checkpoint.
+const LATER: &str = "
     INSERT INTO readings VALUES ('truck_2', 1002, 2.5);
     DELETE FROM readings WHERE n = 30;
     INSERT INTO readings VALUES ('truck_3', 1003, 3.5), ('truck_4', 1004, 4.5);
@@ -64,12 +68,15 @@ async fn written() -> Files {
     let directory = tempfile::tempdir().unwrap();
     let server = Server::start(settings(directory.path())).await.unwrap();
     server.run_sql(HISTORY).await.unwrap();
+    server.checkpoint().await.unwrap();
+    server.run_sql(LATER).await.unwrap();
+    server.checkpoint().await.unwrap();
     ask(&server).await.unwrap();
     server.crash().await;
     let mut files = Files::new();
     read_files(directory.path(), directory.path(), &mut files);
     files.retain(|name, _| !name.starts_with("spill/") && name != "LOCK");
-    let kinds = ["wal/", "tier/manifest/", "tier/data/", "-deleted.parquet", "identity.json"];
+    let kinds = ["wal/", "tier/manifest/", "tier/data/", "-deleted.parquet", "identity.json", ".pages", ".checkpoint"];
     for kind in kinds {
         assert!(files.keys().any(|name| name.contains(kind)), "no {kind} in {:?}", files.keys());
     }
@@ -199,6 +206,10 @@ async fn a_sound_directory_is_called_sound_and_shown() {
     assert!(show_manifest(&tier, &mut text).await.unwrap().is_empty());
     assert!(text.contains("readings: cold up to commit") && text.contains("deleted rows"), "{text}");
     let mut text = String::new();
+    assert!(show_checkpoints(&disk, &mut text).unwrap().is_empty());
+    assert!(text.contains("1 views at commit") && text.contains("pages in 2 files"), "{text}");
+    assert!(report.checkpoints == 2 && report.pages == 2, "{report}");
+    let mut text = String::new();
     assert!(show_catalog(&disk, Some(&tier), &mut text).await.unwrap().is_empty());
     assert!(text.contains("table with a primary key devices") && text.contains("name text not null key"), "{text}");
     assert!(plan_repair(&disk, Some(&tier), RepairOptions::default()).await.unwrap().is_needless());
@@ -214,9 +225,12 @@ async fn every_damage_is_found_and_its_file_named() {
         changed.insert(name.clone(), damaged);
         let report = checked(&changed).await;
         let object = name.strip_prefix("tier/").unwrap_or(&name);
-        let named =
-            report.findings.iter().any(|finding| finding.severity == Severity::Damage && finding.file == object);
+        let named = report.findings.iter().any(|finding| finding.severity > Severity::Note && finding.file == object);
         assert!(named, "seed {SEED}: {kind:?} from byte {first} of {name}:\n{report}");
+        if name.starts_with("state/") {
+            assert!(report.is_sound(), "it heals: {report}");
+            continue;
+        }
         let (disk, tier) = opened(&changed).await;
         let repair = plan_repair(&disk, Some(&tier), RepairOptions::default()).await.unwrap();
         assert!(!repair.is_needless(), "seed {SEED}: {kind:?} from byte {first} of {name}");
@@ -232,7 +246,8 @@ async fn a_missing_file_is_found() {
         less.remove(name);
         let report = checked(&less).await;
         // Older manifests are kept for need alone. Nothing else says that there was a log's end: that is a note.
-        let may_go = name.contains("tier/manifest") && *name != newest || name.starts_with("wal/");
+        let may_go =
+            name.contains("tier/manifest") && *name != newest || name.starts_with("wal/") || name.starts_with("state/");
         assert_eq!(report.is_sound(), may_go, "without {name}: {report}");
         assert_eq!(report.to_string().contains("no segment is here"), name.starts_with("wal/"), "{report}");
     }
@@ -345,4 +360,35 @@ async fn a_directory_in_use_is_said() {
     assert!(!Directory::open(directory.path(), "").unwrap().in_use);
     let missing = Directory::open(&directory.path().join("nothing"), "").err().unwrap();
     assert_eq!(missing.state(), SqlState::IO_ERROR);
+}
+
+/// The whole state of a view turns to zeros under a running server, which has none of it in memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_with_damaged_state_is_made_again_by_itself() {
+    let files = written().await;
+    let directory = tempfile::tempdir().unwrap();
+    let mut changed = files.clone();
+    let pages = changed.iter_mut().filter(|(name, _)| name.ends_with(".pages"));
+    // Behind the file's header.
+    pages.for_each(|(_, bytes)| bytes[8..].fill(0));
+    write_files(directory.path(), &changed);
+    let server = Server::start(settings(directory.path())).await.unwrap();
+    assert_eq!(server.recovered().views_to_rebuild, 0, "nothing is read of a page before it is touched");
+    // A reader meets the damage, and so does a step.
+    let mut refused = 0;
+    while let Err(error) = ask(&server).await {
+        assert_eq!(error.state(), SqlState::DATA_CORRUPTED, "{error:?}");
+        refused += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(refused > 0);
+    server.run_sql("INSERT INTO readings VALUES ('truck_9', 0, 0)").await.unwrap();
+    server.run_sql("SELECT 1 / (CASE WHEN sum(rows) = 484 THEN 1 ELSE 0 END) FROM totals").await.unwrap();
+    // The next checkpoints have the new state.
+    server.checkpoint().await.unwrap();
+    server.checkpoint().await.unwrap();
+    server.shutdown().await.unwrap();
+    let opened = Directory::open(directory.path(), "").unwrap();
+    let report = check(&*opened.disk, opened.tier.as_deref()).await.unwrap();
+    assert!(report.findings.is_empty(), "{report}");
 }

@@ -38,6 +38,8 @@ pub struct ContextInput {
     /// The transaction's start: what `now()` gives.
     pub now_us: i64,
     pub time_zone: String,
+    /// Of the statement, to tell its memory by.
+    pub text: String,
 }
 
 #[cfg(test)]
@@ -60,6 +62,7 @@ impl ContextInput {
             search_path: vec!["public".into()],
             now_us: 1_700_000_000_000_000,
             time_zone: "UTC".into(),
+            text: String::new(),
         }
     }
 }
@@ -71,6 +74,7 @@ pub struct QueryContext {
     system: Arc<dyn SystemNames>,
     /// With pg_catalog.
     path: Vec<String>,
+    text: String,
 }
 
 impl QueryContext {
@@ -79,7 +83,11 @@ impl QueryContext {
         if !path.iter().any(|schema| schema == "pg_catalog") {
             path.insert(0, "pg_catalog".into());
         }
-        QueryContext { state: Arc::new(state), public: input.public, system: input.system, path }
+        QueryContext { state: Arc::new(state), public: input.public, system: input.system, path, text: input.text }
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     pub fn state(&self) -> &SessionState {

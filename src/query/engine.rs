@@ -17,7 +17,7 @@ use datafusion::execution::context::SQLOptions;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::execution::{FunctionRegistry, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -36,6 +36,7 @@ use super::held::HeldQuery;
 use super::output::present;
 use super::prepared::Workbench;
 use super::rows::{Begun, Deadline, RowStream, on_query_threads, run_error};
+use super::running::{QueryMemory, RunningQueries};
 use super::store::tier_only_registry;
 use super::yielding::YieldingJoins;
 use crate::error::{Error, Result};
@@ -53,7 +54,7 @@ const ZONES_MAX: usize = 16;
 pub struct QueryEngine {
     /// Taken when dropped: a runtime must not be dropped where blocking is forbidden.
     threads: Option<Runtime>,
-    environment: Arc<RuntimeEnv>,
+    pub(super) running: Arc<RunningQueries>,
     /// Functions and settings, before any statement's.
     state: SessionState,
     /// For plans that are kept, by time zone.
@@ -101,7 +102,7 @@ impl QueryEngine {
         let state = base_state(&settings, environment.clone())?;
         Ok(QueryEngine {
             threads: Some(threads),
-            environment,
+            running: RunningQueries::new(environment),
             state,
             zones: Mutex::default(),
             kept_plan_runs: AtomicU64::new(0),
@@ -144,9 +145,10 @@ impl QueryEngine {
     ) -> Result<QueryResult> {
         let mut deadline = Deadline::after(timeout);
         let state = context.shared_state();
+        let task = self.running.start(&state, context.text());
         let work = async move {
             let physical = physical_plan(&state, plan).await?;
-            Ok(Begun::new(execute_stream(physical, state.task_ctx())?).await)
+            Ok(Begun::new(execute_stream(physical, task)?).await)
         };
         let threads = self.threads()?;
         let begun = deadline.bound(on_query_threads(threads, work)).await??;
@@ -162,7 +164,7 @@ impl QueryEngine {
         rows: usize,
         timeout: Option<Duration>,
     ) -> Result<HeldQuery> {
-        HeldQuery::plan(self.threads()?, context.state().clone(), plan, rows, timeout).await
+        HeldQuery::plan(self.threads()?, self.running.clone(), context, plan, rows, timeout).await
     }
 
     /// The plan as lines of text; with `analyze`, after running it to its end.
@@ -174,13 +176,19 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<Vec<String>> {
         let state = context.shared_state();
-        let work = async move { explain(&state, plan, options).await };
+        let task = self.running.start(&state, context.text());
+        let work = async move { explain(&state, task, plan, options).await };
         Deadline::after(timeout).bound(on_query_threads(self.threads()?, work)).await?
     }
 
     /// Bytes of the memory pool that running queries hold.
     pub fn memory_used_bytes(&self) -> usize {
-        self.environment.memory_pool.reserved()
+        self.running.bytes()
+    }
+
+    /// What each running query holds of it.
+    pub fn memory(&self) -> Vec<QueryMemory> {
+        self.running.memory()
     }
 
     /// Queries that were run by a plan of [`QueryEngine::prepare`], since the start.
@@ -227,7 +235,12 @@ fn queries_only() -> SQLOptions {
     SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
 }
 
-async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOptions) -> Result<Vec<String>> {
+async fn explain(
+    state: &SessionState,
+    task: Arc<TaskContext>,
+    plan: LogicalPlan,
+    options: ExplainOptions,
+) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     if options.verbose {
         lines.push("Logical plan:".to_owned());
@@ -249,7 +262,7 @@ async fn explain(state: &SessionState, plan: LogicalPlan, options: ExplainOption
     }
     let clock = SystemClock::new();
     let started = clock.monotonic();
-    let batches = execute_stream(physical.clone(), state.task_ctx())?;
+    let batches = execute_stream(physical.clone(), task)?;
     let rows =
         batches.map(|batch| batch.map(|batch| batch.num_rows())).try_fold(0, |sum, rows| async move { Ok(sum + rows) });
     let rows = rows.await.map_err(run_error)?;

@@ -17,7 +17,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
@@ -26,9 +26,11 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
+use super::context::QueryContext;
 use super::engine::physical_plan;
 use super::output::result_type;
 use super::rows::{Deadline, RowStream, on_query_threads, stream_rows};
+use super::running::RunningQueries;
 use crate::error::{Error, Result, SqlState};
 
 /// Batches of a bulk read are about this large where rows are narrow...
@@ -67,6 +69,8 @@ enum Source {
 
 struct HeldPlan {
     threads: Handle,
+    running: Arc<RunningQueries>,
+    text: String,
     state: SessionState,
     timeout: Option<Duration>,
     reading: Reading,
@@ -88,11 +92,13 @@ impl HeldQuery {
     /// Plans. `rows` is how many the tables below have together, as far as is known: small results are one part.
     pub(super) async fn plan(
         threads: &Handle,
-        mut state: SessionState,
+        running: Arc<RunningQueries>,
+        context: &QueryContext,
         logical: LogicalPlan,
         rows: usize,
         timeout: Option<Duration>,
     ) -> Result<HeldQuery> {
+        let mut state = context.state().clone();
         let batch_rows = batch_rows(logical.schema().as_arrow(), state.config().batch_size());
         *state.config_mut() = state.config().clone().with_batch_size(batch_rows);
         let planned = {
@@ -112,7 +118,8 @@ impl HeldQuery {
         } else {
             Reading::Whole { logical, first: Mutex::new(Some(physical)) }
         };
-        let plan = HeldPlan { threads: threads.clone(), state, timeout, reading };
+        let plan =
+            HeldPlan { threads: threads.clone(), running, text: context.text().to_owned(), state, timeout, reading };
         Ok(HeldQuery { schema, source: Source::Plan(Box::new(plan)) })
     }
 
@@ -155,6 +162,7 @@ impl HeldPlan {
     async fn read(&self, part: usize) -> Result<RowStream> {
         let mut deadline = Deadline::after(self.timeout);
         let state = self.state.clone();
+        let task = self.running.start(&state, &self.text);
         let batches = match &self.reading {
             Reading::Whole { logical, first } => {
                 let (first, logical) = (first.lock().take(), logical.clone());
@@ -163,13 +171,13 @@ impl HeldPlan {
                         Some(physical) => physical,
                         None => physical_plan(&state, logical).await?,
                     };
-                    Ok(execute_stream(physical, state.task_ctx())?)
+                    Ok(execute_stream(physical, task)?)
                 };
                 deadline.bound(on_query_threads(&self.threads, work)).await??
             }
             Reading::Parts { physical, parts } => {
                 let (physical, parts) = (physical.clone(), *parts);
-                let work = async move { partitions(physical, &state, part, parts) };
+                let work = async move { partitions(physical, task, part, parts) };
                 deadline.bound(on_query_threads(&self.threads, work)).await??
             }
         };
@@ -180,12 +188,11 @@ impl HeldPlan {
 /// The partitions of one part, one after the other.
 fn partitions(
     physical: Arc<dyn ExecutionPlan>,
-    state: &SessionState,
+    context: Arc<TaskContext>,
     part: usize,
     parts: usize,
 ) -> Result<SendableRecordBatchStream> {
     let physical = reset_plan_states(physical)?;
-    let context = state.task_ctx();
     let count = physical.output_partitioning().partition_count();
     let streams = (part..count).step_by(parts).map(|partition| physical.execute(partition, context.clone()));
     let streams = streams.collect::<datafusion::common::Result<Vec<_>>>()?;

@@ -20,6 +20,7 @@ mod output;
 mod prepared;
 pub mod rewrite;
 mod rows;
+mod running;
 mod store;
 mod yielding;
 
@@ -32,3 +33,4 @@ pub use output::{array_element, present, result_type};
 pub use prepared::PreparedQuery;
 pub use rewrite::parse_array;
 pub use rows::{Deadline, RowStream};
+pub use running::QueryMemory;

@@ -77,12 +77,13 @@ impl QueryEngine {
         Some(PreparedQuery { workbench: self.workbench(context.time_zone()), plan, is_plain })
     }
 
-    /// Runs a prepared query over `rows`. `timeout` bounds it from here to its last batch.
+    /// Runs a prepared query over `rows`; `text` is what its memory is told by. `timeout` bounds it from here to its last batch.
     pub async fn execute_prepared(
         &self,
         prepared: &PreparedQuery,
         rows: &RelationRows<'_>,
         parameters: &[ScalarValue],
+        text: &str,
         timeout: Option<Duration>,
     ) -> Result<QueryResult> {
         self.kept_plan_runs.fetch_add(1, Ordering::Relaxed);
@@ -93,11 +94,16 @@ impl QueryEngine {
         let values = parameters.iter().cloned().map(Into::into).collect();
         let plan = plan.with_param_values(ParamValues::List(values))?;
         let (workbench, is_plain) = (prepared.workbench.clone(), prepared.is_plain);
+        // What a plain plan's operators hold is a batch.
+        let task = match is_plain {
+            true => workbench.task.clone(),
+            false => self.running.start(&workbench.state, text),
+        };
         let work = async move {
             let state = if is_plain { &workbench.plain } else { &workbench.state };
             let plan = with_values_decided(plan, state)?;
             let physical = state.query_planner().create_physical_plan(&plan, state).await?;
-            Ok(Begun::new(execute_stream(physical, workbench.task.clone())?).await)
+            Ok(Begun::new(execute_stream(physical, task)?).await)
         };
         let threads = self.threads()?;
         let begun = deadline.bound(on_query_threads(threads, work)).await??;

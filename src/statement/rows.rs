@@ -9,6 +9,8 @@ use futures::TryStreamExt;
 
 use super::response::RowStream;
 use crate::catalog::Table;
+use crate::commit::HeldBytes;
+use crate::delta::batch_bytes;
 use crate::error::{Error, Result, SqlState};
 use crate::types::SqlType;
 use crate::types::text::{EncodeSettings, write_text};
@@ -16,6 +18,17 @@ use crate::types::text::{EncodeSettings, write_text};
 /// All batches of a stream as one.
 pub async fn collect(schema: SchemaRef, rows: RowStream) -> Result<RecordBatch> {
     let batches: Vec<RecordBatch> = rows.try_collect().await?;
+    Ok(concat_batches(&schema, &batches)?)
+}
+
+/// The same of rows that are to be written: they count as held from the first batch on. Errors: 53200 where that is too
+/// much.
+pub async fn collect_held(schema: SchemaRef, mut rows: RowStream, held: &mut HeldBytes) -> Result<RecordBatch> {
+    let mut batches = Vec::new();
+    while let Some(batch) = rows.try_next().await? {
+        held.add(batch_bytes(&batch) as u64)?;
+        batches.push(batch);
+    }
     Ok(concat_batches(&schema, &batches)?)
 }
 

@@ -19,7 +19,7 @@ use sqlparser::ast;
 
 use super::handles::Handles;
 use super::kept_plan::{KeptPlan, PlanSlot};
-use super::rows::collect;
+use super::rows::{collect, collect_held};
 use super::session_facts::{SessionView, Waiting};
 use super::transaction::Transaction;
 use crate::catalog::{Catalog, Column, Relation, Table, View};
@@ -73,7 +73,8 @@ impl Environment<'_> {
         self.handles.query.execute(&planned.context, plan, timeout).await
     }
 
-    /// All rows of a query. `changed` is the table that the statement is about: the query sees its row ids.
+    /// All rows of a query, to be written by the transaction. `changed` is the table that the statement is about: the query
+    /// sees its row ids.
     pub async fn rows_of_query(
         &self,
         transaction: &mut Transaction,
@@ -82,7 +83,7 @@ impl Environment<'_> {
         parameters: &[ScalarValue],
     ) -> Result<RecordBatch> {
         let result = self.run_over(transaction, query, changed, parameters).await?;
-        collect(result.schema, result.rows).await
+        collect_held(result.schema, result.rows, &mut transaction.held).await
     }
 
     /// All rows of a query in which `relations` stand before those of the catalog.
@@ -167,7 +168,7 @@ impl Environment<'_> {
         }
         let timeout = self.session.variables().statement_timeout();
         let rows = |id| rows.get(&id).cloned();
-        self.handles.query.execute_prepared(&kept.prepared, &rows, parameters, timeout).await.map(Some)
+        self.handles.query.execute_prepared(&kept.prepared, &rows, parameters, self.text, timeout).await.map(Some)
     }
 
     /// Rows of a table or materialized view as the transaction sees them; of the `changed` one with row ids.
@@ -280,7 +281,14 @@ impl Environment<'_> {
     pub(super) fn context(&self, public: Relations, facts: LazyFacts, now_us: i64) -> QueryContext {
         let (search_path, time_zone) = self.names_and_zone();
         let system = Arc::new(SystemTables::new(facts));
-        self.handles.query.context(ContextInput { public, system, search_path, now_us, time_zone })
+        self.handles.query.context(ContextInput {
+            public,
+            system,
+            search_path,
+            now_us,
+            time_zone,
+            text: self.text.to_owned(),
+        })
     }
 }
 

@@ -238,6 +238,13 @@ fn memory_facts(handles: &Handles, catalog: &Catalog, views: &HashMap<RelationId
         MemoryFact { limit_bytes: Some(queries.1), ..of("queries", queries.0) },
         MemoryFact { limit_bytes: handles.memory_limit.map(|limit| limit / 4), ..of("loads", loads) },
     ];
+    facts.extend(
+        handles
+            .query
+            .memory()
+            .into_iter()
+            .map(|query| MemoryFact { query: Some(query.text), ..of("query", query.bytes as u64) }),
+    );
     for table in catalog.tables() {
         let Ok(stats) = handles.tables.stats(table.id) else { continue };
         facts.push(MemoryFact { relation: Some(table.id), ..of("table", stats.bytes_hot + stats.bytes_keyed) });

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::compute::concat_batches;
@@ -20,7 +21,7 @@ use super::handles::Handles;
 use super::variables::Variables;
 use super::write_set::{WriteSet, row_ids};
 use crate::catalog::{Catalog, CatalogChange, Relation, Table};
-use crate::commit::{Durable, SequencedWrite};
+use crate::commit::{Durable, HeldBytes, SequencedWrite};
 use crate::dataflow::{ViewReads, ViewSnapshot};
 use crate::error::{Error, Result, SqlState};
 use crate::table::TableSnapshot;
@@ -36,6 +37,8 @@ pub struct Transaction {
     /// Wall time, microseconds: what `now()` gives.
     pub started_us: i64,
     pub writes: WriteSet,
+    /// What its statements collected to write.
+    pub held: HeldBytes,
     pub cursors: Cursors,
     base: Option<Base>,
     savepoints: Vec<Savepoint>,
@@ -89,6 +92,7 @@ impl Transaction {
             read_only,
             started_us: handles.clock.now_us(),
             writes: WriteSet::default(),
+            held: handles.sequencer.admission().hold(),
             cursors: Cursors::default(),
             base: None,
             savepoints: Vec::new(),
@@ -368,7 +372,11 @@ impl Transaction {
         if self.writes.is_empty() {
             return Ok(());
         }
-        handles.sequencer.admission().admitted().await;
+        // What deletes or drops gives memory back, and must not wait for it.
+        if self.writes.has_new_rows() {
+            let patience = Duration::from_millis(handles.settings.memory.write_timeout_ms);
+            handles.sequencer.admission().admitted_within(&*handles.clock, patience).await?;
+        }
         if !self.is_autocommit {
             self.check_conflicts(handles).await?;
         }
@@ -454,7 +462,8 @@ fn view_failed(catalog: &Catalog, id: RelationId, error: &Error) -> Error {
     let name = catalog.get(id).map_or_else(|| id.to_string(), |view| view.name().to_owned());
     // The worker has not come to it yet, or not any more.
     if error.state() == SqlState::UNDEFINED_TABLE {
-        return Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" is not live"));
+        return Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" is not live"))
+            .with_hint("It is being filled. A read in read_mode 'strict' waits for it.");
     }
     let became = if error.state() == SqlState::PROGRAM_LIMIT_EXCEEDED { "is suspended" } else { "failed" };
     Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("materialized view \"{name}\" {became}"))

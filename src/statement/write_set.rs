@@ -50,6 +50,11 @@ impl WriteSet {
         self.tables.is_empty() && self.catalog.is_empty()
     }
 
+    /// Rows that the tables do not have yet.
+    pub fn has_new_rows(&self) -> bool {
+        self.tables().any(|writes| writes.inserts.iter().any(|rows| rows.num_rows() > 0))
+    }
+
     pub fn tables(&self) -> impl Iterator<Item = &TableWrites> {
         self.tables.values().map(Arc::as_ref)
     }

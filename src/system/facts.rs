@@ -47,8 +47,10 @@ pub struct SystemStats {
 /// What holds memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryFact {
-    /// `server`, `table`, `view`, `state`, `queries`, `loads`.
+    /// `server`, `table`, `view`, `state`, `queries`, `query`, `loads`.
     pub component: &'static str,
+    /// The beginning of a query.
+    pub query: Option<String>,
     /// Of a table or a view.
     pub relation: Option<RelationId>,
     pub bytes: u64,

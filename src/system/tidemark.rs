@@ -35,8 +35,8 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     ),
     (
         "memory",
-        "What holds memory: the server as the machine sees it, hot rows and keys of each table, state of each view and of all, queries, loads.",
-        "component:text name:name bytes:int8 limit_bytes:int8 evicted_bytes:int8 reloaded_bytes:int8",
+        "What holds memory: the server as the machine sees it, hot rows and keys of each table, state of each view and of all, queries together and each by itself, loads.",
+        "component:text name:text bytes:int8 limit_bytes:int8 evicted_bytes:int8 reloaded_bytes:int8",
         Some(memory),
     ),
     (
@@ -135,6 +135,7 @@ fn memory(facts: &Facts, rows: &mut Rows) {
         if name.is_none() && fact.relation.is_some() {
             continue;
         }
+        let name = name.or_else(|| fact.query.clone());
         rows.push(row! {
             "component" => fact.component, "name" => name, "bytes" => fact.bytes,
             "limit_bytes" => fact.limit_bytes, "evicted_bytes" => fact.evicted_bytes,

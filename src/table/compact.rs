@@ -9,7 +9,7 @@
 //! the manifest has are folded: the log still brings the later ones, and they must find their rows. Row ids stay, so that
 //! a transaction that saw a row in an old file can delete it in the new one. Readers of the old files keep them (`garbage`).
 //!
-//! Memory is bounded by what is read at a time: [`MEMORY_BYTES_MAX`] of decoded rows, and one file.
+//! Memory is bounded by what is read at a time: `piece_bytes_max` of decoded rows, and one file.
 
 use std::sync::Arc;
 
@@ -19,17 +19,16 @@ use rustc_hash::FxHashSet;
 
 use super::cell::TableCell;
 use super::flush::{Naming, sort_columns};
-use super::segment::{batch_bytes, row_ids};
+use super::segment::row_ids;
 use super::snapshot::TableSnapshot;
 use super::tables::Tables;
 use super::tombstone::Tombstones;
 use super::version::Version;
+use crate::delta::batch_bytes;
 use crate::error::Result;
 use crate::tier::{DataFile, FileSettings, TableFiles, Tier};
 use crate::types::{CommitNumber, RelationId, RowId};
 
-/// Decoded rows that a compaction reads before it writes.
-const MEMORY_BYTES_MAX: usize = 256 << 20;
 /// Smallest size that is told from others; below it all files are alike.
 const CLASS_BYTES_MIN: u64 = 64 << 10;
 /// Files of one class are within this factor.
@@ -146,7 +145,7 @@ impl Tables {
             }
             read.push(position);
             // Two at least, so that something is gained.
-            if bytes > MEMORY_BYTES_MAX && read.len() > 1 {
+            if bytes > self.settings.piece_bytes_max && read.len() > 1 {
                 break;
             }
         }

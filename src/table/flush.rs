@@ -21,18 +21,16 @@ use arrow::datatypes::DataType;
 use rustc_hash::FxHashSet;
 
 use super::cell::TableCell;
-use super::segment::batch_bytes;
 use super::snapshot::TableSnapshot;
 use super::tables::{DurableState, Tables};
 use super::version::Version;
 use crate::catalog::{Table, TableKind};
 use crate::commit::{Sequencer, TierChange, Write};
+use crate::delta::batch_bytes;
 use crate::error::{Error, Result, SqlState};
 use crate::tier::{DataFile, FileSettings, Manifest, Published as Outcome, TableFiles, Tier, WriterId};
 use crate::types::{CommitNumber, RelationId, RowId};
 
-/// Rows of a file are sorted in one piece, which must stay far below the 2 GiB of text that a column may hold.
-const FILE_MEMORY_BYTES_MAX: usize = 256 << 20;
 /// A table's tombstone files are merged into one when they would be more.
 const TOMBSTONE_FILES_MAX: usize = 8;
 /// Wait after a failed flush; doubled up to the longest while it goes on failing.
@@ -251,7 +249,9 @@ impl Tables {
             FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
         let sort_columns = sort_columns(&cell.table);
         let mut files = Vec::new();
-        for (part, rows) in parts(version, to, settings.file_rows_max)?.into_iter().enumerate() {
+        for (part, rows) in
+            parts(version, to, settings.file_rows_max, self.settings.piece_bytes_max)?.into_iter().enumerate()
+        {
             let path = Tier::rows_path(cell.table.id, naming.number, naming.attempt, part);
             let file = self.tier.write_rows(path, &cell.form, &rows.batches, &sort_columns, &settings, rows.commits);
             files.push(file.await?);
@@ -424,7 +424,7 @@ struct Part {
 }
 
 /// The rows alive at `to`, cut into files.
-fn parts(version: &Version, to: CommitNumber, file_rows_max: usize) -> Result<Vec<Part>> {
+fn parts(version: &Version, to: CommitNumber, file_rows_max: usize, bytes_max: usize) -> Result<Vec<Part>> {
     let file_rows_max = file_rows_max.max(1);
     let mut parts: Vec<Part> = Vec::new();
     for (rows, first, last) in version.hot.parts_at(to) {
@@ -436,9 +436,8 @@ fn parts(version: &Version, to: CommitNumber, file_rows_max: usize) -> Result<Ve
         for start in (0..rows.num_rows()).step_by(file_rows_max) {
             let slice = rows.slice(start, file_rows_max.min(rows.num_rows() - start));
             let (count, bytes) = (slice.num_rows(), batch_bytes(&slice));
-            let room = parts
-                .last_mut()
-                .filter(|part| part.rows + count <= file_rows_max && part.bytes + bytes <= FILE_MEMORY_BYTES_MAX);
+            let room =
+                parts.last_mut().filter(|part| part.rows + count <= file_rows_max && part.bytes + bytes <= bytes_max);
             match room {
                 Some(part) => {
                     part.batches.push(slice);

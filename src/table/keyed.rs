@@ -18,6 +18,7 @@ use hashbrown::HashTable;
 use rustc_hash::{FxBuildHasher, FxHashSet};
 
 use super::segment::row_ids;
+use crate::delta::batch_bytes;
 use crate::error::{Error, Result, SqlState};
 use crate::types::RowId;
 
@@ -249,7 +250,7 @@ impl KeyedRows {
 
     /// Bytes that rows, keys and the hash table hold.
     pub fn memory_bytes(&self) -> usize {
-        let chunks = self.chunks.iter().map(|chunk| super::segment::batch_bytes(&chunk.rows) + chunk.keys.size());
+        let chunks = self.chunks.iter().map(|chunk| batch_bytes(&chunk.rows) + chunk.keys.size());
         chunks.sum::<usize>() + self.entries.capacity() * size_of::<Entry>()
     }
 }

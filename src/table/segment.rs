@@ -11,10 +11,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
 
+use crate::delta::batch_bytes;
 use crate::error::{Error, Result};
 use crate::types::{CommitNumber, RowId};
 
@@ -187,11 +188,6 @@ pub(super) fn row_ids(rows: &RecordBatch) -> Result<&Int64Array> {
         .last()
         .and_then(|column| column.as_primitive_opt::<Int64Type>())
         .ok_or_else(|| Error::internal("rows without a row id column"))
-}
-
-/// Bytes that these rows need, not counting what else lies in shared buffers.
-pub(super) fn batch_bytes(rows: &RecordBatch) -> usize {
-    rows.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or(0)).sum()
 }
 
 #[cfg(test)]

@@ -107,15 +107,20 @@ pub(super) struct Frame {
     pub end: usize,
 }
 
-/// Frame and payload as one run of bytes, for one append.
-pub(super) fn encode_record(seed: u32, offset: u64, commit: CommitNumber, kind: u8, payload: &[u8]) -> Vec<u8> {
-    let mut record = Vec::with_capacity(FRAME_BYTES + payload.len());
-    record.extend((payload.len() as u64).to_le_bytes());
-    record.extend(record_crc(seed, offset, commit, kind, payload).to_le_bytes());
-    record.extend(commit.0.to_le_bytes());
-    record.push(kind);
-    record.extend_from_slice(payload);
-    record
+/// What stands before a payload.
+pub(super) fn encode_frame(
+    seed: u32,
+    offset: u64,
+    commit: CommitNumber,
+    kind: u8,
+    payload: &[u8],
+) -> [u8; FRAME_BYTES] {
+    let mut frame = [0; FRAME_BYTES];
+    frame[..8].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+    frame[8..12].copy_from_slice(&record_crc(seed, offset, commit, kind, payload).to_le_bytes());
+    frame[12..20].copy_from_slice(&commit.0.to_le_bytes());
+    frame[20] = kind;
+    frame
 }
 
 /// The record at `offset`, if it is whole and its checksum holds.

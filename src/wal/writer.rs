@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::DIRECTORY;
-use super::format::{HEADER_BYTES, Header, Predecessor, encode_record, header_crc};
+use super::format::{FRAME_BYTES, HEADER_BYTES, Header, Predecessor, encode_frame, header_crc};
 use super::name::SegmentName;
 use crate::error::Result;
 use crate::io::{AppendFile, Disk, disk_error};
@@ -53,6 +53,9 @@ struct OpenSegment {
     last_commit: CommitNumber,
 }
 
+/// A payload of up to this size is written in one piece with its frame; a larger one is not copied for it.
+const WHOLE_BYTES_MAX: usize = 1 << 20;
+
 impl WalWriter {
     pub fn new(disk: Arc<dyn Disk>, segment_bytes_max: u64, tail: WalTail) -> Self {
         WalWriter {
@@ -77,15 +80,16 @@ impl WalWriter {
             Some(segment) => segment,
             None => self.open_segment(commit, now_us)?,
         };
-        let record = encode_record(segment.seed, segment.durable_bytes, commit, kind, payload);
-        let written = segment.file.append(&record).and_then(|()| segment.file.sync());
+        let frame = encode_frame(segment.seed, segment.durable_bytes, commit, kind, payload);
+        let written = append_record(&mut *segment.file, &frame, payload).and_then(|()| segment.file.sync());
         self.syncs += 1;
         match written {
             Ok(()) => {
-                segment.durable_bytes += record.len() as u64;
+                let bytes = (frame.len() + payload.len()) as u64;
+                segment.durable_bytes += bytes;
                 segment.last_commit = commit;
                 self.current = Some(segment);
-                Ok(record.len() as u64)
+                Ok(bytes)
             }
             Err(error) => {
                 let path = segment.name.path();
@@ -205,4 +209,12 @@ fn remove(disk: &dyn Disk, name: &SegmentName) -> Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk_error("remove", &name.path(), error)),
         _ => Ok(()),
     }
+}
+
+fn append_record(file: &mut dyn AppendFile, frame: &[u8; FRAME_BYTES], payload: &[u8]) -> io::Result<()> {
+    if payload.len() > WHOLE_BYTES_MAX {
+        file.append(frame)?;
+        return file.append(payload);
+    }
+    file.append(&[&frame[..], payload].concat())
 }

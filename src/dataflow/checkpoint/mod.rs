@@ -17,11 +17,13 @@ mod files;
 mod index;
 mod pages;
 mod schedule;
+mod survey;
 mod writer;
 
 pub use index::{SavedCheckpoint, SavedView};
 pub use pages::PageFiles;
 pub use schedule::Checkpointer;
+pub use survey::{StateDamage, StateSurvey, SurveyedCheckpoint, SurveyedView, survey};
 pub use writer::{CheckpointImage, Checkpoints, Found, ViewImage, Written};
 
 /// Below the data directory.

@@ -21,7 +21,7 @@ use crate::dataflow::state::{PageStore, Place};
 use crate::error::{Error, Result};
 use crate::io::{AppendFile, Disk, disk_error};
 
-const MAGIC: [u8; 8] = *b"TMPG\x01\0\0\0";
+pub(super) const MAGIC: [u8; 8] = *b"TMPG\x01\0\0\0";
 /// The next page begins a new segment.
 const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// When there are more segments than this, small ones are moved together.
@@ -55,8 +55,8 @@ struct Current {
 struct Segment {
     bytes: u64,
     held: u64,
-    /// It could not be synced: what it holds must be written elsewhere before a checkpoint may name it.
-    doomed: bool,
+    /// It could not be synced, or did not read back: what it holds must be written elsewhere before a checkpoint may name it.
+    distrusted: bool,
 }
 
 impl PageFiles {
@@ -83,7 +83,7 @@ impl PageFiles {
             let mut files = self.files.lock();
             files.new_names |= new_names;
             for (number, _) in unsynced {
-                files.segments.entry(number).or_default().doomed = true;
+                files.segments.entry(number).or_default().distrusted = true;
             }
         }
         synced
@@ -167,12 +167,7 @@ impl PageStore for PageFiles {
     }
 
     fn read(&self, place: Place) -> Result<Vec<u8>> {
-        let path = StateFile::Pages(place.segment).path();
-        self.disk.read_at(&path, place.offset, place.length as usize).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::corrupted(format!("\"{path}\" is missing")),
-            io::ErrorKind::UnexpectedEof => Error::corrupted(format!("\"{path}\" is cut short")),
-            _ => disk_error("read", &path, error),
-        })
+        read(&*self.disk, place)
     }
 
     fn hold(&self, place: Place) -> Result<()> {
@@ -199,9 +194,33 @@ impl PageStore for PageFiles {
         }
         let many = files.segments.len() > SEGMENTS_MIN;
         files.segments.get(&place.segment).is_some_and(|segment| {
-            segment.doomed || segment.held < segment.bytes / 2 || (many && segment.bytes < SEGMENT_BYTES_MAX / 4)
+            segment.distrusted || segment.held < segment.bytes / 2 || (many && segment.bytes < SEGMENT_BYTES_MAX / 4)
         })
     }
+
+    fn distrust(&self, place: Place) {
+        let mut files = self.files.lock();
+        if let Some(segment) = files.segments.get_mut(&place.segment) {
+            segment.distrusted = true;
+        }
+        // Nothing more goes there.
+        if let Some(current) = files.current.take_if(|current| current.number == place.segment) {
+            files.unsynced.push((current.number, current.file));
+        }
+    }
+}
+
+/// A page's bytes, unchecked. Errors: XX001 where the file is missing or cut short; 58030.
+pub(super) fn read(disk: &dyn Disk, place: Place) -> Result<Vec<u8>> {
+    read_at(disk, &StateFile::Pages(place.segment).path(), place.offset, place.length as usize)
+}
+
+pub(super) fn read_at(disk: &dyn Disk, path: &str, offset: u64, length: usize) -> Result<Vec<u8>> {
+    disk.read_at(path, offset, length).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::corrupted(format!("\"{path}\" is missing")),
+        io::ErrorKind::UnexpectedEof => Error::corrupted(format!("\"{path}\" is cut short")),
+        _ => disk_error("read", path, error),
+    })
 }
 
 impl fmt::Debug for PageFiles {

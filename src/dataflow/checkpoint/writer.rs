@@ -169,6 +169,8 @@ impl Checkpoints {
             views.push(SavedView::of(&view, states));
         }
         self.pages.sync()?;
+        // What a start would rely on is read once before it counts.
+        homes.iter().try_for_each(|home| home.read_back())?;
         let saved = SavedCheckpoint { commit: image.commit, views };
         // A number is used once, whatever came of it.
         *next += 1;

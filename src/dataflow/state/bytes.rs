@@ -61,23 +61,23 @@ pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
+/// Kind and payload of an envelope whose checksum holds. Errors: XX001.
+pub fn open_envelope(bytes: &[u8]) -> Result<(u8, &[u8])> {
+    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
+    if body.len() < HEADER_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*crc) || &body[..4] != MAGIC {
+        return Err(damaged());
+    }
+    if body[4] != VERSION {
+        return Err(Error::corrupted(format!("operator state of format {}; this version reads {VERSION}", body[4])));
+    }
+    Ok((body[5], &body[HEADER_BYTES..]))
+}
+
 impl<'a> Reader<'a> {
     /// Checks the envelope. Errors: XX001.
     pub fn new(bytes: &'a [u8], kind: u8) -> Result<Self> {
-        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        if body.len() < HEADER_BYTES || crc32fast::hash(body) != u32::from_le_bytes(*crc) || &body[..4] != MAGIC {
-            return Err(damaged());
-        }
-        if body[4] != VERSION {
-            return Err(Error::corrupted(format!(
-                "operator state of format {}; this version reads {VERSION}",
-                body[4]
-            )));
-        }
-        if body[5] != kind {
-            return Err(damaged());
-        }
-        Ok(Reader { rest: &body[HEADER_BYTES..] })
+        let (found, rest) = open_envelope(bytes)?;
+        if found == kind { Ok(Reader { rest }) } else { Err(damaged()) }
     }
 
     /// Of bytes that stand within an envelope that was checked.

@@ -7,7 +7,8 @@ use super::bytes::damaged;
 use super::chunk::{Chunk, ChunkLayout};
 use super::column::ColumnType;
 use super::key::{Keys, hash_key};
-use super::page::{Account, Page, PageMut, Residence};
+use super::page::{Page, PageMut};
+use super::residence::{Account, Residence};
 use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 
@@ -160,11 +161,11 @@ pub struct ChunkWriter<'a> {
 
 impl ChunkWriter<'_> {
     /// Runs `write` on the chunk, in memory, and copied first if a clone of the state holds it. Where memory is full, a
-    /// chunk that was not there before goes again.
+    /// chunk that was not there before goes again, and so does one that was copied: a checkpoint on its way holds the other.
     pub fn write<R>(self, write: impl FnOnce(&mut Chunk) -> Result<R>) -> Result<R> {
-        let was_resident = self.page.resident_bytes().is_some();
+        let stays = self.page.resident_bytes().is_some() && Arc::strong_count(self.page) == 1;
         let written = write(&mut *Page::open(self.page, self.layout)?)?;
-        if !was_resident {
+        if !stays {
             Page::leave_if_full(self.page, self.layout)?;
         }
         Ok(written)

@@ -12,13 +12,16 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use super::bytes::{KIND_BATCH, Reader, Writer, damaged};
-use super::page::{Account, Content, Page, Residence};
+use super::page::{Content, Page};
+use super::residence::{Account, Residence};
 use super::stored::{StateReader, StateWriter};
-use crate::delta::{DeltaBatch, Weights};
+use crate::delta::{DeltaBatch, Weights, batch_bytes};
 use crate::error::Result;
 
-/// Batches are merged up to this many rows.
+/// Batches are merged up to this many rows ...
 const BATCH_ROWS_MAX: usize = 1 << 16;
+/// ... and bytes; a larger one is cut, because it leaves memory, and comes back, as a whole.
+const BATCH_BYTES_MAX: usize = 4 << 20;
 
 #[derive(Debug, Clone)]
 pub struct LogState {
@@ -65,14 +68,27 @@ impl LogState {
             return Ok(());
         }
         self.rows += weight_of(delta);
+        let (rows, bytes) = (delta.num_rows(), batch_bytes(delta.rows()));
+        let piece_rows = match bytes > BATCH_BYTES_MAX {
+            true => rows.div_ceil(bytes.div_ceil(BATCH_BYTES_MAX)),
+            false => rows,
+        };
+        for start in (0..rows).step_by(piece_rows) {
+            self.push_piece(&delta.slice(start, piece_rows.min(rows - start)))?;
+        }
+        Ok(())
+    }
+
+    fn push_piece(&mut self, delta: &DeltaBatch) -> Result<()> {
         let batches = Arc::make_mut(&mut self.batches);
         let mut first = batches.len();
-        let mut rows = delta.num_rows();
-        while let Some(before) = first.checked_sub(1).map(|before| batches[before].rows())
-            && before <= rows
-            && before + rows <= BATCH_ROWS_MAX
+        let (mut rows, mut bytes) = (delta.num_rows(), batch_bytes(delta.rows()));
+        while let Some(before) = first.checked_sub(1).map(|before| &batches[before])
+            && before.rows() <= rows
+            && before.rows() + rows <= BATCH_ROWS_MAX
+            && before.bytes() + bytes <= BATCH_BYTES_MAX
         {
-            rows += before;
+            (rows, bytes) = (rows + before.rows(), bytes + before.bytes());
             first -= 1;
         }
         let mut merged = Vec::with_capacity(batches.len() - first + 1);
@@ -112,7 +128,7 @@ impl Content for DeltaBatch {
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut writer = Writer::new(KIND_BATCH);
-        let mut rows = Vec::new();
+        let mut rows = Vec::with_capacity(batch_bytes(self.rows()));
         let mut stream = StreamWriter::try_new(&mut rows, &self.schema())?;
         stream.write(self.rows())?;
         stream.finish()?;
@@ -142,8 +158,13 @@ impl Content for DeltaBatch {
         }
     }
 
+    /// Of the rows alone: pieces of one batch share its buffers, which are gone with the last of them.
     fn memory_bytes(&self) -> usize {
-        DeltaBatch::memory_bytes(self)
+        let weights = match self.weights() {
+            Weights::AllOne => 0,
+            Weights::Each(weights) => weights.len() * size_of::<i64>(),
+        };
+        batch_bytes(self.rows()) + weights
     }
 
     fn rows(&self) -> usize {

@@ -22,14 +22,16 @@ mod log;
 mod ordered;
 mod page;
 mod probe;
+mod residence;
 mod stored;
 
-pub use bytes::{KIND_CHECKPOINT, Reader, Writer};
+pub use bytes::{KIND_CHECKPOINT, Reader, Writer, open_envelope};
 pub use chunk::Chunk;
 pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
 pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
 pub use ordered::{OrderedState, OrderedUpdates};
-pub use page::{Home, PageStore, Place, Residence};
+pub use page::{Home, PageStore, Place};
+pub use residence::Residence;
 pub use stored::{StateImage, StateReader, StateRef, StateWriter, places};

@@ -12,7 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::bytes::{KIND_LEAF, Reader, Writer, damaged};
-use super::page::{Account, Content, Page, Residence};
+use super::page::{Content, Page};
+use super::residence::{Account, Residence};
 use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 

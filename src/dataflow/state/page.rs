@@ -22,11 +22,12 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::bytes::damaged;
-use crate::error::Result;
+use super::bytes::{damaged, open_envelope};
+use super::residence::{Account, Residence};
+use crate::error::{Result, SqlState};
 
 /// Where a page's bytes stand in a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     pub segment: u64,
     pub offset: u64,
@@ -42,8 +43,11 @@ pub trait PageStore: Send + Sync + fmt::Debug {
     fn hold(&self, place: Place) -> Result<()>;
     /// Nobody holds the page any more.
     fn release(&self, place: Place);
-    /// The page should be written anew, because little else in its segment is still held.
+    /// The page should be written anew, because little else in its segment is still held, or the segment is not to be
+    /// trusted.
     fn is_sparse(&self, place: Place) -> bool;
+    /// What was written there does not read back: its segment is not to be trusted any more.
+    fn distrust(&self, place: Place);
 }
 
 /// A page at rest that somebody holds; dropping the last one gives its place back.
@@ -51,18 +55,34 @@ pub trait PageStore: Send + Sync + fmt::Debug {
 pub struct Home {
     store: Arc<dyn PageStore>,
     place: Place,
+    /// It was read since it was written, and was whole.
+    read_back: AtomicBool,
 }
 
 impl Home {
     /// Of a page that was just written.
     fn new(store: Arc<dyn PageStore>, place: Place) -> Arc<Home> {
-        Arc::new(Home { store, place })
+        Arc::new(Home { store, place, read_back: AtomicBool::new(false) })
     }
 
-    /// Of a page that was written before.
+    /// Of a page that a checkpoint which counted names: it was read back before.
     pub fn found(store: &Arc<dyn PageStore>, place: Place) -> Result<Arc<Home>> {
         store.hold(place)?;
-        Ok(Home::new(store.clone(), place))
+        Ok(Arc::new(Home { store: store.clone(), place, read_back: AtomicBool::new(true) }))
+    }
+
+    /// Reads the page once after it was written. Errors: XX001 where it does not read back; it is then written elsewhere
+    /// as soon as it is written again.
+    pub fn read_back(&self) -> Result<()> {
+        if self.read_back.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let read = self.store.read(self.place).and_then(|bytes| open_envelope(&bytes).map(drop));
+        match read {
+            Ok(()) => self.read_back.store(true, Ordering::Relaxed),
+            Err(_) => self.store.distrust(self.place),
+        }
+        read
     }
 
     pub fn place(&self) -> Place {
@@ -73,102 +93,6 @@ impl Home {
 impl Drop for Home {
     fn drop(&mut self) {
         self.store.release(self.place);
-    }
-}
-
-/// The memory of all states together, and where they go when it is too much.
-#[derive(Debug, Default)]
-pub struct Residence {
-    /// 0: no limit.
-    bytes_max: AtomicUsize,
-    bytes: AtomicUsize,
-    store: OnceLock<Arc<dyn PageStore>>,
-    pub evicted_bytes: AtomicUsize,
-    pub reloaded_bytes: AtomicUsize,
-}
-
-impl Residence {
-    /// Pages may leave for `store`.
-    pub fn with_store(store: Arc<dyn PageStore>) -> Arc<Residence> {
-        Arc::new(Residence { store: OnceLock::from(store), ..Residence::default() })
-    }
-
-    pub fn store(&self) -> Option<&Arc<dyn PageStore>> {
-        self.store.get()
-    }
-
-    /// What all states may hold in memory; 0: no limit.
-    pub fn set_bytes_max(&self, bytes_max: usize) {
-        self.bytes_max.store(bytes_max, Ordering::Relaxed);
-    }
-
-    pub fn bytes_max(&self) -> usize {
-        self.bytes_max.load(Ordering::Relaxed)
-    }
-
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Pages should leave, and can.
-    pub fn is_full(&self) -> bool {
-        let bytes_max = self.bytes_max();
-        bytes_max > 0 && self.bytes() > bytes_max && self.store.get().is_some()
-    }
-
-    /// Another `bytes` could be too much.
-    pub fn may_overflow(&self, bytes: usize) -> bool {
-        let bytes_max = self.bytes_max();
-        bytes_max > 0 && self.bytes().saturating_add(bytes) > bytes_max && self.store.get().is_some()
-    }
-
-    /// Once pages leave, they do until a tenth is free.
-    fn wants_room(&self) -> bool {
-        let bytes_max = self.bytes_max();
-        bytes_max > 0 && self.bytes() > bytes_max / 10 * 9
-    }
-}
-
-/// What the pages of one state hold in memory.
-#[derive(Debug, Default)]
-pub struct Account {
-    bytes: AtomicUsize,
-    residence: OnceLock<Arc<Residence>>,
-}
-
-impl Account {
-    pub fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Counts to `residence` from now on, what there is already included. The first call decides.
-    pub fn attach(&self, residence: &Arc<Residence>) {
-        if self.residence.set(residence.clone()).is_ok() {
-            residence.bytes.fetch_add(self.bytes(), Ordering::Relaxed);
-        }
-    }
-
-    pub fn residence(&self) -> Option<&Arc<Residence>> {
-        self.residence.get()
-    }
-
-    /// Where pages should leave for, because memory is full.
-    pub fn full_store(&self) -> Option<&Arc<dyn PageStore>> {
-        self.residence().filter(|residence| residence.is_full())?.store()
-    }
-
-    fn recount(&self, before: usize, after: usize) {
-        let count = |bytes: &AtomicUsize| {
-            if after >= before {
-                bytes.fetch_add(after - before, Ordering::Relaxed);
-            } else {
-                bytes.fetch_sub(before - after, Ordering::Relaxed);
-            }
-        };
-        count(&self.bytes);
-        if let Some(residence) = self.residence() {
-            count(&residence.bytes);
-        }
     }
 }
 
@@ -303,11 +227,21 @@ impl<T: Content> Page<T> {
 
     fn read_home(&self, layout: &T::Layout) -> Result<T> {
         let home = self.home.lock().clone().ok_or_else(damaged)?;
-        let bytes = home.store.read(home.place)?;
+        let (content, bytes) = self.read_at(&home, layout)?;
         if let Some(residence) = self.account.residence() {
             residence.reloaded_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         }
-        T::from_bytes(layout, &bytes)
+        Ok(content)
+    }
+
+    /// The content with its bytes. Damage is told to whoever makes the state again.
+    fn read_at(&self, home: &Home, layout: &T::Layout) -> Result<(T, Vec<u8>)> {
+        let read = home.store.read(home.place).and_then(|bytes| Ok((T::from_bytes(layout, &bytes)?, bytes)));
+        if read.as_ref().is_err_and(|error| error.state() == SqlState::DATA_CORRUPTED) {
+            home.store.distrust(home.place);
+            self.account.tell_damage();
+        }
+        read
     }
 
     /// To be changed: brought into memory, and copied if a clone holds it.
@@ -330,12 +264,8 @@ impl<T: Content> Page<T> {
         }
         let bytes = match (self.content.get(), home.as_ref()) {
             (Some(content), _) => content.to_bytes()?,
-            (None, Some(home)) => {
-                let bytes = home.store.read(home.place)?;
-                // What is moved must be what was written.
-                T::from_bytes(layout, &bytes)?;
-                bytes
-            }
+            // What is moved must be what was written.
+            (None, Some(home)) => self.read_at(home, layout)?.1,
             (None, None) => return Err(damaged()),
         };
         let written = Home::new(store.clone(), store.write(&bytes)?);

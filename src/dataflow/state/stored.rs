@@ -6,8 +6,10 @@ use super::bytes::{Reader, damaged};
 use super::keyed::KeyedState;
 use super::log::LogState;
 use super::ordered::OrderedState;
-use super::page::{Account, Content, Home, Page, PageStore, Place, Residence};
+use super::page::{Content, Home, Page, PageStore, Place};
+use super::residence::{Account, Residence};
 use crate::error::{Error, Result};
+use crate::types::RelationId;
 
 /// One state of an operator, as those see it that walk over all states of a view.
 #[derive(Debug)]
@@ -43,12 +45,12 @@ impl StateRef<'_> {
         }
     }
 
-    /// Counts to `residence` from now on.
-    pub fn attach(&self, residence: &Arc<Residence>) {
+    /// Counts to `residence` from now on, as state of `view`.
+    pub fn attach(&self, residence: &Arc<Residence>, view: RelationId) {
         match self {
-            StateRef::Keyed(state) => state.account().attach(residence),
-            StateRef::Ordered(state) => state.account().attach(residence),
-            StateRef::Log(state) => state.account().attach(residence),
+            StateRef::Keyed(state) => state.account().attach(residence, view),
+            StateRef::Ordered(state) => state.account().attach(residence, view),
+            StateRef::Log(state) => state.account().attach(residence, view),
             StateRef::Count(_) => {}
         }
     }

@@ -210,7 +210,7 @@ pub(super) async fn try_open(
         // Ends with an error where the machine dies under it.
         loops.log.run().await.ok();
     });
-    core.recover_views(loops.found).await?;
+    core.recover_views(loops.found).await?.wait().await;
     Ok((Arc::new(core), witness.unwrap()))
 }
 

@@ -8,6 +8,7 @@ use datafusion::catalog::MemTable;
 use futures::TryStreamExt;
 
 use super::*;
+use crate::query::ContextInput;
 
 #[test]
 fn parts_are_few_enough_to_be_worth_it() {
@@ -50,7 +51,9 @@ async fn held(sql: &str, rows: usize) -> HeldQuery {
     let table = MemTable::try_new(partitions[0][0].schema(), partitions).unwrap();
     context.register_table("readings", Arc::new(table)).unwrap();
     let plan = context.sql(sql).await.unwrap().into_unoptimized_plan();
-    HeldQuery::plan(&Handle::current(), context.state(), plan, rows, None).await.unwrap()
+    let running = RunningQueries::new(context.runtime_env());
+    let context = QueryContext::new(context.state(), ContextInput::new(Default::default(), vec![], 0));
+    HeldQuery::plan(&Handle::current(), running, &context, plan, rows, None).await.unwrap()
 }
 
 async fn ids(held: &HeldQuery, part: usize) -> Vec<i64> {

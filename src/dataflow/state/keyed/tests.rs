@@ -8,6 +8,7 @@ use crate::dataflow::state::key::hash_key;
 use crate::dataflow::state::page::Content;
 use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
 use crate::error::SqlState;
+use crate::types::RelationId;
 
 const COLUMNS: [ColumnType; 3] = [ColumnType::Int64, ColumnType::Int128, ColumnType::Bytes];
 
@@ -99,7 +100,7 @@ fn state_that_left_memory_reads_back() {
         state.rebalance().unwrap();
         let before = contents(&state);
         let (store, residence) = tiny_residence();
-        state.account().attach(&residence);
+        state.account().attach(&residence, RelationId(1));
         assert_eq!(residence.bytes(), state.memory_bytes());
         (0..2).for_each(|_| state.make_room(&residence).unwrap());
         assert_eq!(state.memory_bytes(), 0);
@@ -117,7 +118,7 @@ fn state_that_left_memory_reads_back() {
 fn a_full_state_grows_and_is_written_with_one_chunk_in_memory() {
     let (_store, residence) = tiny_residence();
     let mut state = state(ColumnType::Fixed(8));
-    state.account().attach(&residence);
+    state.account().attach(&residence, RelationId(1));
     let mut chunk_bytes = 0;
     for number in 0..60_000 {
         let key = key(number, ColumnType::Fixed(8));
@@ -157,7 +158,7 @@ fn damaged_bytes_are_refused() {
         assert!(Chunk::from_bytes(&layout, &bytes[..length]).is_err());
     }
     let (store, residence) = tiny_residence();
-    state.account().attach(&residence);
+    state.account().attach(&residence, RelationId(1));
     (0..2).for_each(|_| state.make_room(&residence).unwrap());
     store.damage(77);
     assert_eq!(state.chunk(0).unwrap_err().state(), SqlState::DATA_CORRUPTED);

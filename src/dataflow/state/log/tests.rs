@@ -6,6 +6,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use super::*;
 use crate::dataflow::state::StateRef;
 use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
+use crate::types::RelationId;
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, true)]))
@@ -65,7 +66,7 @@ fn a_log_that_left_memory_reads_back_and_damage_is_refused() {
     state.push(&delta(5..7, 3)).unwrap();
     let before = contents(&state);
     let (store, residence) = tiny_residence();
-    state.account().attach(&residence);
+    state.account().attach(&residence, RelationId(1));
     (0..2).for_each(|_| state.make_room(&residence).unwrap());
     assert_eq!((contents(&state), state.rows(), state.memory_bytes()), (before.clone(), 11, 0));
     let mut back = LogState::new(schema());
@@ -79,4 +80,17 @@ fn a_log_that_left_memory_reads_back_and_damage_is_refused() {
         damaged[place] ^= 1;
         assert!(DeltaBatch::from_bytes(&schema(), &damaged).is_err());
     }
+}
+
+#[test]
+fn a_large_batch_leaves_in_pieces() {
+    let mut state = LogState::new(schema());
+    let rows = 2 * BATCH_BYTES_MAX / size_of::<i64>() + 1;
+    state.push(&delta(0..rows as i64, 1)).unwrap();
+    assert_eq!(state.batches.len(), 3);
+    assert_eq!(state.memory_bytes(), rows * size_of::<i64>());
+    assert_eq!(contents(&state), (0..rows as i64).map(|value| (value, 1)).collect::<Vec<_>>());
+    // Neither are pieces merged beyond that size.
+    state.push(&delta(0..rows as i64 / 3, 1)).unwrap();
+    assert_eq!(state.batches.len(), 4);
 }

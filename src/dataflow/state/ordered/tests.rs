@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dataflow::state::StateRef;
 use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
+use crate::types::RelationId;
 
 fn updates(changes: &[(Vec<u8>, i64)]) -> OrderedUpdates {
     let mut updates = OrderedUpdates::default();
@@ -32,7 +33,7 @@ proptest! {
         let mut state = OrderedState::default();
         let (store, residence) = tiny_residence();
         if evicts {
-            state.account().attach(&residence);
+            state.account().attach(&residence, RelationId(1));
         }
         let mut map: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
         for step in &steps {

@@ -1,10 +1,13 @@
 //! Pages between memory and a store, and a store in memory for tests of states.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+use futures::FutureExt;
 
 use super::*;
 use crate::dataflow::state::{StateReader, StateRef, StateWriter};
 use crate::error::Error;
+use crate::types::RelationId;
 
 /// Pages in memory, each a segment of its own.
 #[derive(Debug, Default)]
@@ -39,6 +42,10 @@ impl PageStore for MemoryStore {
 
     fn is_sparse(&self, _: Place) -> bool {
         self.sparse.load(Ordering::Relaxed)
+    }
+
+    fn distrust(&self, _: Place) {
+        self.sparse.store(true, Ordering::Relaxed);
     }
 }
 
@@ -104,7 +111,7 @@ impl Content for Text {
 fn a_page_is_written_once_for_each_change() {
     let (store, residence) = tiny_residence();
     let account = Arc::new(Account::default());
-    account.attach(&residence);
+    account.attach(&residence, RelationId(1));
     let as_store: Arc<dyn PageStore> = store.clone();
     let mut page = Page::new(Text("one".to_owned()), &account);
     page.settle(&(), &as_store).unwrap();
@@ -126,7 +133,7 @@ fn a_page_is_written_once_for_each_change() {
 fn a_clone_keeps_a_page_that_is_changed_or_leaves() {
     let (store, residence) = tiny_residence();
     let account = Arc::new(Account::default());
-    account.attach(&residence);
+    account.attach(&residence, RelationId(1));
     let mut page = Page::new(Text("old".to_owned()), &account);
     let held = page.clone();
     Page::open(&mut page, &()).unwrap().0.push_str("er");
@@ -148,4 +155,48 @@ fn a_page_in_a_sparse_segment_moves() {
     let second = page.settle(&(), &as_store).unwrap().place();
     assert_ne!(first, second);
     assert_eq!(store.pages_held(), 1);
+}
+
+#[test]
+fn damage_is_told_with_the_view_whose_page_it_is() {
+    let (store, residence) = tiny_residence();
+    let account = Arc::new(Account::default());
+    account.attach(&residence, RelationId(7));
+    let mut page = Page::new(Text("\u{7f}\u{7f}".to_owned()), &account);
+    Page::leave_if_full(&mut page, &()).unwrap();
+    assert!(residence.damaged().now_or_never().is_none());
+    // No longer UTF-8.
+    store.damage(7);
+    assert_eq!(page.peek(&()).unwrap_err().state(), SqlState::DATA_CORRUPTED);
+    assert_eq!(residence.damaged().now_or_never(), Some(BTreeSet::from([RelationId(7)])));
+    assert!(residence.damaged().now_or_never().is_none(), "each damage once");
+    assert!(store.sparse.load(Ordering::Relaxed), "the segment is not trusted any more");
+}
+
+#[test]
+fn a_page_that_does_not_read_back_is_written_again_while_it_is_in_memory() {
+    let store = Arc::new(MemoryStore::default());
+    let as_store: Arc<dyn PageStore> = store.clone();
+    let updates = |key: &[u8]| {
+        let mut updates = crate::dataflow::state::OrderedUpdates::default();
+        updates.push(&[key], 1);
+        updates
+    };
+    let mut state = crate::dataflow::state::OrderedState::default();
+    state.apply(&updates(b"key")).unwrap();
+    let settle = |state: &crate::dataflow::state::OrderedState| {
+        let mut writer = StateWriter::new(as_store.clone());
+        state.clone().settle(&mut writer).unwrap();
+        writer.finish().1
+    };
+    let homes = settle(&state);
+    store.damage(100);
+    assert_eq!(homes[0].read_back().unwrap_err().state(), SqlState::DATA_CORRUPTED);
+    let again = settle(&state);
+    assert_ne!(homes[0].place(), again[0].place());
+    store.sparse.store(false, Ordering::Relaxed);
+    again[0].read_back().unwrap();
+    // What was whole once is not read for each checkpoint.
+    store.damage(100);
+    again[0].read_back().unwrap();
 }

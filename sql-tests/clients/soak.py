@@ -1,0 +1,196 @@
+"""A server under a steady load for as long as wanted: rows at a fixed rate, twenty views, queries that are too large or are
+cancelled, subscribers that do not read. Prints how memory and lag went, and ends with every view verified and its digest.
+
+    python3 sql-tests/clients/soak.py --minutes 60 --rate 2000 --limit-mib 512
+"""
+
+import argparse
+import contextlib
+import random
+import sys
+import tempfile
+import threading
+import time
+
+import psycopg
+
+from harness import Failure, Server, equal, eventually, expect
+
+#: Each over the same readings, from cheap to costly.
+VIEWS = [
+    "SELECT device, count(*) AS n, sum(value) AS total FROM readings GROUP BY device",
+    "SELECT device, min(value) AS low, max(value) AS high FROM readings GROUP BY device",
+    "SELECT device, avg(value) AS mean FROM readings GROUP BY device HAVING count(*) > 10",
+    "SELECT date_trunc('minute', taken_at) AS minute, count(*) AS n FROM readings GROUP BY 1",
+    "SELECT device, date_trunc('minute', taken_at) AS minute, avg(value) AS mean FROM readings GROUP BY 1, 2",
+    "SELECT d.area, count(*) AS n, sum(r.value) AS total FROM readings r JOIN devices d ON r.device = d.name GROUP BY d.area",
+    "SELECT device, value, taken_at FROM readings WHERE value > 99",
+    "SELECT DISTINCT device FROM readings",
+    "SELECT count(*) AS n FROM readings",
+    "SELECT d.name, d.area FROM devices d LEFT JOIN (SELECT DISTINCT device FROM readings) r ON r.device = d.name WHERE r.device IS NULL",
+    "SELECT device, seq, value FROM (SELECT *, row_number() OVER (PARTITION BY device ORDER BY seq DESC) AS rank FROM readings) AS t WHERE rank <= 3",
+    "SELECT area, count(*) AS devices FROM devices GROUP BY area",
+]
+VIEWS += [f"SELECT device, count(*) AS n FROM readings WHERE value > {bound} GROUP BY device" for bound in range(10, 90, 10)]
+DEVICES = 500
+AREAS = 12
+
+#: What a user should not ask, and does.
+HOSTILE = [
+    "SELECT a.device, b.seq, count(*) FROM readings a, readings b GROUP BY 1, 2",
+    "SELECT * FROM readings ORDER BY value, seq, device",
+    "SELECT count(*) FROM generate_series(1, 200000000)",
+    "SELECT device, array_agg(seq) FROM readings GROUP BY device",
+    "SELECT 1 / 0",
+    "SELECT no_such_column FROM readings",
+]
+
+
+class Soak:
+    def __init__(self, server, options):
+        self.server = server
+        self.options = options
+        self.until = time.monotonic() + options.minutes * 60
+        self.rows = 0
+        self.failures = []
+        self.samples = []
+        self.refused = {}
+
+    def over(self):
+        return time.monotonic() >= self.until or bool(self.failures)
+
+    def guarded(self, work):
+        def run():
+            try:
+                work()
+            except Exception as error:  # any failure of a thread is the soak's
+                self.failures.append(f"{work.__name__}: {error!r}")
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    def connect(self):
+        return psycopg.connect(self.server.address(), autocommit=True)
+
+    def write(self):
+        """A batch ten times a second; what the server cannot keep up with is not made up for."""
+        chance = random.Random(self.options.seed)
+        batch = max(1, self.options.rate // 10)
+        with self.connect() as connection, connection.cursor() as cursor:
+            due = time.monotonic()
+            while not self.over():
+                with cursor.copy("COPY readings (device, seq, value, taken_at) FROM STDIN") as copy:
+                    for seq in range(self.rows, self.rows + batch):
+                        late = chance.random() < 0.01
+                        copy.write_row((
+                            f"truck_{chance.randrange(DEVICES)}", seq, round(chance.uniform(0, 100), 3),
+                            f"2026-01-01 {seq // 3600 % 24:02}:{(seq // 60 + (0 if late else 1)) % 60:02}:{seq % 60:02}+00",
+                        ))
+                self.rows += batch
+                cursor.execute("UPDATE devices SET area = %s WHERE name = %s", (
+                    f"area_{chance.randrange(AREAS)}", f"truck_{chance.randrange(DEVICES)}",
+                ))
+                due = max(due + 0.1, time.monotonic() - 1)
+                time.sleep(max(0, due - time.monotonic()))
+
+    def ask(self):
+        """Hostile queries one after the other, each cancelled by its own timeout at the latest."""
+        chance = random.Random(self.options.seed + 1)
+        with self.connect() as connection:
+            connection.execute("SET statement_timeout = '3s'")
+            while not self.over():
+                with contextlib.suppress(psycopg.Error):
+                    try:
+                        connection.execute(chance.choice(HOSTILE)).fetchmany(10)
+                    except psycopg.Error as error:
+                        self.refused[error.sqlstate] = self.refused.get(error.sqlstate, 0) + 1
+                        raise
+                expect(not connection.closed, "a hostile query took the connection with it")
+
+    def stall(self):
+        """Subscribes, and does not read until it is cut; then again."""
+        while not self.over():
+            with contextlib.suppress(psycopg.Error), self.connect() as connection, connection.cursor() as cursor:
+                with cursor.copy("COPY (SUBSCRIBE view_4) TO STDOUT") as copy:
+                    copy.read()
+                    stalled = time.monotonic()
+                    while not self.over() and time.monotonic() - stalled < 20:
+                        time.sleep(0.2)
+                    connection.cancel()
+
+    def watch(self):
+        """Memory and lag, once a second."""
+        with self.connect() as connection:
+            connection.execute("SET read_mode = 'snapshot'")
+            started = time.monotonic()
+            while not self.over():
+                lag = connection.execute(
+                    "SELECT max(lag_commits) FROM tidemark.views"
+                ).fetchone()[0]
+                status = open(f"/proc/{self.server.process.pid}/status").read()
+                resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+                self.samples.append((time.monotonic() - started, resident / 1024, int(lag or 0)))
+                time.sleep(1)
+
+
+def slope_per_minute(samples):
+    """Least squares over the second half, when caches have filled."""
+    half = samples[len(samples) // 2:]
+    if len(half) < 2:
+        return 0.0
+    mean_x = sum(x for x, *_ in half) / len(half)
+    mean_y = sum(y for _, y, _ in half) / len(half)
+    spread = sum((x - mean_x) ** 2 for x, *_ in half)
+    return 60 * sum((x - mean_x) * (y - mean_y) for x, y, _ in half) / spread if spread else 0.0
+
+
+def soak(folder, options):
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(options.limit_mib << 20)}).start()
+    try:
+        server.psql("CREATE TABLE readings (device text, seq bigint, value double precision, taken_at timestamptz) APPEND ONLY")
+        server.psql("CREATE TABLE devices (name text PRIMARY KEY, area text)")
+        server.psql(f"INSERT INTO devices SELECT 'truck_' || n, 'area_' || n % {AREAS} FROM generate_series(0, {DEVICES - 1}) AS t(n)")
+        for number, query in enumerate(VIEWS):
+            server.psql(f"CREATE MATERIALIZED VIEW view_{number} AS {query}")
+        run = Soak(server, options)
+        threads = [run.guarded(work) for work in (run.write, run.ask, run.stall, run.watch)]
+        for thread in threads:
+            thread.join(options.minutes * 60 + 120)
+            expect(not thread.is_alive(), "a thread of the soak does not end")
+        expect(not run.failures, "; ".join(run.failures))
+        memory = [resident for _, resident, _ in run.samples]
+        lag = sorted(lag for *_, lag in run.samples)
+        print(
+            f"{options.minutes} minutes, seed {options.seed}: {run.rows} rows, {len(VIEWS)} views;"
+            f" resident {memory[0]:.0f} MiB at first, {max(memory):.0f} at most, {memory[-1]:.0f} at last,"
+            f" {slope_per_minute(run.samples):+.1f} MiB a minute in the second half;"
+            f" lag {lag[len(lag) // 2]} commits in the median, {lag[-1]} at most; refused {dict(sorted(run.refused.items()))}"
+        )
+        equal(server.value("SELECT count(*) FROM readings"), str(run.rows), "rows that were acknowledged")
+        expect(max(memory) <= options.limit_mib * 1.15, f"{max(memory):.0f} MiB resident, {options.limit_mib} allowed")
+        stopped = server.rows("SELECT name, status FROM tidemark.views WHERE status <> 'live'")
+        equal(stopped, [], "views that stopped")
+        for number in range(len(VIEWS)):
+            rows = server.verify(f"view_{number}")
+            print(f"view_{number}: verified, {rows} rows")
+        server.kill()
+        server.start()
+        eventually(lambda: server.value("SELECT n FROM view_8") == str(run.rows), "the views after a kill")
+        server.stop()
+    finally:
+        server.end()
+
+
+if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--minutes", type=float, default=5)
+    arguments.add_argument("--rate", type=int, default=500, help="rows a second")
+    arguments.add_argument("--limit-mib", type=int, default=512)
+    arguments.add_argument("--seed", type=int, default=20261126)
+    with tempfile.TemporaryDirectory(prefix="tidemark-soak-") as directory:
+        try:
+            soak(directory, arguments.parse_args())
+            print("soak.py: passed")
+        except Failure as error:
+            print(f"FAILED  soak: {error}")
+            sys.exit(1)
