@@ -151,6 +151,7 @@ fn fixture() -> Fixture {
         search_path: vec!["public".into()],
         now_us: 1_700_000_000_000_000,
         time_zone: "UTC".into(),
+        text: String::new(),
     });
     Fixture { engine, context, _spill: spill }
 }

@@ -52,7 +52,7 @@ async fn held(sql: &str, rows: usize) -> HeldQuery {
     context.register_table("readings", Arc::new(table)).unwrap();
     let plan = context.sql(sql).await.unwrap().into_unoptimized_plan();
     let running = RunningQueries::new(context.runtime_env());
-    let context = QueryContext::new(context.state(), ContextInput::new(Default::default(), vec![], 0));
+    let context = QueryContext::new(context.state(), ContextInput::of_tables(Default::default()));
     HeldQuery::plan(&Handle::current(), running, &context, plan, rows, None).await.unwrap()
 }
 
