@@ -1,16 +1,23 @@
 //! A step's input, in one piece or in several: between pieces state can leave memory. Nobody can tell them from the whole,
 //! because nothing is answered or sent in between.
+//!
+//! Invariant: after every piece each relation holds every row at least zero times, as operators may assume: in a cut step,
+//! what comes stands before what goes.
 
 use std::collections::VecDeque;
 
+use arrow::array::BooleanArray;
+use arrow::compute::not;
+
 use super::build::StepInput;
-use crate::delta::DeltaBatch;
+use crate::delta::{DeltaBatch, Weights};
+use crate::error::Result;
 use crate::types::RelationId;
 
 /// What is left of a step's input.
 pub enum Parts {
     Whole(Option<StepInput>),
-    /// By relation, in order.
+    /// By relation, what comes before what goes.
     Cut(VecDeque<(RelationId, DeltaBatch)>),
 }
 
@@ -19,11 +26,26 @@ impl Parts {
         Parts::Whole(Some(input))
     }
 
-    pub fn cut(input: StepInput) -> Self {
+    pub fn cut(input: StepInput) -> Result<Self> {
         let mut relations: Vec<_> = input.into_iter().collect();
         relations.sort_by_key(|(relation, _)| *relation);
-        let deltas = relations.into_iter().flat_map(|(id, deltas)| deltas.into_iter().map(move |delta| (id, delta)));
-        Parts::Cut(deltas.collect())
+        let mut parts = VecDeque::new();
+        for (relation, deltas) in relations {
+            let mut gone = Vec::new();
+            for delta in deltas {
+                match delta.weights() {
+                    Weights::AllOne => parts.push_back((relation, delta)),
+                    Weights::Each(weights) => {
+                        let comes = BooleanArray::from_unary(weights, |weight| weight > 0);
+                        parts.push_back((relation, delta.filter(&comes)?));
+                        gone.push((relation, delta.filter(&not(&comes)?)?));
+                    }
+                }
+            }
+            parts.extend(gone);
+        }
+        parts.retain(|(_, delta)| !delta.is_empty());
+        Ok(Parts::Cut(parts))
     }
 
     /// The next piece, of at most `rows_max` rows if the step is cut.
@@ -70,11 +92,24 @@ mod tests {
             rows.sort_unstable();
             rows
         };
-        let mut cut = Parts::cut(input());
+        let mut cut = Parts::cut(input()).unwrap();
         let parts: Vec<Vec<(u32, usize)>> = std::iter::from_fn(|| cut.next(7)).map(rows).collect();
         assert_eq!(parts, [vec![(1, 3), (2, 4)], vec![(2, 7)], vec![(2, 3)]]);
         let mut whole = Parts::whole(input());
         assert_eq!(whole.next(1).map(rows), Some(vec![(1, 3), (2, 14)]));
         assert!(whole.next(1).is_none());
+    }
+
+    #[test]
+    fn what_comes_stands_before_what_goes() {
+        let delta = |weights: &[i64]| {
+            let column = Arc::new(Int64Array::from_iter_values(0..weights.len() as i64)) as _;
+            DeltaBatch::new(RecordBatch::try_from_iter([("n", column)]).unwrap(), weights.to_vec().into()).unwrap()
+        };
+        let input = StepInput::from_iter([(RelationId(1), vec![delta(&[-1, 2, -1]), delta(&[1, -1])])]);
+        let mut cut = Parts::cut(input).unwrap();
+        let weights: Vec<i64> =
+            std::iter::from_fn(|| cut.next(1)).map(|part| part[&RelationId(1)][0].weight(0)).collect();
+        assert_eq!(weights, [2, 1, -1, -1, -1]);
     }
 }

@@ -633,7 +633,11 @@ impl Worker {
         let bytes: usize = input.values().flatten().map(|delta| batch_bytes(delta.rows())).sum();
         let rows: usize = input.values().flatten().map(DeltaBatch::num_rows).sum();
         let is_large = self.residence.may_overflow(bytes.saturating_mul(STATE_PER_INPUT));
-        let mut parts = if is_large { Parts::cut(input) } else { Parts::whole(input) };
+        // One that cannot be cut is taken whole.
+        let mut parts = match is_large.then(|| Parts::cut(input.clone())) {
+            Some(Ok(parts)) => parts,
+            _ => Parts::whole(input),
+        };
         let row_bytes = (bytes / rows.max(1)).max(1);
         while let Some(part) = parts.next(self.part_rows.min(self.part_bytes_max() / row_bytes)) {
             self.step_part(part, &mut changes);
