@@ -16,6 +16,7 @@ mod filters;
 mod in_values;
 mod lower;
 mod output_names;
+mod quantified;
 mod query;
 mod relations;
 mod scalars;

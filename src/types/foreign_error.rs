@@ -72,6 +72,10 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
                 .with_detail(detail)
                 .with_hint("Select fewer columns or rows, or raise query_memory_bytes.")
         }
+        DataFusionError::NotImplemented(what) if what.contains(" Exists(") || what.contains("OuterReferenceColumn(") => {
+            Error::not_built("a subquery in this place, or one that reads the outer row in this way")
+                .with_hint("Join its tables, or put it into a WHERE clause.")
+        }
         DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
             .with_hint("This expression or clause is not supported by the query engine yet."),
         DataFusionError::SQL(parse, _) => Error::new(SqlState::SYNTAX_ERROR, parse.to_string()),

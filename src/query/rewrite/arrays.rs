@@ -9,7 +9,6 @@ use sqlparser::ast::{
 
 use super::names::{call, parts, text};
 use crate::query::any_of::ANY_OF;
-use crate::sql::parse_query;
 
 /// `x = ANY ('{a,b}')` and `x = ANY (ARRAY[...])` as IN, `x = ANY ($1)` as a function over the parameter's text; `<> ALL` as
 /// their negation. Other quantified comparisons, and arrays that are columns, are DataFusion's.
@@ -35,22 +34,6 @@ pub fn rewrite_quantified(expr: &mut Expr) {
     }
     let left = std::mem::replace(&mut **left, Expr::value(Value::Null));
     *expr = Expr::InList { expr: Box::new(left), list, negated };
-}
-
-/// The subquery of ANY and ALL under a name that no table has: DataFusion compares the outer row with its column by their
-/// names, and those of one table, read within and without, are the same.
-pub fn name_quantified_subquery(expr: &mut Expr) {
-    let (Expr::AnyOp { right, .. } | Expr::AllOp { right, .. }) = expr else { return };
-    let Expr::Subquery(compared) = &mut **right else { return };
-    let Ok(mut named) = parse_query("SELECT \"?compared?\".value FROM (SELECT 1) AS \"?compared?\" (value)") else {
-        return;
-    };
-    if let SetExpr::Select(select) = named.body.as_mut()
-        && let Some(TableFactor::Derived { subquery, .. }) = select.from.first_mut().map(|from| &mut from.relation)
-    {
-        std::mem::swap(subquery, compared);
-        *compared = named;
-    }
 }
 
 /// A parameter, whatever array type it is cast to: its elements are read as the other side's type.

@@ -90,6 +90,13 @@ impl VisitorMut for Rewriter<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        match select_list::refuse_hidden_order(query) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
         self.scopes.push(names::tables_by_alias(select));
         if names::reads_only_nothing(select, self.names.never_filled) {
@@ -131,7 +138,6 @@ impl VisitorMut for Rewriter<'_> {
         clients::rewrite_subscripts(expr);
         clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
-        arrays::name_quantified_subquery(expr);
         ControlFlow::Continue(())
     }
 }
