@@ -1,12 +1,17 @@
 """A server under a steady load for as long as wanted: rows at a fixed rate, twenty views, queries that are too large or are
-cancelled, subscribers that do not read. Prints how memory and lag went, and ends with every view verified and its digest.
+cancelled, a hundred subscribers that do not read; in the middle a full disk and a store that takes nothing. Prints how memory
+and lag went, and ends with every view verified and its digest.
 
-    python3 sql-tests/clients/soak.py --minutes 60 --rate 2000 --limit-mib 512
+    python3 sql-tests/clients/soak.py --minutes 30 --rate 2000 --limit-mib 512
+
+Disk and store are small file systems in memory (tmpfs), which take root to mount; `--no-trouble` does without.
 """
 
 import argparse
 import contextlib
+import pathlib
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -14,6 +19,7 @@ import time
 
 import psycopg
 
+from disk_full import fill
 from harness import Failure, Server, equal, eventually, expect
 
 #: Each over the same readings, from cheap to costly.
@@ -34,6 +40,11 @@ VIEWS = [
 VIEWS += [f"SELECT device, count(*) AS n FROM readings WHERE value > {bound} GROUP BY device" for bound in range(10, 90, 10)]
 DEVICES = 500
 AREAS = 12
+#: Shares of the time at which trouble begins, and how long it lasts.
+DISK_FULL_AT, STORE_AWAY_AT = 0.4, 0.6
+TROUBLE_S = 10
+#: What a writer may get while there is trouble.
+TROUBLE_STATES = {"53100", "58030", "53200"}
 
 #: What a user should not ask, and does.
 HOSTILE = [
@@ -52,6 +63,9 @@ class Soak:
         self.options = options
         self.until = time.monotonic() + options.minutes * 60
         self.rows = 0
+        self.updates = 0
+        self.troubles = {}
+        self.cut = 0
         self.failures = []
         self.samples = []
         self.refused = {}
@@ -73,25 +87,63 @@ class Soak:
         return psycopg.connect(self.server.address(), autocommit=True)
 
     def write(self):
-        """A batch ten times a second; what the server cannot keep up with is not made up for."""
+        """A batch ten times a second; what the server cannot keep up with is not made up for. What it refuses because of
+        trouble comes again."""
         chance = random.Random(self.options.seed)
         batch = max(1, self.options.rate // 10)
         with self.connect() as connection, connection.cursor() as cursor:
             due = time.monotonic()
             while not self.over():
-                with cursor.copy("COPY readings (device, seq, value, taken_at) FROM STDIN") as copy:
-                    for seq in range(self.rows, self.rows + batch):
-                        late = chance.random() < 0.01
-                        copy.write_row((
-                            f"truck_{chance.randrange(DEVICES)}", seq, round(chance.uniform(0, 100), 3),
-                            f"2026-01-01 {seq // 3600 % 24:02}:{(seq // 60 + (0 if late else 1)) % 60:02}:{seq % 60:02}+00",
-                        ))
-                self.rows += batch
-                cursor.execute("UPDATE devices SET area = %s WHERE name = %s", (
-                    f"area_{chance.randrange(AREAS)}", f"truck_{chance.randrange(DEVICES)}",
-                ))
+                rows = [self.reading(chance, seq) for seq in range(self.rows, self.rows + batch)]
+                if self.written(lambda: self.copy(cursor, rows)):
+                    self.rows += batch
+                device, area = f"truck_{chance.randrange(DEVICES)}", f"area_{chance.randrange(AREAS)}"
+                if self.written(lambda: cursor.execute("UPDATE devices SET area = %s WHERE name = %s", (area, device))):
+                    self.updates += 1
                 due = max(due + 0.1, time.monotonic() - 1)
                 time.sleep(max(0, due - time.monotonic()))
+
+    def reading(self, chance, seq):
+        late = chance.random() < 0.01
+        minute = (seq // 60 + (0 if late else 1)) % 60
+        taken_at = f"2026-01-01 {seq // 3600 % 24:02}:{minute:02}:{seq % 60:02}+00"
+        return f"truck_{chance.randrange(DEVICES)}", seq, round(chance.uniform(0, 100), 3), taken_at
+
+    def copy(self, cursor, rows):
+        with cursor.copy("COPY readings (device, seq, value, taken_at) FROM STDIN") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def written(self, statement):
+        """Whether it was acknowledged; what trouble is to blame for is counted."""
+        try:
+            statement()
+            return True
+        except psycopg.Error as error:
+            if error.sqlstate not in TROUBLE_STATES or not self.options.trouble:
+                raise
+            self.troubles[error.sqlstate] = self.troubles.get(error.sqlstate, 0) + 1
+            return False
+
+    def trouble(self):
+        """A disk without a byte left, and later a store that takes nothing; both pass."""
+        began = time.monotonic()
+        seconds = self.options.minutes * 60
+
+        def wait_until(moment):
+            while not self.over() and time.monotonic() < moment:
+                time.sleep(0.1)
+
+        wait_until(began + DISK_FULL_AT * seconds)
+        ballast = fill(self.server.disk)
+        wait_until(time.monotonic() + TROUBLE_S)
+        ballast.unlink()
+        rows = self.rows
+        wait_until(began + STORE_AWAY_AT * seconds)
+        expect(self.rows > rows, "nothing was written after the disk had room again")
+        remount(self.server.store, "ro")
+        wait_until(time.monotonic() + TROUBLE_S)
+        remount(self.server.store, "rw")
 
     def ask(self):
         """Hostile queries one after the other, each cancelled by its own timeout at the latest."""
@@ -117,6 +169,7 @@ class Soak:
                     while not self.over() and time.monotonic() - stalled < 20:
                         time.sleep(0.2)
                     connection.cancel()
+            self.cut += 1
 
     def watch(self):
         """Memory and lag, once a second."""
@@ -144,8 +197,36 @@ def slope_per_minute(samples):
     return 60 * sum((x - mean_x) * (y - mean_y) for x, y, _ in half) / spread if spread else 0.0
 
 
+def remount(place, how):
+    subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
+
+
+@contextlib.contextmanager
+def mounted(place, megabytes):
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        for server in Server.living:
+            server.end()
+        subprocess.run(["umount", "-l", str(place)], check=False)
+
+
 def soak(folder, options):
-    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(options.limit_mib << 20)}).start()
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(options.limit_mib << 20)})
+    with contextlib.ExitStack() as disks:
+        if options.trouble:
+            server.disk = disks.enter_context(mounted(pathlib.Path(folder) / "disk", options.disk_mib))
+            server.store = disks.enter_context(mounted(pathlib.Path(folder) / "store", options.disk_mib))
+            server.data_dir = server.disk / "data"
+            server.settings["TIDEMARK__OBJECT_STORE"] = str(server.store / "objects")
+            server.settings["TIDEMARK__WAL__WRITE_TIMEOUT_MS"] = "2000"
+        soaked(server, options)
+
+
+def soaked(server, options):
+    server.start()
     try:
         server.psql("CREATE TABLE readings (device text, seq bigint, value double precision, taken_at timestamptz) APPEND ONLY")
         server.psql("CREATE TABLE devices (name text PRIMARY KEY, area text)")
@@ -153,7 +234,8 @@ def soak(folder, options):
         for number, query in enumerate(VIEWS):
             server.psql(f"CREATE MATERIALIZED VIEW view_{number} AS {query}")
         run = Soak(server, options)
-        threads = [run.guarded(work) for work in (run.write, run.ask, run.stall, run.watch)]
+        works = [run.write, run.ask, run.watch, *[run.stall] * options.subscribers]
+        threads = [run.guarded(work) for work in works + [run.trouble] * options.trouble]
         for thread in threads:
             thread.join(options.minutes * 60 + 120)
             expect(not thread.is_alive(), "a thread of the soak does not end")
@@ -164,9 +246,12 @@ def soak(folder, options):
             f"{options.minutes} minutes, seed {options.seed}: {run.rows} rows, {len(VIEWS)} views;"
             f" resident {memory[0]:.0f} MiB at first, {max(memory):.0f} at most, {memory[-1]:.0f} at last,"
             f" {slope_per_minute(run.samples):+.1f} MiB a minute in the second half;"
-            f" lag {lag[len(lag) // 2]} commits in the median, {lag[-1]} at most; refused {dict(sorted(run.refused.items()))}"
+            f" lag {lag[len(lag) // 2]} commits in the median, {lag[-1]} at most; hostile queries {dict(sorted(run.refused.items()))};"
+            f" {options.subscribers} subscribers that stalled ended {run.cut} times; writers were refused {run.troubles}"
         )
         equal(server.value("SELECT count(*) FROM readings"), str(run.rows), "rows that were acknowledged")
+        if options.trouble:
+            expect(run.troubles, "no writer met the full disk")
         expect(max(memory) <= options.limit_mib * 1.15, f"{max(memory):.0f} MiB resident, {options.limit_mib} allowed")
         stopped = server.rows("SELECT name, status FROM tidemark.views WHERE status <> 'live'")
         equal(stopped, [], "views that stopped")
@@ -186,6 +271,9 @@ if __name__ == "__main__":
     arguments.add_argument("--minutes", type=float, default=5)
     arguments.add_argument("--rate", type=int, default=500, help="rows a second")
     arguments.add_argument("--limit-mib", type=int, default=512)
+    arguments.add_argument("--subscribers", type=int, default=100)
+    arguments.add_argument("--disk-mib", type=int, default=2048, help="of the disk, and of the store")
+    arguments.add_argument("--no-trouble", dest="trouble", action="store_false")
     arguments.add_argument("--seed", type=int, default=20261126)
     with tempfile.TemporaryDirectory(prefix="tidemark-soak-") as directory:
         try:
