@@ -2,6 +2,8 @@
 //!
 //! Our own errors travel through DataFusion as `DataFusionError::External` and come out unchanged.
 
+use std::io;
+
 use arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use parquet::errors::ParquetError;
@@ -33,7 +35,7 @@ impl From<ArrowError> for Error {
                     Err(source) => Error::internal(source),
                 },
             },
-            other => Error::internal(&other).with_source(other),
+            other => storage(&other).unwrap_or_else(|| Error::internal(&other).with_source(other)),
         }
     }
 }
@@ -72,8 +74,10 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
                 .with_detail(detail)
                 .with_hint("Select fewer columns or rows, or raise query_memory_bytes.")
         }
-        DataFusionError::NotImplemented(what) if what.contains(" Exists(") || what.contains("OuterReferenceColumn(") => {
-            Error::not_built("a subquery in this place, or one that reads the outer row in this way")
+        DataFusionError::NotImplemented(what)
+            if what.contains(" Exists(") || what.contains("OuterReferenceColumn(") =>
+        {
+            Error::not_built("a subquery in this place, or one that reads the outer row in this way,")
                 .with_hint("Join its tables, or put it into a WHERE clause.")
         }
         DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
@@ -94,7 +98,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
     }
 }
 
-/// What reading a file raised, if that is behind it: an error of ours about damage, or the store's.
+/// What a file raised, if that is behind it: an error of ours about damage, the store's, or that of a query's own file.
 fn storage(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
     let mut store = None;
     let mut cause = Some(error);
@@ -107,6 +111,9 @@ fn storage(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
         {
             return Some(Error::corrupted("a file cannot be read").with_detail(parquet.to_string()));
         }
+        if let (Some(io), None) = (error.downcast_ref::<io::Error>(), store) {
+            return Some(spill_error(io));
+        }
         if let (Some(ours), Some(_)) = (error.downcast_ref::<Error>(), store) {
             return Some(ours.clone());
         }
@@ -118,6 +125,14 @@ fn storage(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
             .with_detail(store.to_string())
             .with_hint("Reading goes on once the object store answers."),
     )
+}
+
+/// What a query keeps on disk while it runs could not be written or read.
+fn spill_error(error: &io::Error) -> Error {
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let state = if full { SqlState::DISK_FULL } else { SqlState::IO_ERROR };
+    Error::new(state, format!("a query could not use the disk: {error}"))
+        .with_hint("What a query sorts or groups goes to disk where it needs more than query_memory_bytes.")
 }
 
 fn from_shared(error: &DataFusionError) -> Error {
@@ -181,5 +196,27 @@ fn execution_state(message: &str) -> SqlState {
         SqlState::NUMERIC_OUT_OF_RANGE
     } else {
         SqlState::INVALID_PARAMETER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_that_spills_onto_a_full_disk_says_so() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let arrow = || ArrowError::IoError("IO error".into(), full());
+        let wrapped = || DataFusionError::ArrowError(Box::new(arrow()), None);
+        for error in [
+            Error::from(arrow()),
+            Error::from(wrapped()),
+            Error::from(DataFusionError::IoError(full())),
+            Error::from(DataFusionError::Shared(wrapped().into())),
+            Error::from(DataFusionError::Context("sorting".into(), Box::new(wrapped()))),
+        ] {
+            assert_eq!(error.state(), SqlState::DISK_FULL, "{error:?}");
+        }
+        assert_eq!(Error::from(DataFusionError::IoError(io::ErrorKind::NotFound.into())).state(), SqlState::IO_ERROR);
     }
 }
