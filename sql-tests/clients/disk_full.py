@@ -32,9 +32,9 @@ def small_disk(folder, megabytes):
 
 
 def fill(place):
-    """Leaves no byte. Returns the ballast, to be thrown out."""
+    """Leaves no byte, also when called again. Returns the ballast, to be thrown out."""
     ballast = place / "ballast"
-    with contextlib.suppress(OSError), open(ballast, "wb") as file:
+    with contextlib.suppress(OSError), open(ballast, "ab") as file:
         while True:
             file.write(b"\0" * 65536)
             file.flush()
