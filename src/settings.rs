@@ -83,6 +83,8 @@ pub struct TableSettings {
     pub flush_age_ms: u64,
     /// How often the flusher looks.
     pub flush_poll_ms: u64,
+    /// How often it is looked for rows that are older than their table's retention.
+    pub expire_poll_ms: u64,
     /// Rows of a Parquet row group.
     pub row_group_rows: usize,
     /// Rows of a Parquet file; larger flushes are split.
@@ -102,6 +104,7 @@ impl Default for TableSettings {
             flush_total_bytes: 1 << 30,
             flush_age_ms: 60_000,
             flush_poll_ms: 500,
+            expire_poll_ms: 60_000,
             row_group_rows: 131_072,
             file_rows_max: 4 << 20,
             piece_bytes_max: 256 << 20,

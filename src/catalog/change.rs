@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MaterializedView, Relation, Table, View};
-use crate::types::RelationId;
+use super::{Expired, MaterializedView, Relation, Retention, Table, View};
+use crate::types::{RelationId, RowId};
 
 /// One change of the catalog, as a commit carries it. The statement checked it against the catalog it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,17 @@ pub enum CatalogChange {
         relation: RelationId,
         retention_us: u64,
     },
+    /// For how long a table's rows stay; `None`: for ever.
+    Retain {
+        table: RelationId,
+        retention: Option<Retention>,
+    },
+    /// Rows of a table are gone because of their age: not for the views that saw them.
+    Expire {
+        table: RelationId,
+        before_us: i64,
+        rows: RowRuns,
+    },
     /// A materialized view that was suspended or failed is filled again, and so are those that stopped with it.
     Resume(RelationId),
     Drop(RelationId),
@@ -43,6 +54,35 @@ pub struct Catalog {
     /// Of relations whose changes are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     subscribe_retention_us: BTreeMap<RelationId, u64>,
+    /// Of tables whose rows do not stay for ever.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    retention: BTreeMap<RelationId, Retention>,
+    /// Of tables that rows have expired of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    expired: BTreeMap<RelationId, Expired>,
+}
+
+/// Ids of rows, ascending, as runs of ids that follow one another.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowRuns(Vec<(RowId, u32)>);
+
+impl RowRuns {
+    /// Of ids in any order, each once.
+    pub fn new(mut row_ids: Vec<RowId>) -> RowRuns {
+        row_ids.sort_unstable();
+        let mut runs: Vec<(RowId, u32)> = Vec::new();
+        for row_id in row_ids {
+            match runs.last_mut() {
+                Some((first, rows)) if *first + RowId::from(*rows) == row_id && *rows < u32::MAX => *rows += 1,
+                _ => runs.push((row_id, 1)),
+            }
+        }
+        RowRuns(runs)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = RowId> + '_ {
+        self.0.iter().flat_map(|(first, rows)| *first..*first + RowId::from(*rows))
+    }
 }
 
 impl Catalog {
@@ -96,6 +136,16 @@ impl Catalog {
         self.subscribe_retention_us.get(&relation).copied().unwrap_or_default()
     }
 
+    /// How long a table's rows stay; `None`: for ever.
+    pub fn retention(&self, table: RelationId) -> Option<&Retention> {
+        self.retention.get(&table)
+    }
+
+    /// What retention has taken from a table.
+    pub fn expired(&self, table: RelationId) -> Option<&Expired> {
+        self.expired.get(&table)
+    }
+
     /// The id that the next CREATE takes.
     pub fn next_id(&self) -> RelationId {
         RelationId(self.last_id.max(RelationId::FIRST.0 - 1) + 1)
@@ -124,8 +174,20 @@ impl Catalog {
             CatalogChange::KeepChanges { relation, retention_us } => {
                 self.subscribe_retention_us.insert(*relation, *retention_us);
             }
+            CatalogChange::Retain { table, retention: Some(retention) } => {
+                self.retention.insert(*table, retention.clone());
+            }
+            CatalogChange::Retain { table, retention: None } => {
+                self.retention.remove(table);
+            }
+            CatalogChange::Expire { table, before_us, .. } => {
+                let before_us = self.expired.get(table).map_or(*before_us, |expired| expired.before_us.max(*before_us));
+                self.expired.insert(*table, Expired { before_us, unseen_from: self.next_id() });
+            }
             CatalogChange::Drop(id) => {
                 self.relations.remove(id);
+                self.retention.remove(id);
+                self.expired.remove(id);
                 self.subscribe_retention_us.remove(id);
             }
         }

@@ -6,7 +6,8 @@
 mod change;
 mod relation;
 
-pub use change::{Catalog, CatalogChange};
+pub use change::{Catalog, CatalogChange, RowRuns};
 pub use relation::{
-    Column, MaterializedView, Relation, SourceOptions, StoredColumn, Table, TableKind, View, ViewColumn, arrow_schema,
+    Column, Expired, MaterializedView, Relation, Retention, SourceOptions, StoredColumn, Table, TableKind, View,
+    ViewColumn, arrow_schema,
 };

@@ -69,6 +69,27 @@ pub struct Table {
     pub last_field_id: u32,
 }
 
+/// How long rows of a table stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    /// The column that says how old a row is; rows that have no value there stay.
+    pub field_id: u32,
+    /// As it was written: an interval.
+    pub text: String,
+    pub months: i32,
+    pub days: i32,
+    pub us: i64,
+}
+
+/// What retention has taken from a table so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expired {
+    /// Rows from before this moment, microseconds since 1970, are gone.
+    pub before_us: i64,
+    /// Relations from this one on were made later, and never saw them.
+    pub unseen_from: RelationId,
+}
+
 impl Table {
     /// How each column stands in files: as it is, numbered from 1, unless the table was altered.
     pub fn stored_columns(&self) -> Vec<StoredColumn> {

@@ -17,6 +17,7 @@ mod password;
 mod publisher;
 mod rebuild;
 mod recovery;
+mod retention;
 mod server;
 mod sources;
 mod threads;

@@ -80,7 +80,10 @@ impl Publisher {
                 }
                 CatalogChange::Resume(view) => self.resume_view(*view, commit.number)?,
                 CatalogChange::KeepChanges { relation, retention_us } => self.keep_changes(*relation, *retention_us),
-                CatalogChange::CreateTable(_) | CatalogChange::CreateView(_) => {}
+                CatalogChange::CreateTable(_)
+                | CatalogChange::CreateView(_)
+                | CatalogChange::Retain { .. }
+                | CatalogChange::Expire { .. } => {}
             }
         }
         Ok(())

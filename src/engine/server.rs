@@ -16,6 +16,7 @@ use super::core::{Core, Rebuilding, Seams};
 use super::healing::heal;
 use super::memory::GiveBack;
 use super::recovery::{Rebuilt, Recovered};
+use super::retention::expire_by_age;
 use super::sources::supervise;
 use super::threads::spawn;
 use super::{memory, password};
@@ -117,6 +118,7 @@ impl Server {
             sequencer,
             tables,
             dataflows,
+            checkpointer: checkpointer.clone(),
             query,
             sources: Arc::new(SourceBoard::default()),
             live_views: publisher.live_views.clone(),
@@ -149,6 +151,7 @@ impl Server {
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
             tokio::spawn(rebuild(rebuilding, clock.clone(), started, rebuilt_sender, stopped.clone())),
+            tokio::spawn(expire_by_age(sessions.clone(), handles.clone(), stopped.clone())),
             tokio::spawn(heal(handles.clone(), residence, stopped.clone())),
             tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), stopped.clone())),
             tokio::spawn(server::flight::serve(
@@ -215,20 +218,7 @@ impl Server {
 
     /// Runs a string of statements in a session of its own, one after another; results are dropped.
     pub async fn run_sql(&self, sql: &str) -> Result<()> {
-        let mut session = self.sessions.internal();
-        for statement in session.parse(sql)? {
-            match session.execute(&statement, Vec::new()).await? {
-                Response::Rows { is_live: true, .. } => {
-                    return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE needs a client"));
-                }
-                Response::Rows { mut rows, .. } => while rows.try_next().await?.is_some() {},
-                Response::Done { .. } | Response::Empty => {}
-                Response::CopyIn { .. } | Response::CopyOut { .. } => {
-                    return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "COPY needs a client"));
-                }
-            }
-        }
-        Ok(())
+        run_sql(&self.sessions, sql).await
     }
 
     /// Writes the state of all views now.
@@ -281,6 +271,23 @@ impl Server {
         });
         let _ = joined.await;
     }
+}
+
+pub(super) async fn run_sql(sessions: &Sessions, sql: &str) -> Result<()> {
+    let mut session = sessions.internal();
+    for statement in session.parse(sql)? {
+        match session.execute(&statement, Vec::new()).await? {
+            Response::Rows { is_live: true, .. } => {
+                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "SUBSCRIBE needs a client"));
+            }
+            Response::Rows { mut rows, .. } => while rows.try_next().await?.is_some() {},
+            Response::Done { .. } | Response::Empty => {}
+            Response::CopyIn { .. } | Response::CopyOut { .. } => {
+                return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, "COPY needs a client"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Tells when the views that the start makes again are live.

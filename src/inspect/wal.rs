@@ -118,6 +118,13 @@ fn definition(change: &CatalogChange) -> String {
         CatalogChange::KeepChanges { relation, retention_us } => {
             format!("keep changes of {relation} for {retention_us} us")
         }
+        CatalogChange::Retain { table, retention: Some(retention) } => {
+            format!("keep rows of {table} for {}", retention.text)
+        }
+        CatalogChange::Retain { table, retention: None } => format!("keep rows of {table} for ever"),
+        CatalogChange::Expire { table, before_us, rows } => {
+            format!("{} rows of {table} from before {} expire", rows.iter().count(), moment(*before_us))
+        }
         CatalogChange::Resume(id) => format!("resume {id}"),
         CatalogChange::Drop(id) => format!("drop {id}"),
     }

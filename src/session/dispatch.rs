@@ -38,6 +38,7 @@ pub async fn carry_out(
         }
         Statement::Show(what) => statements::show(environment, transaction, what),
         Statement::Flush(table) => flush::flush(environment, transaction, table.as_deref()).await,
+        Statement::Expire(table) => statements::expire::expire(environment, transaction, table).await,
         Statement::Backup(url) => statements::backup::backup(environment, transaction, url).await,
         Statement::Verify(view) => statements::verify::verify(environment, transaction, view).await,
         Statement::Explain(what) => explain::explain(environment, transaction, what, parameters).await,
@@ -76,6 +77,7 @@ pub fn refuse_in_read_only(transaction: &Transaction, statement: &Statement) -> 
         Statement::AlterTable(_) => "ALTER TABLE",
         Statement::AlterRelation(alter) => return refuse_words(transaction, &format!("ALTER {}", alter.kind.words())),
         Statement::Drop { .. } => "DROP",
+        Statement::Expire(_) => "EXPIRE",
         Statement::Copy(copy) if copy.direction == CopyDirection::FromStdin => "COPY FROM",
         _ => return Ok(()),
     };

@@ -5,9 +5,12 @@ use sqlparser::ast::{self, AlterColumnOperation, AlterTableOperation, RenameTabl
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
-use super::create::{SUBSCRIBE_RETENTION, column, identifier, option_map, relation_name, subscribe_retention_us};
+use super::create::{
+    RETENTION, SUBSCRIBE_RETENTION, column, identifier, option_map, relation_name, subscribe_retention_us,
+    take_retention,
+};
 use super::parse::{Input, take_word};
-use super::statement::{AlterAction, AlterRelation, AlterTable, DropKind, RelationAction, Statement};
+use super::statement::{AlterAction, AlterRelation, AlterTable, DropKind, RelationAction, RelationOptions, Statement};
 use crate::error::{Error, Result};
 use crate::types::ROW_ID;
 
@@ -37,7 +40,7 @@ pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
 fn refused(what: &str) -> Error {
     Error::not_built(what).with_hint(
         "ALTER TABLE can ADD, DROP and RENAME columns, SET and DROP their DEFAULT, and RENAME the table; \
-         ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE, SOURCE and MATERIALIZED VIEW can SET (subscribe_retention = '1 hour').",
+         ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE and SOURCE can SET (retention = '30 days'), they and MATERIALIZED VIEW (subscribe_retention = '1 hour').",
     )
 }
 
@@ -60,6 +63,7 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
     let if_exists = take_word(&mut parser, "IF") && take_word(&mut parser, "EXISTS");
     let Ok(name) = parser.parse_object_name(false) else { return Ok(None) };
     let is_view = matches!(kind, DropKind::View | DropKind::MaterializedView);
+    let has_rows = matches!(kind, DropKind::Table | DropKind::Source);
     let action = if is_view && take_word(&mut parser, "RENAME") {
         if !take_word(&mut parser, "TO") {
             return Ok(None);
@@ -74,16 +78,22 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
         let options = input.check(parser.parse_comma_separated(Parser::parse_sql_option))?;
         input.check(parser.expect_token(&Token::RParen))?;
         let mut options = option_map(&options)?;
-        let retention = options.remove(SUBSCRIBE_RETENTION);
+        let kept = options.remove(SUBSCRIBE_RETENTION).map(|text| subscribe_retention_us(&text)).transpose()?;
+        let retention = if has_rows { take_retention(&mut options)? } else { None };
         refuse_options(kind, options.keys())?;
-        RelationAction::KeepChanges(retention.map_or(Ok(0), |text| subscribe_retention_us(&text))?)
+        RelationAction::SetOptions(RelationOptions { subscribe_retention_us: kept, retention: retention.map(Some) })
     } else if take_word(&mut parser, "RESET") {
         input.check(parser.expect_token(&Token::LParen))?;
         let names = input.check(parser.parse_comma_separated(Parser::parse_identifier))?;
         input.check(parser.expect_token(&Token::RParen))?;
         let names: Vec<String> = names.iter().map(identifier).collect();
-        refuse_options(kind, names.iter().filter(|name| *name != SUBSCRIBE_RETENTION))?;
-        RelationAction::KeepChanges(0)
+        let kept = |name: &&String| *name == SUBSCRIBE_RETENTION;
+        let retention = |name: &&String| has_rows && *name == RETENTION;
+        refuse_options(kind, names.iter().filter(|name| !kept(name) && !retention(name)))?;
+        RelationAction::SetOptions(RelationOptions {
+            subscribe_retention_us: names.iter().any(|name| kept(&name)).then_some(0),
+            retention: names.iter().any(|name| retention(&name)).then_some(None),
+        })
     } else if kind == DropKind::MaterializedView && take_word(&mut parser, "RESUME") {
         RelationAction::Resume
     } else {
@@ -95,8 +105,13 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
 
 fn refuse_options<'a>(kind: DropKind, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
     match names.next() {
-        Some(name) => Err(Error::not_built(format!("option \"{name}\" of ALTER {}", kind.words()))
-            .with_hint("The option that can be set is subscribe_retention.")),
+        Some(name) => {
+            let hint = match kind {
+                DropKind::MaterializedView => "The option that can be set is subscribe_retention.",
+                _ => "The options that can be set are retention, with retention_column, and subscribe_retention.",
+            };
+            Err(Error::not_built(format!("option \"{name}\" of ALTER {}", kind.words())).with_hint(hint))
+        }
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::{Token, Word};
 
 use super::parse::Input;
-use super::statement::{CreateMaterializedView, CreateSource, CreateTable, CreateView, Statement};
+use super::statement::{CreateMaterializedView, CreateSource, CreateTable, CreateView, RetentionOption, Statement};
 use crate::catalog::{Column, TableKind};
 use crate::error::{Error, Result, SqlState};
 use crate::types::calendar::DAY_US;
@@ -18,6 +18,10 @@ use crate::types::{ROW_ID, SqlType};
 
 /// The option that says for how long changes are kept for subscriptions that resume.
 pub(super) const SUBSCRIBE_RETENTION: &str = "subscribe_retention";
+
+/// The option that says how long rows stay, and the one that says which column tells their age.
+pub(super) const RETENTION: &str = "retention";
+pub(super) const RETENTION_COLUMN: &str = "retention_column";
 
 /// Any CREATE.
 pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
@@ -59,6 +63,7 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
     refuse_table_clauses(&create)?;
     let mut options = with_options(&create.table_options)?;
     let subscribe_retention_us = take_subscribe_retention(&mut options)?;
+    let retention = take_retention(&mut options)?;
     let (columns, key) = columns_and_key(&create)?;
     if columns.is_empty() {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
@@ -94,13 +99,22 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
                 return Err(Error::not_built("a table with a connector").with_hint("Use CREATE SOURCE."));
             }
             (other, _) => {
-                return Err(Error::not_built(format!("table option \"{other}\""))
-                    .with_hint("The table options that work are on_conflict and subscribe_retention."));
+                return Err(Error::not_built(format!("table option \"{other}\"")).with_hint(
+                    "The table options that work are on_conflict, retention, retention_column and subscribe_retention.",
+                ));
             }
         }
     }
     let if_not_exists = create.if_not_exists;
-    Ok(Statement::CreateTable(CreateTable { name, if_not_exists, columns, kind, upsert, subscribe_retention_us }))
+    Ok(Statement::CreateTable(CreateTable {
+        name,
+        if_not_exists,
+        columns,
+        kind,
+        upsert,
+        subscribe_retention_us,
+        retention,
+    }))
 }
 
 fn source(create: ast::CreateTable) -> Result<Statement> {
@@ -117,6 +131,7 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
             .with_hint("Write WITH (connector = 'fleet', ...)."));
     };
     let subscribe_retention_us = take_subscribe_retention(&mut options)?;
+    let retention = take_retention(&mut options)?;
     let if_not_exists = create.if_not_exists;
     Ok(Statement::CreateSource(CreateSource {
         name,
@@ -125,6 +140,7 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
         connector,
         options,
         subscribe_retention_us,
+        retention,
     }))
 }
 
@@ -197,6 +213,27 @@ fn with_options(options: &CreateTableOptions) -> Result<BTreeMap<String, String>
 
 fn take_subscribe_retention(options: &mut BTreeMap<String, String>) -> Result<u64> {
     options.remove(SUBSCRIBE_RETENTION).map_or(Ok(0), |text| subscribe_retention_us(&text))
+}
+
+/// `retention` and `retention_column`, where they are among the options.
+pub(super) fn take_retention(options: &mut BTreeMap<String, String>) -> Result<Option<RetentionOption>> {
+    let column = options.remove(RETENTION_COLUMN);
+    let Some(text) = options.remove(RETENTION) else {
+        return match column {
+            None => Ok(None),
+            Some(_) => Err(Error::new(SqlState::INVALID_PARAMETER, format!("{RETENTION_COLUMN} needs {RETENTION}"))
+                .with_hint("Write WITH (retention = '30 days', retention_column = 'taken_at').")),
+        };
+    };
+    let interval = parse_interval(&text).ok().filter(|interval| {
+        let parts = [i64::from(interval.months), i64::from(interval.days), interval.nanoseconds];
+        parts.iter().all(|part| *part >= 0) && parts.iter().any(|part| *part > 0)
+    });
+    match interval {
+        Some(interval) => Ok(Some(RetentionOption { text, interval, column })),
+        None => Err(Error::new(SqlState::INVALID_PARAMETER, format!("invalid value for {RETENTION}: \"{text}\""))
+            .with_hint("Write an interval, such as '30 days'; RESET (retention) keeps rows for ever.")),
+    }
 }
 
 /// An interval, of which months have 30 days; 0 for none.

@@ -64,7 +64,8 @@ statements! {
         "CREATE TABLE readings (device text, temperature double precision) APPEND ONLY",
         "CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [DEFAULT value] [PRIMARY KEY] [, ...]\n\
          \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (option = value [, ...])]\n\
-         option: on_conflict = 'update' | 'error' | subscribe_retention = 'interval'";
+         option: on_conflict = 'update' | 'error' | retention = 'interval' | retention_column = 'name'\n\
+         \x20   | subscribe_retention = 'interval'";
     CREATE_VIEW = "CREATE VIEW", "Gives a query a name; it runs whenever it is read.",
         "CREATE VIEW warm AS SELECT * FROM readings", "CREATE [OR REPLACE] VIEW name [(column [, ...])] AS query";
     DEALLOCATE = "DEALLOCATE", "Forgets a prepared statement of the extended protocol, or all of them.",
@@ -79,6 +80,8 @@ statements! {
     DROP = "DROP", "Drops tables, sources or views; with CASCADE also the views over them.",
         "DROP TABLE IF EXISTS readings CASCADE",
         "DROP TABLE | SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name [, ...] [CASCADE | RESTRICT]";
+    EXPIRE = "EXPIRE", "Takes a table's rows that are older than its retention now, as the server does by itself from time to time.",
+        "EXPIRE readings", "EXPIRE [TABLE] name";
     EXPLAIN = "EXPLAIN", "Shows how a query is run; ANALYZE runs it and shows what it took.",
         "EXPLAIN ANALYZE SELECT 1", "EXPLAIN [ANALYZE] [VERBOSE] query\nEXPLAIN (option [, ...]) query";
     EXPLAIN_VIEW = "EXPLAIN MATERIALIZED VIEW",
@@ -155,6 +158,7 @@ impl Statement {
             Statement::Discard => &DISCARD,
             Statement::Deallocate(_) => &DEALLOCATE,
             Statement::Backup(_) => &BACKUP,
+            Statement::Expire(_) => &EXPIRE,
             Statement::Flush(_) => &FLUSH,
             Statement::Verify(_) => &VERIFY,
             Statement::Explain(_) => &EXPLAIN,

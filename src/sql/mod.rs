@@ -20,5 +20,5 @@ pub use position::{char_position, offset_of_location};
 pub use statement::{
     AlterAction, AlterRelation, AlterTable, CopyDirection, CopyOptionValue, CopyStatement, CopyTarget,
     CreateMaterializedView, CreateSource, CreateTable, CreateView, CursorQuery, DeclareCursor, DropKind, Explain,
-    Fetch, RelationAction, Statement, Subscribe, TransactionMode,
+    Fetch, RelationAction, RelationOptions, RetentionOption, Statement, Subscribe, TransactionMode,
 };

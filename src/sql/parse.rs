@@ -151,6 +151,7 @@ impl Input<'_> {
             "RESET" => self.reset_statement(),
             "SHOW" => self.show_statement(),
             "FLUSH" => self.flush_statement(),
+            "EXPIRE" => self.expire_statement(),
             "BACKUP" => self.backup_statement(),
             "VERIFY" => self.verify_statement(),
             "EXPLAIN" => self.explain_statement(),
@@ -310,6 +311,15 @@ impl Input<'_> {
         let name = relation_name(&self.check(parser.parse_object_name(false))?)?;
         self.expect_end(&mut parser)?;
         Ok(Statement::Flush(Some(name)))
+    }
+
+    fn expire_statement(self) -> Result<Statement> {
+        let mut parser = self.parser();
+        parser.next_token();
+        optional(&mut parser, Keyword::TABLE);
+        let name = relation_name(&self.check(parser.parse_object_name(false))?)?;
+        self.expect_end(&mut parser)?;
+        Ok(Statement::Expire(name))
     }
 
     fn backup_statement(self) -> Result<Statement> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use arrow::datatypes::IntervalMonthDayNano;
 use sqlparser::ast;
 
 use crate::catalog::{Column, TableKind};
@@ -47,6 +48,8 @@ pub enum Statement {
     Discard,
     Deallocate(Option<String>),
     Flush(Option<String>),
+    /// `EXPIRE [TABLE] name`.
+    Expire(String),
     /// `BACKUP TO 'url'`.
     Backup(String),
     Verify(String),
@@ -108,6 +111,15 @@ pub struct CreateTable {
     pub kind: TableKind,
     pub upsert: bool,
     pub subscribe_retention_us: u64,
+    pub retention: Option<RetentionOption>,
+}
+
+/// `retention = 'interval'`, and `retention_column` where it is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetentionOption {
+    pub text: String,
+    pub interval: IntervalMonthDayNano,
+    pub column: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +130,7 @@ pub struct CreateSource {
     pub connector: String,
     pub options: BTreeMap<String, String>,
     pub subscribe_retention_us: u64,
+    pub retention: Option<RetentionOption>,
 }
 
 #[derive(Debug, Clone)]
@@ -177,10 +190,19 @@ pub struct AlterRelation {
     pub action: RelationAction,
 }
 
+/// What is set; what is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelationOptions {
+    /// 0 where it is reset.
+    pub subscribe_retention_us: Option<u64>,
+    /// `None` within where it is reset.
+    pub retention: Option<Option<RetentionOption>>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelationAction {
-    /// `SET (subscribe_retention = ...)`, in microseconds; RESET is 0.
-    KeepChanges(u64),
+    /// SET and RESET of options.
+    SetOptions(RelationOptions),
     /// A materialized view that was suspended or failed.
     Resume,
     /// Of a view or a materialized view.

@@ -42,7 +42,10 @@ pub async fn alter_table(
             AlterAction::AddColumn { column, if_not_exists } => {
                 add_column(environment, transaction, &mut next, column, *if_not_exists).await?;
             }
-            AlterAction::DropColumn { name, if_exists } => drop_column(environment, &mut next, name, *if_exists)?,
+            AlterAction::DropColumn { name, if_exists } => {
+                refuse_time_column(&catalog, &next, name)?;
+                drop_column(environment, &mut next, name, *if_exists)?;
+            }
             AlterAction::RenameColumn { from, to } => rename_column(&mut next, from, to)?,
             AlterAction::SetDefault { column, default } => {
                 set_default(environment, &mut next, column, default.as_ref())?
@@ -166,6 +169,21 @@ fn drop_column(environment: &Environment<'_>, table: &mut Table, name: &str, if_
     let stored = table.stored.remove(position);
     table.dropped.push(stored.name);
     Ok(())
+}
+
+/// The column that says how old the table's rows are stays as long as that matters.
+fn refuse_time_column(catalog: &Catalog, table: &Table, name: &str) -> Result<()> {
+    let position = table.columns.iter().position(|column| column.name == name);
+    let field_id = position.and_then(|position| table.stored.get(position)).map(|stored| stored.field_id);
+    match catalog.retention(table.id) {
+        Some(retention) if Some(retention.field_id) == field_id => {
+            let message =
+                format!("cannot drop column {name} of table {} because its retention depends on it", table.name);
+            Err(Error::new(SqlState::DEPENDENT_OBJECTS, message)
+                .with_hint("ALTER TABLE ... RESET (retention), or set another retention_column, first."))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {

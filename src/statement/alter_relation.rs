@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::define::{is_taken, kind_of, skipping};
 use super::dependents::{carry_over, under_name};
+use super::expire::retention_of;
 use super::response::Response;
 use super::scope::{Environment, no_relation};
 use super::transaction::Transaction;
 use crate::catalog::{Catalog, CatalogChange, Relation};
 use crate::dataflow::ViewStatus;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{AlterRelation, DropKind, RelationAction};
+use crate::sql::{AlterRelation, DropKind, RelationAction, RelationOptions};
 
 pub async fn alter_relation(
     environment: &Environment<'_>,
@@ -38,8 +39,14 @@ pub async fn alter_relation(
     let (renamed, relation) = (relation.clone(), relation.id());
     match &alter.action {
         RelationAction::RenameTo(name) => rename(environment, transaction, &catalog, &renamed, name)?,
-        RelationAction::KeepChanges(retention_us) => {
-            transaction.define(CatalogChange::KeepChanges { relation, retention_us: *retention_us })?;
+        RelationAction::SetOptions(RelationOptions { subscribe_retention_us, retention }) => {
+            if let Some(retention_us) = *subscribe_retention_us {
+                transaction.define(CatalogChange::KeepChanges { relation, retention_us })?;
+            }
+            if let (Some(option), Some(table)) = (retention, catalog.table(relation)) {
+                let retention = option.as_ref().map(|option| retention_of(table, option)).transpose()?;
+                transaction.define(CatalogChange::Retain { table: relation, retention })?;
+            }
         }
         RelationAction::Resume => {
             let stats = environment.handles.dataflows.stats();

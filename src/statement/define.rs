@@ -8,6 +8,7 @@ use sqlparser::ast;
 
 use super::definitions::Definitions;
 use super::dependents::replace;
+use super::expire::retention_of;
 use super::replace_view::{check_columns, replaceable};
 use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies};
@@ -45,7 +46,11 @@ pub async fn create_table(
     };
     check_defaults(environment, &table)?;
     let relation = table.id;
+    let retention = create.retention.as_ref().map(|option| retention_of(&table, option)).transpose()?;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    if retention.is_some() {
+        transaction.define(CatalogChange::Retain { table: relation, retention })?;
+    }
     keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE TABLE")
 }
@@ -76,7 +81,11 @@ pub async fn create_source(
     };
     check_defaults(environment, &table)?;
     let relation = table.id;
+    let retention = create.retention.as_ref().map(|option| retention_of(&table, option)).transpose()?;
     transaction.define(CatalogChange::CreateTable(Arc::new(table)))?;
+    if retention.is_some() {
+        transaction.define(CatalogChange::Retain { table: relation, retention })?;
+    }
     keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE SOURCE")
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Catalog;
 use crate::commit::Sequencer;
 use crate::dataflow::Dataflows;
+use crate::dataflow::checkpoint::Checkpointer;
 use crate::dataflow::state::Residence;
 use crate::error::Result;
 use crate::io::Clock;
@@ -25,6 +26,7 @@ pub struct Handles {
     pub sequencer: Arc<Sequencer>,
     pub tables: Arc<Tables>,
     pub dataflows: Dataflows,
+    pub checkpointer: Arc<Checkpointer>,
     pub query: QueryEngine,
     pub sources: Arc<SourceBoard>,
     pub started_us: i64,

@@ -10,6 +10,7 @@ mod cursor;
 pub mod define;
 pub mod definitions;
 mod dependents;
+pub mod expire;
 pub mod explain;
 pub mod flush;
 mod handles;

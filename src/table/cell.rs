@@ -211,6 +211,14 @@ impl TableCell {
         Ok(())
     }
 
+    /// Rows that are alive are there no more.
+    pub fn expire(&self, commit: CommitNumber, rows: impl Iterator<Item = RowId>, now: Duration) {
+        let Some(run) = Run::new(rows.map(|row_id| (row_id, commit)).collect()) else { return };
+        let mut state = self.state.write();
+        state.hot_since.get_or_insert(now);
+        Arc::make_mut(&mut state.version).tombstones.push(run);
+    }
+
     pub fn does_not_exist(&self) -> Error {
         Error::new(SqlState::UNDEFINED_TABLE, format!("relation \"{}\" does not exist", self.table.name))
     }

@@ -19,7 +19,7 @@ use super::cell::{Prepared, TableCell};
 use super::garbage::Garbage;
 use super::snapshot::TableSnapshot;
 use super::version::Version;
-use crate::catalog::{Catalog, CatalogChange, Table};
+use crate::catalog::{Catalog, CatalogChange, RowRuns, Table};
 use crate::commit::{Commit, SequencedWrite, TableDelta, TableWrite};
 use crate::delta::Weights;
 use crate::error::{Error, Result, SqlState};
@@ -186,6 +186,7 @@ impl Tables {
         self.apply_write(sequenced)?;
         for change in &sequenced.write.catalog {
             match change {
+                CatalogChange::Expire { table, rows, .. } => self.expire(*table, sequenced.commit, rows)?,
                 CatalogChange::Drop(id) => self.drop_table(*id),
                 CatalogChange::AlterTable(table) => self.begin_alter(table.id),
                 _ => {}
@@ -227,7 +228,20 @@ impl Tables {
                 }
             }
         }
+        for change in &commit.catalog {
+            if let CatalogChange::Expire { table, rows, .. } = change
+                && self.cell(*table).is_ok_and(|cell| commit.number > cell.state.read().version.cold.flushed)
+            {
+                self.expire(*table, commit.number, rows)?;
+            }
+        }
         self.forget_dropped(commit);
+        Ok(())
+    }
+
+    /// Takes rows that are alive, without anybody's hearing of it.
+    fn expire(&self, table: RelationId, commit: CommitNumber, rows: &RowRuns) -> Result<()> {
+        self.cell(table)?.expire(commit, rows.iter(), self.clock.monotonic());
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, CatalogChange};
+use crate::catalog::{Catalog, CatalogChange, Relation};
 use crate::commit::SequencedWrite;
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::rows_of;
@@ -27,6 +27,8 @@ pub struct State {
     pub catalog: Catalog,
     pub tables: BTreeMap<RelationId, Rows>,
     pub positions: BTreeMap<RelationId, Vec<u8>>,
+    /// Rows that expired, with the first relation that never saw them.
+    pub expired: Vec<(RelationId, RelationId, Row)>,
 }
 
 /// All writes, and how far they were acknowledged.
@@ -41,6 +43,7 @@ pub struct Ledger {
     pub operations: usize,
     /// Cold files that compactions read.
     pub compacted: u64,
+    pub expired: usize,
 }
 
 impl Entry {
@@ -76,6 +79,11 @@ impl State {
             if let CatalogChange::CreateTable(table) = change {
                 self.tables.insert(table.id, Rows::new());
             }
+            if let CatalogChange::Expire { table, rows, .. } = change {
+                let present = self.tables.get_mut(table).unwrap();
+                let unseen_from = self.catalog.next_id();
+                self.expired.extend(rows.iter().map(|id| (*table, unseen_from, present.remove(&id).unwrap())));
+            }
             self.catalog.apply(change);
         }
         for (table, id) in &entry.deleted {
@@ -97,6 +105,14 @@ impl State {
     pub fn rows(&self, name: &str) -> Vec<Row> {
         let rows = self.catalog.find(name).and_then(|table| self.tables.get(&table.id()));
         rows.into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// A table's rows as a view knows them: those that expired since it was made are still among them.
+    pub fn rows_learned(&self, view: &str, table: &str) -> Vec<Row> {
+        let id = |name: &str| self.catalog.find(name).map(Relation::id);
+        let (Some(view), Some(id)) = (id(view), id(table)) else { return self.rows(table) };
+        let expired = self.expired.iter().filter(|(of, unseen_from, _)| *of == id && view < *unseen_from);
+        self.rows(table).into_iter().chain(expired.map(|(_, _, row)| row.clone())).collect()
     }
 
     /// As lines that compare.

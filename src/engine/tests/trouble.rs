@@ -382,3 +382,50 @@ fn a_view_that_cannot_be_read_back_is_named_and_others_go_on() {
         assert!(error.hint().unwrap().contains("create it again"), "{error:?}");
     });
 }
+
+/// The wall clock is set wrong by an operator, a dead battery or a bad time server: an hour and a day both ways, 1970 and 2100.
+#[test]
+fn a_wall_clock_that_jumps_loses_nothing_and_takes_no_time_back() {
+    const HOUR_US: i64 = 3_600_000_000;
+    const YEAR_2100_US: i64 = 4_102_444_800_000_000;
+    let jumps: [fn(i64) -> i64; 6] =
+        [|_| HOUR_US, |_| -HOUR_US, |_| 24 * HOUR_US, |_| -24 * HOUR_US, |now| -now, |now| YEAR_2100_US - now];
+    for (number, jump) in jumps.into_iter().enumerate() {
+        let seed = 77 + number as u64;
+        let (machine, ledger) = (Machine::new(seed), Arc::<Mutex<Ledger>>::default());
+        let (running, book) = (machine.clone(), ledger.clone());
+        let (last, _) = simulate(seed, |executor| async move {
+            let rng = SimRng::new(seed);
+            let client = client_of(&running, &book, &executor).await;
+            let mut last = client.core.tables.durable().timestamp_us;
+            let first = last;
+            let jump_us = jump(executor.clock.now_us());
+            for operation in 0..12 {
+                match operation {
+                    4 => executor.sim_clock.jump_wall_us(jump_us),
+                    8 => executor.sim_clock.jump_wall_us(-jump_us),
+                    _ => {}
+                }
+                client.write(client.draw_rows(&rng, operation)).await;
+                let time = client.core.tables.durable().timestamp_us;
+                assert!(time > last, "jump {jump_us}: {last} came before {time}");
+                last = time;
+            }
+            assert!(last - first < HOUR_US / 6, "jump {jump_us}: a jump of more than ten minutes was believed at once");
+            compare(&client).await;
+            last
+        });
+        // It is wrong when the machine comes back.
+        machine.disk.restart();
+        simulate(seed, |executor| async move {
+            executor.sim_clock.jump_wall_us(jump(executor.clock.now_us()));
+            let rng = SimRng::new(seed);
+            let client = client_of(&machine, &ledger, &executor).await;
+            for operation in 20..24 {
+                client.write(client.draw_rows(&rng, operation)).await;
+            }
+            assert!(client.core.tables.durable().timestamp_us > last, "time goes on from the last life's");
+            compare(&client).await;
+        });
+    }
+}

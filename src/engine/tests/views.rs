@@ -35,7 +35,7 @@ pub fn oracle(name: &str, state: &State) -> Vec<Row> {
             let divisible = oracle::filter(&readings, |row| Some(value_of(row) != 0));
             oracle::project(&divisible, |row| vec![row[0].clone(), Value::Integer(100 / value_of(row))])
         }
-        "kinds" => oracle::group(&state.rows("events"), &[2], &[Call::CountAll, Call::Min(1)]),
+        "kinds" => oracle::group(&state.rows_learned(name, "events"), &[2], &[Call::CountAll, Call::Min(1)]),
         "above" => oracle::group(&oracle("counts", state), &[1], &[Call::CountAll]),
         other => panic!("no view {other}"),
     }
