@@ -154,7 +154,6 @@ async fn expire(client: &Client, rng: &SimRng, learned: CommitNumber, may_fail: 
         }
         let rows: Vec<RowId> = known.tables[&table].keys().copied().take(1 + rng.below(4) as usize).collect();
         let rows: Vec<RowId> = rows.into_iter().filter(|id| ledger.state.tables[&table].contains_key(id)).collect();
-        ledger.operations += 1;
         ledger.expired += rows.len();
         let change = CatalogChange::Expire { table, before_us: 0, rows: RowRuns::new(rows) };
         client.sequence(&mut ledger, definition(vec![change]))
