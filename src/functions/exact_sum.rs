@@ -235,16 +235,9 @@ impl ExactSum {
 
     fn rounded(&self, divisor: u64, format: &Format) -> Option<u64> {
         match self.rest.as_deref() {
-            None if divisor == 1 => {
-                let magnitude = self.window.unsigned_abs();
-                let limbs = [magnitude as u64, (magnitude >> 64) as u64];
-                round(self.window < 0, &limbs, i32::from(self.base), false, format)
-            }
             None => {
-                let magnitude = self.window.unsigned_abs();
-                let mut limbs = [0, 0, magnitude as u64, (magnitude >> 64) as u64];
-                let inexact = divide(&mut limbs, divisor);
-                round(self.window < 0, &limbs, i32::from(self.base) - 128, inexact, format)
+                let (quotient, exponent, inexact) = quotient(self.window.unsigned_abs(), divisor);
+                round(self.window < 0, &[quotient], i32::from(self.base) + exponent, inexact, format)
             }
             Some(rest) => {
                 let mut total = rest.limbs;
@@ -382,6 +375,25 @@ fn negate(limbs: &mut [u64]) {
     }
 }
 
+/// `magnitude / divisor` as `quotient * 2^exponent`, the quotient with 63 or 64 significant bits; true if that leaves
+/// something out. One division of the machine's, because a correct rounding needs no more than that of what lies below.
+#[inline]
+fn quotient(magnitude: u128, divisor: u64) -> (u64, i32, bool) {
+    // As many bits as give a quotient of 64 at most: the numerator is below 2^(63 + d), the divisor at least 2^(d - 1).
+    let bits = 63 + (64 - divisor.leading_zeros() as i32);
+    let shift = bits - (128 - magnitude.leading_zeros() as i32);
+    let (numerator, lost) = match u32::try_from(shift) {
+        Ok(left) => (magnitude.checked_shl(left).unwrap_or(0), false),
+        Err(_) => (magnitude >> -shift, magnitude.trailing_zeros() < shift.unsigned_abs()),
+    };
+    if divisor == 1 {
+        return (numerator as u64, -shift, lost);
+    }
+    let quotient = numerator / u128::from(divisor);
+    let remainder = numerator - quotient * u128::from(divisor);
+    (quotient as u64, -shift, lost || remainder != 0)
+}
+
 /// Divides in place, little-endian limbs; true if there is a remainder.
 fn divide(limbs: &mut [u64], divisor: u64) -> bool {
     let mut remainder: u128 = 0;
@@ -400,6 +412,7 @@ pub(super) fn round_to_f64(limbs: &[u64], exponent: i32, inexact: bool) -> Optio
 }
 
 /// Bits of the float nearest to `limbs * 2^exponent` (plus a little if `inexact`), ties to even; `None` on overflow.
+#[inline]
 fn round(negative: bool, limbs: &[u64], exponent: i32, inexact: bool, format: &Format) -> Option<u64> {
     let Some(top) = limbs.iter().rposition(|limb| *limb != 0) else { return Some(0) };
     let length = (top as i32 + 1) * 64 - limbs[top].leading_zeros() as i32;
@@ -423,6 +436,7 @@ fn round(negative: bool, limbs: &[u64], exponent: i32, inexact: bool, format: &F
 }
 
 /// The 64 bits that start at `bit`.
+#[inline]
 fn bits_from(limbs: &[u64], bit: usize) -> u64 {
     let (index, offset) = (bit / 64, bit % 64);
     let low = limbs.get(index).copied().unwrap_or(0) >> offset;
@@ -430,10 +444,12 @@ fn bits_from(limbs: &[u64], bit: usize) -> u64 {
     low | high
 }
 
+#[inline]
 fn bit_at(limbs: &[u64], bit: usize) -> bool {
     limbs.get(bit / 64).is_some_and(|limb| limb >> (bit % 64) & 1 == 1)
 }
 
+#[inline]
 fn any_bit_below(limbs: &[u64], bit: usize) -> bool {
     let whole = (bit / 64).min(limbs.len());
     limbs[..whole].iter().any(|limb| *limb != 0)

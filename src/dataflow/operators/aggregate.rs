@@ -209,10 +209,11 @@ fn merge_chunk(
         touched.push(chunk.find_or_insert(&[]) as u32);
     }
     groups.start(chunk, rows_before)?;
-    let existing: Vec<u32> = touched.iter().copied().filter(|place| (*place as usize) < rows_before).collect();
+    let keys = emit.then(|| groups.group_columns(chunk, &touched)).transpose()?;
+    let (existing, existing_keys) = those(&touched, keys.as_deref(), |place| (place as usize) < rows_before)?;
     let mut change = ChunkChange { rows_read: existing.len() as u64, ..ChunkChange::default() };
 
-    let before = groups.output(chunk, &existing, emit)?;
+    let before = groups.output(chunk, existing, existing_keys)?;
     let mut rest = &places[..];
     for part in parts {
         let (start, end) = (part.starts[index], part.starts[index + 1]);
@@ -228,9 +229,10 @@ fn merge_chunk(
         change.rows_read += texts.refresh(chunk, &touched)?;
     }
     let weights = groups.weights(chunk)?;
-    let is_alive = |place: &u32| weights[*place as usize] != 0 || groups.is_global();
-    let (alive, mut gone): (Vec<u32>, Vec<u32>) = touched.into_iter().partition(is_alive);
-    let after = groups.output(chunk, &alive, emit)?;
+    let is_alive = |place: u32| weights[place as usize] != 0 || groups.is_global();
+    let (alive, alive_keys) = those(&touched, keys.as_deref(), is_alive)?;
+    let mut gone: Vec<u32> = touched.into_iter().filter(|place| !is_alive(*place)).collect();
+    let after = groups.output(chunk, alive, alive_keys)?;
     before.tell_errors(groups, chunk, -1, &mut change.errors)?;
     after.tell_errors(groups, chunk, 1, &mut change.errors)?;
     if emit {
@@ -240,6 +242,20 @@ fn merge_chunk(
     gone.sort_unstable_by(|left, right| right.cmp(left));
     gone.into_iter().for_each(|place| chunk.remove(place as usize));
     Ok(change)
+}
+
+/// Some of the places, with their keys: mostly all of them.
+fn those(
+    places: &[u32],
+    keys: Option<&[ArrayRef]>,
+    is_one: impl Fn(u32) -> bool,
+) -> Result<(Vec<u32>, Option<Vec<ArrayRef>>)> {
+    if places.iter().all(|place| is_one(*place)) {
+        return Ok((places.to_vec(), keys.map(<[ArrayRef]>::to_vec)));
+    }
+    let rows: UInt32Array = (0..places.len() as u32).filter(|row| is_one(places[*row as usize])).collect();
+    let keys = keys.map(|keys| keys.iter().map(|key| Ok(take(key, &rows, None)?)).collect::<Result<_>>());
+    Ok((rows.values().iter().map(|row| places[*row as usize]).collect(), keys.transpose()?))
 }
 
 /// The rows that are named, each once, in the order of their first naming.

@@ -69,6 +69,14 @@ impl Chunk {
     /// Appends the row of each of `keys[range]` to `rows`, in their order; keys that are new get rows behind all others,
     /// with zeros and empty strings in all columns.
     pub fn rows_of(&mut self, keys: &Keys, range: Range<usize>, rows: &mut Vec<u32>) {
+        if let Column::Fixed { width: 0, .. } = self.keys {
+            // There is one key, the empty one.
+            if !range.is_empty() {
+                let row = self.find_or_insert(&[]) as u32;
+                rows.extend(std::iter::repeat_n(row, range.len()));
+            }
+            return;
+        }
         rows.reserve(range.len());
         let hashes = &keys.hashes[range.clone()];
         match (&mut self.keys, keys.fixed()) {

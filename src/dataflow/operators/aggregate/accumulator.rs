@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::extreme::Extreme;
@@ -151,6 +152,13 @@ impl Layout {
         self.accumulators.push(Placed { accumulator, args: args.to_vec(), columns: columns.clone() });
         columns.start
     }
+}
+
+/// Where `counts` has rows; `None` if it has everywhere, which is the common case.
+pub fn counted(counts: &[i64], places: &[u32]) -> Option<NullBuffer> {
+    let is_counted = |place: &u32| counts[*place as usize] != 0;
+    let all = places.iter().all(is_counted);
+    (!all).then(|| NullBuffer::from_iter(places.iter().map(is_counted)))
 }
 
 /// Calls `each(row, place, weight)` for rows that are not NULL. The common case, inserts without NULLs, has no branch.

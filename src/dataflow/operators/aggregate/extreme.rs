@@ -21,7 +21,7 @@ use arrow::datatypes::{
 };
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::accumulator::for_each_valid;
+use super::accumulator::{counted, for_each_valid};
 use crate::dataflow::state::{ByteColumn, Chunk, Column, ColumnType, Keys, OrderedState, OrderedUpdates, StateRef};
 use crate::delta::Weights;
 use crate::error::{Error, Result};
@@ -162,7 +162,7 @@ impl Extreme {
     /// The entries at `places`; NULL where `counts` has no row with a value.
     pub fn finish(&self, column: &Column, counts: &[i64], places: &[u32]) -> Result<ArrayRef> {
         let data_type = &self.types[self.types.len() - 1];
-        let nulls = || NullBuffer::from_iter(places.iter().map(|place| counts[*place as usize] != 0));
+        let nulls = || counted(counts, places);
         match &self.form {
             Form::Bits64 => {
                 let best = column.as_int64()?;
@@ -171,7 +171,7 @@ impl Extreme {
             Form::Bits128 => {
                 let best = column.as_int128()?;
                 let values = places.iter().map(|place| best[*place as usize]).collect();
-                Ok(Arc::new(Decimal128Array::new(values, Some(nulls())).with_data_type(data_type.clone())))
+                Ok(Arc::new(Decimal128Array::new(values, nulls()).with_data_type(data_type.clone())))
             }
             Form::Rows(converter) => finish_rows(converter, column.as_bytes()?, places),
         }
@@ -232,15 +232,19 @@ fn f64_of_ordered(ordered: i64) -> f64 {
     f64::from_bits((ordered ^ ((ordered >> 63) as u64 >> 1) as i64) as u64)
 }
 
-fn from_ordered(ordered: impl Iterator<Item = i64>, nulls: NullBuffer, data_type: &DataType) -> ArrayRef {
+fn from_ordered(
+    ordered: impl ExactSizeIterator<Item = i64>,
+    nulls: Option<NullBuffer>,
+    data_type: &DataType,
+) -> ArrayRef {
     fn array<T: ArrowPrimitiveType>(
         ordered: impl Iterator<Item = i64>,
-        nulls: NullBuffer,
+        nulls: Option<NullBuffer>,
         data_type: &DataType,
         native: impl Fn(i64) -> T::Native,
     ) -> ArrayRef {
         let values = ordered.map(native).collect();
-        Arc::new(PrimitiveArray::<T>::new(values, Some(nulls)).with_data_type(data_type.clone()))
+        Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(data_type.clone()))
     }
     match data_type {
         DataType::Int16 => array::<Int16Type>(ordered, nulls, data_type, |value| value as i16),
@@ -250,7 +254,7 @@ fn from_ordered(ordered: impl Iterator<Item = i64>, nulls: NullBuffer, data_type
         DataType::Float32 => array::<Float32Type>(ordered, nulls, data_type, |value| f64_of_ordered(value) as f32),
         DataType::Float64 => array::<Float64Type>(ordered, nulls, data_type, f64_of_ordered),
         DataType::Timestamp(..) => array::<TimestampMicrosecondType>(ordered, nulls, data_type, |value| value),
-        other => new_null_array(other, nulls.len()),
+        other => new_null_array(other, ordered.len()),
     }
 }
 

@@ -132,26 +132,35 @@ impl Groups {
         chunk.columns()[WEIGHT_COLUMN].as_int64()
     }
 
-    /// Output rows of the groups at `places`. Without `columns`, only the errors: groups that have no row.
-    pub fn output(&self, chunk: &Chunk, places: &[u32], columns: bool) -> Result<Output> {
-        let mut output = Output { places: places.to_vec(), ..Output::default() };
-        if columns {
-            output.columns = self.key_columns(chunk, places)?;
-            for (index, column) in output.columns.iter_mut().enumerate() {
-                *column = as_promised(column, &self.schema, index)?;
-            }
-        }
+    /// Output rows of the groups at `places`, behind their `keys`. Without `keys`, only the errors: groups that have no
+    /// row.
+    pub fn output(&self, chunk: &Chunk, places: Vec<u32>, keys: Option<Vec<ArrayRef>>) -> Result<Output> {
+        let has_columns = keys.is_some();
+        let mut output = Output { places, columns: keys.unwrap_or_default(), ..Output::default() };
         for (index, call) in self.calls.iter().enumerate() {
-            let errors = if columns {
-                let (values, errors) = call.finish(chunk.columns(), places)?;
+            let errors = if has_columns {
+                let (values, errors) = call.finish(chunk.columns(), &output.places)?;
                 output.columns.push(as_promised(&values, &self.schema, self.group_count() + index)?);
                 errors
             } else {
-                call.failures(chunk.columns(), places)?
+                call.failures(chunk.columns(), &output.places)?
             };
             errors.into_iter().for_each(|(row, error)| output.fail(row, error));
         }
         Ok(output)
+    }
+
+    /// The first columns of the output rows of the groups at `places`.
+    pub fn group_columns(&self, chunk: &Chunk, places: &[u32]) -> Result<Vec<ArrayRef>> {
+        let keys = self.key_columns(chunk, places)?;
+        keys.iter().enumerate().map(|(index, key)| as_promised(key, &self.schema, index)).collect()
+    }
+
+    /// All output rows of the groups at `places`.
+    fn rows(&self, chunk: &Chunk, places: Vec<u32>) -> Result<DeltaBatch> {
+        let keys = self.group_columns(chunk, &places)?;
+        let (columns, rows) = self.output(chunk, places, Some(keys))?.into_columns()?;
+        Ok(DeltaBatch::inserts(batch(&self.schema, columns, rows)?))
     }
 
     fn key_columns(&self, chunk: &Chunk, places: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -253,8 +262,7 @@ impl AggregateScan {
             None => return Err(Error::internal("a key without values")),
         };
         let places: Vec<u32> = chunk.find(keys.get(0)).into_iter().map(|place| place as u32).collect();
-        let (columns, rows) = self.groups.output(&chunk, &places, true)?.into_columns()?;
-        Ok(DeltaBatch::inserts(batch(self.groups.schema(), columns, rows)?))
+        self.groups.rows(&chunk, places)
     }
 
     /// Types of the group expressions.
@@ -272,7 +280,6 @@ impl AggregateScan {
             return Ok(None);
         }
         let places: Vec<u32> = (start as u32..chunk.len().min(start + rows_max) as u32).collect();
-        let (columns, rows) = self.groups.output(chunk, &places, true)?.into_columns()?;
-        Ok(Some(DeltaBatch::inserts(batch(self.groups.schema(), columns, rows)?)))
+        self.groups.rows(chunk, places).map(Some)
     }
 }

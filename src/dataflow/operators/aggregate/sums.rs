@@ -10,7 +10,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type};
 
-use super::accumulator::for_each_valid;
+use super::accumulator::{counted, for_each_valid};
 use super::call::Finished;
 use crate::dataflow::state::{Column, RareColumn};
 use crate::delta::Weights;
@@ -115,10 +115,11 @@ pub fn partial_integers(sums: &[i128], counts: &[i64], places: &[u32]) -> ArrayR
 /// The sums as they are, for [`merge_floats`]; NULL where there was no value.
 pub fn partial_floats(columns: &[Column], counts: &[i64], places: &[u32]) -> Result<ArrayRef> {
     let mut partial = BinaryBuilder::with_capacity(places.len(), places.len() * 24);
+    let sums = FloatSums::new(columns)?;
     for place in places.iter().map(|place| *place as usize) {
         match counts[place] {
             0 => partial.append_null(),
-            _ => partial.append_value(load(columns, place)?.to_bytes()),
+            _ => partial.append_value(sums.load(place)?.to_bytes()),
         }
     }
     Ok(Arc::new(partial.finish()))
@@ -211,35 +212,38 @@ impl FloatResult {
 
     /// `columns` are those of a float sum, `counts` says how many rows have a value.
     pub fn finish(&self, columns: &[Column], counts: &[i64], places: &[u32]) -> Result<Finished> {
+        let sums = FloatSums::new(columns)?;
         let mut errors = Vec::new();
         let mut doubles = Vec::with_capacity(places.len());
         for (index, place) in places.iter().map(|place| *place as usize).enumerate() {
-            if counts[place] == 0 {
-                doubles.push(None);
-                continue;
-            }
-            let value = self.value(&load(columns, place)?, counts[place]);
+            let value = match counts[place] {
+                0 => Some(0.0),
+                count => self.value(&sums.load(place)?, count),
+            };
             if value.is_none() {
                 errors.push((index, out_of_range("value")));
             }
-            doubles.push(value);
+            doubles.push(value.unwrap_or_default());
         }
+        // What is out of range has no row, so that it does not matter what stands there.
+        let nulls = counted(counts, places);
         let values: ArrayRef = match self.result {
             DataType::Float32 => {
-                Arc::new(doubles.into_iter().map(|value| value.map(|value| value as f32)).collect::<Float32Array>())
+                let singles = doubles.into_iter().map(|value| value as f32).collect();
+                Arc::new(Float32Array::new(singles, nulls))
             }
-            _ => Arc::new(Float64Array::from(doubles)),
+            _ => Arc::new(Float64Array::new(doubles.into(), nulls)),
         };
         Ok((values, errors))
     }
 
     /// The errors that [`FloatResult::finish`] would give.
     pub fn failures(&self, columns: &[Column], counts: &[i64], places: &[u32]) -> Result<Vec<(usize, Error)>> {
-        let (bases, rests) = (columns[1].as_int16()?, columns[2].as_rare()?);
+        let sums = FloatSums::new(columns)?;
         let mut errors = Vec::new();
         for (index, place) in places.iter().map(|place| *place as usize).enumerate() {
-            let harmless = bases[place] < self.base_of_overflow() && rests.get(place).is_empty();
-            if !harmless && counts[place] != 0 && self.value(&load(columns, place)?, counts[place]).is_none() {
+            let harmless = sums.bases[place] < self.base_of_overflow() && sums.rests.get(place).is_empty();
+            if !harmless && counts[place] != 0 && self.value(&sums.load(place)?, counts[place]).is_none() {
                 errors.push((index, out_of_range("value")));
             }
         }
@@ -260,11 +264,26 @@ impl FloatResult {
     }
 }
 
-fn load(columns: &[Column], row: usize) -> Result<ExactSum> {
-    ExactSum::from_parts(columns[0].as_int128()?[row], columns[1].as_int16()?[row], columns[2].as_rare()?.get(row))
+/// The columns of float sums, to be read in a loop.
+struct FloatSums<'a> {
+    windows: &'a [i128],
+    bases: &'a [i16],
+    rests: &'a RareColumn,
 }
 
-/// The columns of float sums, borrowed for a loop.
+impl<'a> FloatSums<'a> {
+    fn new(columns: &'a [Column]) -> Result<Self> {
+        let [windows, bases, rests, ..] = columns else { return Err(Error::internal("columns of a float sum")) };
+        Ok(FloatSums { windows: windows.as_int128()?, bases: bases.as_int16()?, rests: rests.as_rare()? })
+    }
+
+    #[inline]
+    fn load(&self, place: usize) -> Result<ExactSum> {
+        ExactSum::from_parts(self.windows[place], self.bases[place], self.rests.get(place))
+    }
+}
+
+/// The columns of float sums, to be changed in a loop.
 struct FloatColumns<'a> {
     windows: &'a mut [i128],
     bases: &'a mut [i16],
