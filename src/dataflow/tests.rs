@@ -11,7 +11,10 @@ use proptest::prelude::*;
 
 use self::views::*;
 use crate::delta::DeltaBatch;
-use crate::plan::AggregateFunction::{Avg, Count, CountAll, First, Last, Max, Min, StddevPop, StringAgg, Sum, VarSamp};
+use crate::functions::SetFunction;
+use crate::plan::AggregateFunction::{
+    Avg, Count, CountAll, First, Last, Max, Min, Set, StddevPop, StringAgg, Sum, VarSamp,
+};
 use crate::plan::{Node, ViewPlan, aggregate_eagerly};
 use crate::testing::oracle::{self, Call, Row, Value};
 use crate::types::RelationId;
@@ -260,6 +263,23 @@ fn cases() -> Vec<Case> {
             )),
             oracle: |readings, _| {
                 oracle::group(readings, &[0], &[Call::Variance(3), Call::Deviation(3), Call::StringAgg(1, 2)])
+            },
+        },
+        Case {
+            name: "group with percentiles and modes",
+            plan: plan(aggregate(
+                readings(),
+                vec![col("device")],
+                vec![
+                    (Set(SetFunction::PercentileDisc), vec![col("x"), lit(0.25), lit("d")]),
+                    (Set(SetFunction::PercentileDisc), vec![col("x"), lit(0.75), lit("d")]),
+                    (Set(SetFunction::Mode), vec![col("site"), lit("a")]),
+                    (Set(SetFunction::Mode), vec![col("n"), lit("a")]),
+                ],
+            )),
+            oracle: |readings, _| {
+                let calls = [Call::Percentile(2, 25), Call::Percentile(2, 75), Call::Mode(1), Call::Mode(3)];
+                oracle::group(readings, &[0], &calls)
             },
         },
         Case {

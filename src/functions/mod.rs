@@ -4,7 +4,7 @@
 //! operators   as planned:      literals' types, floats beside numerics
 //! as_written  before coercion: texts beside times, numeric without modifiers
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
-//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg
+//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg, percentiles
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
@@ -13,6 +13,7 @@ mod aggregate;
 mod arithmetic;
 mod as_written;
 mod bit_counts;
+mod buckets;
 mod casts;
 mod clock;
 mod comoments;
@@ -29,6 +30,7 @@ mod semantics;
 mod sentences;
 mod server;
 mod session;
+mod set_order;
 mod sql_types;
 mod time;
 mod unary_plus;
@@ -47,6 +49,7 @@ pub use aggregate::{
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};
+pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
 pub use moments::{Moments, Spread};
@@ -54,6 +57,7 @@ pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
+pub use set_order::{Chosen, SetFunction, SetOrder};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
 #[cfg(test)]
 pub use time::Window;

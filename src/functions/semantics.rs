@@ -8,6 +8,7 @@
 //! CAST(ts AS date) -> clock_cast(ts, ..., zone)    in the session's zone, where that is not UTC
 //! sum(x) FILTER (WHERE p)      -> sum(CASE WHEN p THEN x END)
 //! string_agg(x, s ORDER BY y)  -> ordered_string_agg(x, s, directions, y)
+//! mode() WITHIN GROUP (ORDER BY y DESC)  -> mode(y, 'd')
 //! ```
 //!
 //! Runs for queries and views alike. Keeps every column's name and qualifier; finding its own output, changes nothing.
@@ -27,12 +28,13 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::aggregate::ordered;
+use super::aggregate::{ordered, ordered_set};
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::clock::{self, interval_length};
 use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+use super::set_order::SetFunction;
 use super::unary_plus::UNARY_PLUS;
 
 #[derive(Debug)]
@@ -109,7 +111,12 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
 }
 
 fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let is_set = SetFunction::named(call.func.name()).is_some();
+    let call = ordered_set(call)?;
     let filtered = call.params.filter.is_some() && leaves_null_out(call.func.name());
+    if is_set && !filtered {
+        return Ok(Transformed::yes(Expr::AggregateFunction(call)));
+    }
     if !filtered && !call.params.distinct && call.func.name() != "string_agg" {
         return Ok(Transformed::no(Expr::AggregateFunction(call)));
     }
@@ -161,6 +168,7 @@ fn leaves_null_out(name: &str) -> bool {
             | "bit_xor"
             | "string_agg"
     ) || Regression::named(name).is_some()
+        || SetFunction::named(name).is_some()
 }
 
 /// `f(x) FILTER (WHERE p)` is `f(CASE WHEN p THEN x END)`: x is computed only for rows that pass, as in PostgreSQL.

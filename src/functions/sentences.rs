@@ -51,6 +51,8 @@ sentences! {
         "Start of the window of this size that holds the time, counted from 1970-01-01 UTC; `TUMBLE` in FROM has it as a column.";
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
     "window_end" "window_end(start, size)": "End of the window of this size that begins at the start.";
+    "approx_percentile" "approx_percentile(value, fraction)":
+        "The value at which this fraction of all is reached, nearer to zero than the exact one by less than a 256th; as double precision.";
     "avg" "avg([DISTINCT] expression)": "Average: of floats the correctly rounded exact one, of other numbers a numeric.";
     "corr" "corr(y, x)": "Correlation coefficient of the pairs, exact and rounded once; NULL if either side is constant.";
     "covar_pop" "covar_pop(y, x)": "Covariance of all pairs, exact and rounded once.";
@@ -61,7 +63,14 @@ sentences! {
     "last" "last(value, time)":
         "The value at the greatest time; among rows of that time the greatest value. Rows without a time do not count.";
     "max" "max(expression)": "Greatest value; NaN is greater than every number.";
+    "median" "median(expression)": "`percentile_cont(0.5)`: the middle value, or the middle of the two around it.";
     "min" "min(expression)": "Least value.";
+    "mode" "mode() WITHIN GROUP (ORDER BY expression)":
+        "The most frequent value; among several the first one in the order.";
+    "percentile_cont" "percentile_cont(fraction) WITHIN GROUP (ORDER BY expression)":
+        "The value at this fraction of the ordered values, between two of them in proportion; as double precision.";
+    "percentile_disc" "percentile_disc(fraction) WITHIN GROUP (ORDER BY expression)":
+        "The first of the ordered values at which this fraction of them is reached.";
     "regr_avgx" "regr_avgx(y, x)": "Average of x over the pairs without NULL.";
     "regr_avgy" "regr_avgy(y, x)": "Average of y over the pairs without NULL.";
     "regr_count" "regr_count(y, x)": "Number of pairs without NULL.";

@@ -53,6 +53,16 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "The texts of each group in order, and the text that they make.",
     },
     ViewClause {
+        clause: "percentile_cont, percentile_disc, mode, median",
+        example: "SELECT truck, percentile_cont(0.95) WITHIN GROUP (ORDER BY velocity), mode() WITHIN GROUP (ORDER BY distance) FROM readings GROUP BY truck",
+        sentence: "The values of each group in order, once for all calls over them in one direction. A percentile is found by its rank, a mode by looking at each value.",
+    },
+    ViewClause {
+        clause: "approx_percentile",
+        example: "SELECT truck, approx_percentile(velocity, 0.95) FROM readings GROUP BY truck",
+        sentence: "How many values of each group are in each of its buckets; at most 256 for each power of two.",
+    },
+    ViewClause {
         clause: "DISTINCT",
         example: "SELECT DISTINCT truck FROM readings",
         sentence: "Each row once, with its number of rows.",
@@ -172,8 +182,8 @@ pub const REFUSED: &[ViewClause] = &[
         sentence: "Give it a frame of ROWS.",
     },
     ViewClause {
-        clause: "Aggregates without a form that takes rows back (median, approx_distinct, array_agg)",
-        example: "SELECT truck, median(velocity) FROM readings GROUP BY truck",
+        clause: "Aggregates without a form that takes rows back (array_agg, approx_distinct)",
+        example: "SELECT truck, approx_distinct(velocity) FROM readings GROUP BY truck",
         sentence: "Compute them in the SELECT that reads a view of the rows.",
     },
     ViewClause {

@@ -11,7 +11,7 @@ use super::view_plan::{
     AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
 };
 use crate::functions::floats::CANONICAL_FLOAT;
-use crate::functions::{Arithmetic, BitOperation};
+use crate::functions::{Arithmetic, BitOperation, literal_text};
 use crate::types::RelationId;
 
 impl ViewPlan {
@@ -158,6 +158,12 @@ fn describe_call(call: &AggregateCall) -> String {
             }
             args => format!("string_agg({})", list(&args[..args.len().min(2)])),
         },
+        AggregateFunction::Set(function) if function.is_within_group() => {
+            let (Some(value), Some(direction)) = (call.args.first(), call.args.last()) else { return String::new() };
+            let descending = if literal_text(direction) == Some("d") { " DESC" } else { "" };
+            let fraction = if function.has_fraction() { list(&call.args[1..2]) } else { String::new() };
+            format!("{}({fraction}) WITHIN GROUP (ORDER BY {}{descending})", function.name(), shown(value))
+        }
         function => format!("{}({})", function.name(), list(&call.args)),
     }
 }
@@ -215,6 +221,7 @@ impl AggregateFunction {
             AggregateFunction::Bits(BitOperation::Or) => "bit_or",
             AggregateFunction::Bits(BitOperation::Xor) => "bit_xor",
             AggregateFunction::Regression(regression) => regression.name(),
+            AggregateFunction::Set(function) => function.name(),
         }
     }
 }

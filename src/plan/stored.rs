@@ -23,7 +23,7 @@ use super::view_plan::{
 };
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{BitOperation, Regression, type_name};
+use crate::functions::{BitOperation, Regression, SetFunction, type_name};
 use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
@@ -493,6 +493,11 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("regr_syy", AggregateFunction::Regression(Regression::Syy)),
     ("regr_sxy", AggregateFunction::Regression(Regression::Sxy)),
     ("regr_count", AggregateFunction::Regression(Regression::Count)),
+    ("percentile_cont", AggregateFunction::Set(SetFunction::PercentileCont)),
+    ("percentile_disc", AggregateFunction::Set(SetFunction::PercentileDisc)),
+    ("mode", AggregateFunction::Set(SetFunction::Mode)),
+    ("median", AggregateFunction::Set(SetFunction::Median)),
+    ("approx_percentile", AggregateFunction::Set(SetFunction::ApproxPercentile)),
 ];
 
 fn store_call(call: &AggregateCall) -> Result<StoredCall> {

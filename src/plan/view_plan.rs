@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalog::ViewColumn;
 use crate::error::Result;
-use crate::functions::{BitOperation, Regression};
+use crate::functions::{BitOperation, Regression, SetFunction};
 use crate::types::RelationId;
 
 /// A view's query. `columns` are the output columns of `root`, in its order.
@@ -215,6 +215,8 @@ pub enum AggregateFunction {
     Bits(BitOperation),
     /// Of y and x.
     Regression(Regression),
+    /// Of a value, and the literals that [`SetFunction`]'s calls have.
+    Set(SetFunction),
 }
 
 impl Node {

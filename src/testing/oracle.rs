@@ -37,6 +37,10 @@ pub enum Call {
     Variance(usize),
     /// The population's, of integers, with 16 digits.
     Deviation(usize),
+    /// The first value in descending order at which this many of a hundred are reached.
+    Percentile(usize, i64),
+    /// The least of the most frequent values.
+    Mode(usize),
     /// Texts in ascending order of a column, NULL last, then of the text, with ", " between them.
     StringAgg(usize, usize),
 }
@@ -310,6 +314,8 @@ fn aggregate(rows: &[&Row], call: Call) -> Value {
         Call::Variance(column) => spread(&present(rows, column), false),
         Call::Deviation(column) => spread(&present(rows, column), true),
         Call::StringAgg(text, key) => texts(rows, text, key),
+        Call::Percentile(column, hundredths) => percentile(present(rows, column), hundredths),
+        Call::Mode(column) => mode(present(rows, column)),
         Call::First(value, time) => end(rows, value, time, Ordering::Less),
         Call::Last(value, time) => end(rows, value, time, Ordering::Greater),
     }
@@ -355,6 +361,19 @@ fn texts(rows: &[&Row], text: usize, key: usize) -> Value {
         true => Value::Null,
         false => Value::Text(found.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")),
     }
+}
+
+fn percentile(mut values: Vec<Value>, hundredths: i64) -> Value {
+    values.sort_by(|left, right| right.compare(left));
+    let reached = |place: &usize| (*place as i64 + 1) * 100 >= hundredths * values.len() as i64;
+    (0..values.len()).find(reached).map_or(Value::Null, |place| values[place].clone())
+}
+
+fn mode(mut values: Vec<Value>) -> Value {
+    values.sort_by(Value::compare);
+    let frequency = |value: &Value| values.iter().filter(|other| other.compare(value).is_eq()).count();
+    let most = values.iter().map(frequency).max().unwrap_or_default();
+    values.iter().find(|value| frequency(value) == most).cloned().unwrap_or(Value::Null)
 }
 
 fn distinct(values: &[Value]) -> Vec<Value> {

@@ -419,7 +419,7 @@ impl<'a> Generator<'a> {
             of => of,
         };
         let average = if column.of == Type::Float { Type::Float } else { Type::Numeric };
-        let (call, of, feature) = match self.chance.below(11) {
+        let (call, of, feature) = match self.chance.below(14) {
             0 => ("count(*)".to_owned(), Type::Bigint, "count"),
             1 => (format!("count(DISTINCT {})", column.name), Type::Bigint, "count distinct"),
             2 if number => (format!("sum({})", column.name), sum, "sum"),
@@ -434,6 +434,18 @@ impl<'a> Generator<'a> {
                 (format!("string_agg({0}, ',' ORDER BY {0})", column.name), Type::Text, "string_agg")
             }
             9 => (format!("min({})", column.name), column.of, "min"),
+            10 if number => (
+                format!("percentile_cont(0.7) WITHIN GROUP (ORDER BY {})", column.name),
+                Type::Float,
+                "percentile_cont",
+            ),
+            11 => (
+                format!("percentile_disc(0.3) WITHIN GROUP (ORDER BY {} DESC)", column.name),
+                column.of,
+                "percentile_disc",
+            ),
+            12 => (format!("mode() WITHIN GROUP (ORDER BY {})", column.name), column.of, "mode"),
+            10 => (format!("count({})", column.name), Type::Bigint, "count"),
             _ if column.of == Type::Boolean => ("count(*)".to_owned(), Type::Bigint, "count"),
             _ => (format!("max({})", column.name), column.of, "max"),
         };

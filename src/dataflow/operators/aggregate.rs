@@ -15,6 +15,8 @@ mod call;
 mod extreme;
 mod groups;
 mod pairs;
+mod sets;
+mod sketches;
 mod spreads;
 mod sums;
 mod texts;
@@ -28,6 +30,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use self::extreme::Multiset;
 use self::groups::{Groups, Output};
+use self::sets::Sets;
 use self::texts::Texts;
 use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
@@ -50,6 +53,8 @@ pub struct Aggregate {
     multisets: Vec<Multiset>,
     /// One per string_agg.
     texts: Vec<Texts>,
+    /// One per argument and direction of percentiles and modes.
+    sets: Vec<Sets>,
     parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
@@ -102,6 +107,7 @@ impl Aggregate {
             state: groups.empty_state(),
             multisets: if append_only { Vec::new() } else { groups.multisets() },
             texts: groups.texts(),
+            sets: groups.sets(),
             groups: Arc::new(groups),
             parallel,
             counters: Counters::default(),
@@ -122,12 +128,14 @@ impl Aggregate {
         self.state.memory_bytes()
             + self.multisets.iter().map(Multiset::memory_bytes).sum::<usize>()
             + self.texts.iter().map(Texts::memory_bytes).sum::<usize>()
+            + self.sets.iter().map(Sets::memory_bytes).sum::<usize>()
     }
 
     pub fn states(&mut self) -> impl Iterator<Item = StateRef<'_>> {
         let multisets = self.multisets.iter_mut().map(Multiset::state);
         let texts = self.texts.iter_mut().map(Texts::state);
-        [StateRef::Keyed(&mut self.state)].into_iter().chain(multisets).chain(texts)
+        let sets = self.sets.iter_mut().map(Sets::state);
+        [StateRef::Keyed(&mut self.state)].into_iter().chain(multisets).chain(texts).chain(sets)
     }
 
     /// For VERIFY's own test: one group is lost.
@@ -154,11 +162,15 @@ impl Aggregate {
             parts.iter().try_for_each(|part| texts.gather(&part.keys, &part.args, &part.weights))?;
             texts.apply()?;
         }
+        for sets in &mut self.sets {
+            parts.iter().try_for_each(|part| sets.gather(&part.keys, &part.args, &part.weights))?;
+            sets.apply()?;
+        }
         let first_group = self.groups.is_global() && self.state.rows() == 0;
         let has_rows = |chunk: usize| parts.iter().any(|part| part.starts[chunk] < part.starts[chunk + 1]);
         let writers = self.state.writers().enumerate();
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
-        let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.texts[..]));
+        let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.texts[..], &self.sets[..]));
         let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
             writer.write(|state| merge_chunk(groups, kept, (chunk, state), &parts, emit))
         });
@@ -194,7 +206,7 @@ impl Aggregate {
 /// Adds a step's rows to one chunk, and tells what changed.
 fn merge_chunk(
     groups: &Groups,
-    (multisets, texts): (&[Multiset], &[Texts]),
+    (multisets, texts, sets): (&[Multiset], &[Texts], &[Sets]),
     (index, chunk): (usize, &mut Chunk),
     parts: &[Part],
     emit: bool,
@@ -227,6 +239,9 @@ fn merge_chunk(
     }
     for texts in texts {
         change.rows_read += texts.refresh(chunk, &touched)?;
+    }
+    for sets in sets {
+        change.rows_read += sets.refresh(chunk, &touched)?;
     }
     let weights = groups.weights(chunk)?;
     let is_alive = |place: u32| weights[place as usize] != 0 || groups.is_global();

@@ -282,6 +282,35 @@ impl OrderedState {
         Ok(())
     }
 
+    /// The entry that holds the place `rank`, counted from 0, among all that begin with `prefix`, each as often as its weight
+    /// says. Leaves before it are only summed up.
+    pub fn at_rank<'a>(&'a self, prefix: &[u8], rank: i64) -> Result<Option<&'a [u8]>> {
+        let mut rest = rank;
+        for page in self.leaves.iter().skip(self.leaf_of(prefix)) {
+            let leaf = page.leaf()?;
+            let (start, end) = (leaf.lower_bound(prefix), leaf.len());
+            if start == end {
+                continue;
+            }
+            let is_within = leaf.key(end - 1).starts_with(prefix);
+            let total: i64 = if is_within { leaf.weights[start..].iter().sum() } else { i64::MAX };
+            if total <= rest {
+                rest -= total;
+                continue;
+            }
+            for entry in start..end {
+                if !leaf.key(entry).starts_with(prefix) {
+                    return Ok(None);
+                }
+                rest -= leaf.weights[entry];
+                if rest < 0 {
+                    return Ok(Some(leaf.key(entry)));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// The least key that begins with `prefix`.
     pub fn first_with_prefix<'a>(&'a self, prefix: &[u8]) -> Result<Option<&'a [u8]>> {
         let index = self.leaf_of(prefix);

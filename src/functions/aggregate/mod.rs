@@ -9,6 +9,7 @@ mod first_last;
 mod fold;
 mod regression;
 mod result_type;
+mod set_functions;
 mod single_value;
 mod string_agg;
 mod sum;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::AggregateUDF;
 
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
+pub use set_functions::ordered_set;
 pub use single_value::{SINGLE_VALUE, single_value};
 pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_text, ordered};
 
@@ -29,6 +31,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     functions.extend(first_last::functions());
     functions.extend(variance::functions());
     functions.extend(regression::functions());
+    functions.extend(set_functions::functions());
     functions.push(string_agg::OrderedStringAgg::function());
     functions
 }

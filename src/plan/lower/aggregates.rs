@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, GroupingSet, Logi
 
 use super::{lower_node, plain, pure, refuse, with_types};
 use crate::error::{Error, Result};
-use crate::functions::{BitOperation, ORDERED_STRING_AGG, Regression, SINGLE_VALUE};
+use crate::functions::{BitOperation, ORDERED_STRING_AGG, Regression, SINGLE_VALUE, SetFunction};
 use crate::plan::view_plan::{AggregateCall, AggregateFunction, Node};
 
 /// More would be more groupings than a row should be multiplied by.
@@ -201,6 +201,7 @@ fn lower_call(call: AggregateExpr, return_type: DataType) -> Result<(AggregateCa
         (ORDERED_STRING_AGG, [_, _, _, ..]) => AggregateFunction::StringAgg,
         ("last", [_, _]) => AggregateFunction::Last,
         (name, [_, _]) if let Some(regression) = Regression::named(name) => AggregateFunction::Regression(regression),
+        (name, [_, ..]) if let Some(function) = SetFunction::named(name) => AggregateFunction::Set(function),
         _ => return Err(refuse(&format!("aggregate {name}"))),
     };
     let extreme = matches!(function, AggregateFunction::Min | AggregateFunction::Max);

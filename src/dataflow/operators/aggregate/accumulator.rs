@@ -9,7 +9,8 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
 use super::extreme::Extreme;
-use super::{bits, pairs, spreads, sums};
+use super::sets::SetColumn;
+use super::{bits, pairs, sketches, spreads, sums};
 use crate::dataflow::state::{Column, ColumnType};
 use crate::delta::Weights;
 use crate::error::Result;
@@ -39,6 +40,10 @@ pub enum Accumulator {
     BitCounts,
     /// The group's present text; its entries stand in [`super::texts::Texts`].
     Text(Arc<OrderedText>),
+    /// The entries that make a percentile or mode; all values stand in [`super::sets::Sets`].
+    Set(SetColumn),
+    /// Floats in buckets.
+    Buckets,
 }
 
 impl Accumulator {
@@ -55,7 +60,9 @@ impl Accumulator {
             | Accumulator::NumericMoments
             | Accumulator::Comoments
             | Accumulator::BitCounts
-            | Accumulator::Text(_) => vec![ColumnType::Bytes],
+            | Accumulator::Text(_)
+            | Accumulator::Set(_)
+            | Accumulator::Buckets => vec![ColumnType::Bytes],
         }
     }
 
@@ -84,6 +91,7 @@ impl Accumulator {
             (Accumulator::FloatMoments, [values]) => spreads::add_floats(&mut columns[0], places, values, weights),
             (Accumulator::NumericMoments, [values]) => spreads::add_numerics(&mut columns[0], places, values, weights),
             (Accumulator::Comoments, [y, x]) => pairs::add(&mut columns[0], places, (y, x), weights),
+            (Accumulator::Buckets, [values]) => sketches::add(&mut columns[0], places, values, weights),
             (Accumulator::BitCounts, [values]) => bits::add(&mut columns[0], places, values, weights),
             (Accumulator::Extreme(extreme), args) => extreme.accumulate(&mut columns[0], places, args, weights),
             _ => Ok(()),

@@ -4,16 +4,19 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::Expr;
 
 use super::accumulator::{Accumulator, Layout};
 use super::extreme::Extreme;
+use super::sets::{self, SetColumn};
 use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
-use super::{bits, pairs, texts};
+use super::{bits, pairs, sketches, texts};
 use crate::dataflow::state::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::WideSum;
-use crate::functions::{BitOperation, OrderedText, Regression, Spread, literal_text};
+use crate::functions::{BitOperation, OrderedText, Regression, SetFunction, SetOrder, Spread, literal_text};
 use crate::plan::{AggregateCall, AggregateFunction};
 
 /// The state column that holds the groups' weight.
@@ -43,6 +46,9 @@ enum Kind {
     Pairs(Regression),
     Bits(BitOperation, DataType),
     Text,
+    Set(Arc<SetOrder>),
+    /// The percentile at this fraction; `None` gives NULL.
+    Approximate(Option<f64>),
 }
 
 /// Values of the groups asked for, and for those that cannot be computed their row and error.
@@ -148,6 +154,20 @@ impl Call {
                 let column = layout.column(Accumulator::Text(order), &args);
                 Ok(Call { kind: Kind::Text, column, counts: WEIGHT_COLUMN })
             }
+            (F::Set(function), [(input, input_type), ..]) => {
+                let fraction = call.args.get(1).filter(|_| function.has_fraction()).and_then(literal_float);
+                let direction = call.args.last().and_then(literal_text);
+                let value = if function.is_of_floats() { &DataType::Float64 } else { input_type };
+                let arg = layout.argument(*input, value.clone());
+                if function == SetFunction::ApproxPercentile {
+                    let column = layout.column(Accumulator::Buckets, &[arg]);
+                    return Ok(Call { kind: Kind::Approximate(fraction), column, counts: WEIGHT_COLUMN });
+                }
+                let order = Arc::new(SetOrder::new(function, fraction, direction, value)?);
+                let counts = layout.column(Accumulator::Count, &[arg]);
+                let column = layout.column(Accumulator::Set(SetColumn { order: order.clone(), counts }), &[arg]);
+                Ok(Call { kind: Kind::Set(order), column, counts })
+            }
             (function, [(input, input_type)]) if let Some(spread) = spread(function) => {
                 let (result, accumulator, input_type) = SpreadResult::new(spread, input_type, &call.return_type)?;
                 let arg = layout.argument(*input, input_type);
@@ -188,6 +208,8 @@ impl Call {
             Kind::Pairs(regression) => pairs::finish(*regression, &own[0], places),
             Kind::Bits(operation, result) => Ok((bits::finish(*operation, result, &own[0], places)?, Vec::new())),
             Kind::Text => Ok((texts::finish(&own[0], places)?, Vec::new())),
+            Kind::Set(order) => Ok((sets::finish(order, &own[0], counts, places)?, Vec::new())),
+            Kind::Approximate(fraction) => Ok((sketches::finish(*fraction, &own[0], places)?, Vec::new())),
         }
     }
 
@@ -213,8 +235,17 @@ impl Call {
             | Kind::PartialFloats
             | Kind::Extreme(_)
             | Kind::Bits(..)
-            | Kind::Text => Ok(Vec::new()),
+            | Kind::Text
+            | Kind::Set(_)
+            | Kind::Approximate(_) => Ok(Vec::new()),
         }
+    }
+}
+
+fn literal_float(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(value), _) => *value,
+        _ => None,
     }
 }
 

@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::accumulator::{Accumulator, Layout, Placed};
 use super::call::{Call, WEIGHT_COLUMN};
 use super::extreme::Multiset;
+use super::sets::Sets;
 use super::texts::Texts;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::batch;
@@ -105,6 +106,11 @@ impl Groups {
             _ => None,
         };
         self.accumulators.iter().filter_map(texts).collect()
+    }
+
+    /// The values of calls that look at them in order.
+    pub fn sets(&self) -> Vec<Sets> {
+        Sets::of(&self.accumulators)
     }
 
     pub fn pack(&self, keys: &[ArrayRef], rows: usize) -> Result<Keys> {
