@@ -150,6 +150,8 @@ pub struct DataflowSettings {
     pub step_cuts_seed: u64,
     /// Changes that may wait for views. Past it the view that costs the most is suspended, and writers go on.
     pub lag_bytes_max: u64,
+    /// Where a view has a condition with now(), and nothing was committed for so long, an empty commit is made; 0: never.
+    pub tick_ms: u64,
 }
 
 impl Default for DataflowSettings {
@@ -162,6 +164,7 @@ impl Default for DataflowSettings {
             changelog_bytes_max: 1 << 30,
             step_cuts_seed: 0,
             lag_bytes_max: 4 << 30,
+            tick_ms: 1_000,
         }
     }
 }

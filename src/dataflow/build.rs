@@ -6,21 +6,23 @@ use std::sync::Arc;
 use arrow::array::new_null_array;
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::{HashMap, HashSet};
-use datafusion::logical_expr::{Expr, Operator as BinaryOperator, lit};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, HashMap, HashSet};
+use datafusion::logical_expr::{Expr, Operator as BinaryOperator, col, lit};
 
 use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::operators::{
-    Aggregate, AggregateInputs, Bound, Counters, DistinctValues, Filter, Join, MatchInputs, MatchJoin, Project,
-    SetOperation, Top, Union, Unnest, Window, WindowInputs,
+    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, MatchInputs, MatchJoin,
+    Project, SetOperation, Temporal, Top, Union, Unnest, Window, WindowInputs, commit_time_field,
 };
 use super::state::{LogState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
+use crate::functions::NOW;
 use crate::io::Parallel;
-use crate::plan::{MatchKind, Node, SetKind, SortDirection, ViewPlan};
+use crate::plan::{MatchKind, Node, SortDirection, ViewPlan};
 use crate::types::RelationId;
 
 /// What a step brings: for each relation its changes.
@@ -31,6 +33,7 @@ pub type StepInput = HashMap<RelationId, Vec<DeltaBatch>>;
 pub enum Operator {
     Source { relation: RelationId, columns: Vec<usize>, schema: SchemaRef },
     Filter(Box<Operator>, Filter),
+    Temporal(Box<Operator>, Box<Temporal>),
     Project(Box<Operator>, Project),
     Join(Box<Operator>, Box<Operator>, Box<Join>),
     MatchJoin(Box<Operator>, Box<Operator>, Box<MatchJoin>),
@@ -131,6 +134,11 @@ impl Dataflow {
         self.root.counters()
     }
 
+    /// The time of the commit that the next steps end with, in microseconds; never less than before.
+    pub fn advance_to(&mut self, now_us: i64) -> Result<()> {
+        self.root.advance_to(now_us)
+    }
+
     /// Reads its relations as `plan` says, which is the same but for where their columns stand.
     pub fn read_as(&mut self, plan: &ViewPlan) -> Result<()> {
         let wanted = plan.columns_read();
@@ -202,6 +210,10 @@ impl Operator {
                 let input = below.step(input, emit, errors)?;
                 filter.step(input, errors)
             }
+            Operator::Temporal(below, temporal) => {
+                let input = below.step(input, true, errors)?;
+                temporal.step(input, errors)
+            }
             Operator::Project(below, project) => {
                 let input = below.step(input, emit, errors)?;
                 project.step(input, errors)
@@ -249,6 +261,7 @@ impl Operator {
         match self {
             Operator::Source { .. } => vec![],
             Operator::Filter(below, _)
+            | Operator::Temporal(below, _)
             | Operator::Project(below, _)
             | Operator::Top(below, _)
             | Operator::Window(below, _)
@@ -262,24 +275,36 @@ impl Operator {
         }
     }
 
-    /// Which columns each source reads, in preorder.
-    fn add_columns_read<'a>(&'a mut self, read: &mut Vec<&'a mut Vec<usize>>) {
+    fn advance_to(&mut self, now_us: i64) -> Result<()> {
+        if let Operator::Temporal(_, temporal) = self {
+            temporal.advance_to(now_us)?;
+        }
+        self.below_mut().into_iter().try_for_each(|below| below.advance_to(now_us))
+    }
+
+    fn below_mut(&mut self) -> Vec<&mut Operator> {
         match self {
-            Operator::Source { columns, .. } => read.push(columns),
+            Operator::Source { .. } => vec![],
             Operator::Filter(below, _)
+            | Operator::Temporal(below, _)
             | Operator::Project(below, _)
             | Operator::Top(below, _)
             | Operator::Window(below, _)
             | Operator::DistinctValues(below, _)
             | Operator::Unnest(below, _)
-            | Operator::Aggregate(below, _) => below.add_columns_read(read),
+            | Operator::Aggregate(below, _) => vec![below],
             Operator::Join(left, right, _)
             | Operator::MatchJoin(left, right, _)
-            | Operator::SetOperation(left, right, _) => {
-                left.add_columns_read(read);
-                right.add_columns_read(read);
-            }
-            Operator::Union(below, _) => below.iter_mut().for_each(|below| below.add_columns_read(read)),
+            | Operator::SetOperation(left, right, _) => vec![left, right],
+            Operator::Union(below, _) => below.iter_mut().collect(),
+        }
+    }
+
+    /// Which columns each source reads, in preorder.
+    fn add_columns_read<'a>(&'a mut self, read: &mut Vec<&'a mut Vec<usize>>) {
+        match self {
+            Operator::Source { columns, .. } => read.push(columns),
+            other => other.below_mut().into_iter().for_each(|below| below.add_columns_read(read)),
         }
     }
 
@@ -287,6 +312,7 @@ impl Operator {
         let mut counters = match self {
             Operator::Source { .. } => Counters::default(),
             Operator::Filter(_, filter) => filter.counters,
+            Operator::Temporal(_, temporal) => temporal.counters,
             Operator::Project(_, project) => project.counters,
             Operator::Join(_, _, join) => join.counters,
             Operator::MatchJoin(_, _, join) => join.counters,
@@ -324,6 +350,10 @@ impl Operator {
                 right.add_states(states);
                 states.extend(set.states());
             }
+            Operator::Temporal(below, temporal) => {
+                below.add_states(states);
+                states.extend(temporal.states());
+            }
             Operator::Top(below, top) => {
                 below.add_states(states);
                 states.extend(top.states());
@@ -353,6 +383,7 @@ impl Operator {
             Operator::Join(_, _, join) => join.memory_bytes(),
             Operator::MatchJoin(_, _, join) => join.memory_bytes(),
             Operator::SetOperation(_, _, set) => set.memory_bytes(),
+            Operator::Temporal(_, temporal) => temporal.memory_bytes(),
             Operator::Top(_, top) => top.memory_bytes(),
             Operator::Window(_, window) => window.memory_bytes(),
             Operator::DistinctValues(_, distinct) => distinct.memory_bytes(),
@@ -398,6 +429,9 @@ impl Builder<'_> {
                 Box::new(self.operator(input)?),
                 Filter::new(self.predicate(node)?, self.parallel.clone()),
             ),
+            Node::Temporal { input, .. } => {
+                Operator::Temporal(Box::new(self.operator(input)?), Box::new(self.temporal(node)?))
+            }
             Node::Project { input, schema, .. } => Operator::Project(
                 Box::new(self.operator(input)?),
                 Project::new(self.projection(node)?, arrow_schema(schema), self.parallel.clone()),
@@ -447,6 +481,20 @@ impl Builder<'_> {
             Node::Filter { input, predicate, .. } => self.compile(node, input, std::slice::from_ref(predicate)),
             _ => Err(Error::internal("not a filter")),
         }
+    }
+
+    fn temporal(&self, node: &Node) -> Result<Temporal> {
+        let Node::Temporal { input, value, comparison, bound, .. } = node else {
+            return Err(Error::internal("not a condition on the time"));
+        };
+        let bound = bound.clone().transform_up(|expr| match &expr {
+            Expr::ScalarFunction(call) if call.name() == NOW => Ok(Transformed::yes(col(COMMIT_TIME))),
+            _ => Ok(Transformed::no(expr)),
+        })?;
+        let time = DFSchema::try_from(Schema::new(vec![commit_time_field()]))?;
+        let bound = Expressions::compile(node.id(), &[bound.data], &time, &self.settings)?;
+        let value = self.compile(node, input, std::slice::from_ref(value))?;
+        Temporal::new(value, *comparison, bound, arrow_schema(input.schema()))
     }
 
     fn projection(&self, node: &Node) -> Result<Expressions> {
@@ -563,24 +611,8 @@ impl Builder<'_> {
         Aggregate::new(node.id(), inputs, arrow_schema(schema), self.parallel.clone())
     }
 
-    /// Whether the node's output never has a negative weight.
     fn is_append_only(&self, node: &Node) -> bool {
-        match node {
-            Node::Source { relation, .. } => self.append_only.contains(relation),
-            // A group's row is replaced when it changes, and a padded one when it finds a match.
-            Node::Aggregate { .. } | Node::Top { .. } | Node::Window { .. } => false,
-            // A row that matches, or is on both sides, goes on doing so.
-            Node::MatchJoin { kind, .. } if *kind != MatchKind::Semi => false,
-            Node::SetOperation { kind: SetKind::Except | SetKind::ExceptAll, .. } => false,
-            Node::Filter { .. }
-            | Node::Project { .. }
-            | Node::Join { .. }
-            | Node::MatchJoin { .. }
-            | Node::SetOperation { .. }
-            | Node::Union { .. }
-            | Node::DistinctValues { .. }
-            | Node::Unnest { .. } => node.inputs().iter().all(|input| self.is_append_only(input)),
-        }
+        node.is_append_only(&|relation| self.append_only.contains(&relation))
     }
 
     /// The filters and projections above an aggregate at the top, if none of them can fail.

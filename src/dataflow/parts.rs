@@ -45,7 +45,8 @@ impl Parts {
             parts.extend(gone);
         }
         parts.retain(|(_, delta)| !delta.is_empty());
-        Ok(Parts::Cut(parts))
+        // What brings no rows brings the time.
+        Ok(if parts.is_empty() { Parts::whole(StepInput::default()) } else { Parts::Cut(parts) })
     }
 
     /// The next piece, of at most `rows_max` rows if the step is cut.
@@ -95,6 +96,9 @@ mod tests {
         let mut cut = Parts::cut(input()).unwrap();
         let parts: Vec<Vec<(u32, usize)>> = std::iter::from_fn(|| cut.next(7)).map(rows).collect();
         assert_eq!(parts, [vec![(1, 3), (2, 4)], vec![(2, 7)], vec![(2, 3)]]);
+        let mut nothing = Parts::cut(StepInput::default()).unwrap();
+        assert!(nothing.next(7).is_some_and(|part| part.is_empty()));
+        assert!(nothing.next(7).is_none());
         let mut whole = Parts::whole(input());
         assert_eq!(whole.next(1).map(rows), Some(vec![(1, 3), (2, 14)]));
         assert!(whole.next(1).is_none());

@@ -90,6 +90,9 @@ pub type ViewReads = HashMap<RelationId, Result<ViewSnapshot>>;
 
 type ReadAnswer = oneshot::Sender<(CommitNumber, ViewReads)>;
 
+/// With the commit's timestamp, microseconds.
+type AppliedAnswer = oneshot::Sender<(CommitNumber, i64, ViewReads)>;
+
 enum Item {
     Commit(QueuedCommit),
     Create(Box<Create>),
@@ -142,7 +145,7 @@ struct Restore {
 pub struct Dataflows {
     queue: mpsc::UnboundedSender<Item>,
     /// Reads that do not stand in the order.
-    applied: mpsc::UnboundedSender<(Vec<RelationId>, ReadAnswer)>,
+    applied: mpsc::UnboundedSender<(Vec<RelationId>, AppliedAnswer)>,
     /// The view that the worker is at; 0 for none.
     busy_with: Arc<AtomicU32>,
     queued_bytes: Arc<AtomicU64>,
@@ -150,6 +153,7 @@ pub struct Dataflows {
     /// Subscriptions to tables; those to views are the worker's.
     table_taps: Arc<Mutex<Taps>>,
     keeps_changes: Arc<AtomicBool>,
+    follows_time: Arc<AtomicBool>,
 }
 
 impl Dataflows {
@@ -268,12 +272,17 @@ impl Dataflows {
     }
 
     /// No barrier: answers with these views at the commit that all of them have applied, as soon as the step or the
-    /// batch of a backfill that is under way ends.
-    pub fn read_applied(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, ViewReads)> {
+    /// batch of a backfill that is under way ends. Also with the timestamp of that commit, microseconds.
+    pub fn read_applied(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, i64, ViewReads)> {
         let (answer, receiver) = oneshot::channel();
         // Once the worker has ended nobody listens, and who waits finds the channel closed.
         let _ = self.applied.send((views.to_vec(), answer));
         receiver
+    }
+
+    /// Whether there is a view whose rows change with time alone, so that a commit is needed now and then.
+    pub fn follows_time(&self) -> bool {
+        self.follows_time.load(Ordering::Relaxed)
     }
 
     /// The view that is being stepped or backfilled at the moment: what others wait for.
@@ -330,13 +339,14 @@ pub struct Worker {
     /// Of the next part of a step that is cut.
     part_rows: usize,
     queue: mpsc::UnboundedReceiver<Item>,
-    applied: mpsc::UnboundedReceiver<(Vec<RelationId>, ReadAnswer)>,
+    applied: mpsc::UnboundedReceiver<(Vec<RelationId>, AppliedAnswer)>,
     busy_with: Arc<AtomicU32>,
     queued_bytes: Arc<AtomicU64>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, View>,
     taps: Taps,
     changelogs: Changelogs,
+    follows_time: Arc<AtomicBool>,
     /// Views that could not be made, or were suspended.
     unmade: BTreeMap<RelationId, Error>,
     /// What was waiting when a view was suspended, until nobody is behind; else 0.
@@ -355,6 +365,8 @@ struct View {
     schema: SchemaRef,
     sources: HashSet<RelationId>,
     errors: ErrorSet,
+    /// Its rows change with time alone.
+    follows_time: bool,
     failed: Option<Error>,
     /// Rows that its operators touched and gave, those of the last steps counting the most.
     cost: u64,
@@ -378,7 +390,9 @@ impl Worker {
             stats: stats.clone(),
             table_taps,
             keeps_changes: changelogs.keeps(),
+            follows_time: Arc::default(),
         };
+        let follows_time = handle.follows_time.clone();
         let (views, unmade) = (BTreeMap::new(), BTreeMap::new());
         let worker = Worker {
             settings,
@@ -395,6 +409,7 @@ impl Worker {
             suspended_at_bytes: 0,
             taps,
             changelogs,
+            follows_time,
             commit,
             timestamp_us: i64::MIN,
         };
@@ -410,6 +425,13 @@ impl Worker {
     /// State counts to `residence`, and leaves for its store when there is too much of it.
     pub fn with_residence(mut self, residence: Arc<Residence>) -> Worker {
         self.residence = residence;
+        self
+    }
+
+    /// The time of the commit that views are made at before another one comes. Those that a checkpoint brings back may still take
+    /// commits from before it, each at its own time, so that they make the same changes again.
+    pub fn at_time(mut self, timestamp_us: i64) -> Worker {
+        self.timestamp_us = timestamp_us;
         self
     }
 
@@ -501,9 +523,7 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                Some((views, answer)) = self.applied.recv() => {
-                    let _ = answer.send(self.read(&views));
-                }
+                Some((views, answer)) = self.applied.recv() => self.answer_applied_to(&views, answer),
                 item = self.queue.recv() => return item,
             }
         }
@@ -512,21 +532,27 @@ impl Worker {
     /// Between two steps, and between the batches of a backfill.
     fn answer_applied(&mut self) {
         while let Ok((views, answer)) = self.applied.try_recv() {
-            let _ = answer.send(self.read(&views));
+            self.answer_applied_to(&views, answer);
         }
+    }
+
+    fn answer_applied_to(&self, views: &[RelationId], answer: AppliedAnswer) {
+        let (commit, reads) = self.read(views);
+        // Who asked may have gone.
+        let _ = answer.send((commit, self.timestamp_us, reads));
     }
 
     /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
     async fn step_from(&mut self, first: QueuedCommit) -> Option<Item> {
         let mut input = StepInput::default();
         let mut rows = self.take(&first, &mut input);
-        let (mut commits, mut last) = (1, first.commit.number);
+        let (mut commits, mut last, mut timestamp_us) = (1, first.commit.number, first.commit.timestamp_us);
         let mut next = None;
         while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
             match self.next_for_step().await {
                 Some(Item::Commit(queued)) => {
                     rows += self.take(&queued, &mut input);
-                    (commits, last) = (commits + 1, queued.commit.number);
+                    (commits, last, timestamp_us) = (commits + 1, queued.commit.number, queued.commit.timestamp_us);
                 }
                 other => {
                     next = other;
@@ -534,7 +560,7 @@ impl Worker {
                 }
             }
         }
-        self.commit = last;
+        (self.commit, self.timestamp_us) = (last, timestamp_us);
         self.step(input);
         self.changelogs.advance(last, self.timestamp_us);
         self.suspend_while_behind();
@@ -545,7 +571,6 @@ impl Worker {
     fn take(&mut self, queued: &QueuedCommit, input: &mut StepInput) -> usize {
         self.queued_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
         let commit = &queued.commit;
-        self.timestamp_us = commit.timestamp_us;
         for table in &commit.tables {
             let delta = std::slice::from_ref(&*table.delta);
             self.changelogs.append(table.table, commit.number, commit.timestamp_us, delta);
@@ -678,7 +703,7 @@ impl Worker {
             let kept = self.changelogs.wants(*id);
             let emit = subscribed || kept || consumed.contains(id);
             self.busy_with.store(id.0, Ordering::Relaxed);
-            let output = view.step(&input, emit);
+            let output = view.step(&input, emit, self.timestamp_us);
             if subscribed || kept {
                 changes.entry(*id).or_default().extend(output.iter().cloned());
             }
@@ -734,6 +759,7 @@ impl Worker {
         let waiting = self.queued_bytes.load(Ordering::Relaxed);
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
         let mut made = View::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        made.advance_to(self.timestamp_us)?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
             if let Some(error) = self.unmade.get(&source) {
@@ -834,6 +860,7 @@ impl Worker {
     }
 
     fn publish_stats(&self) {
+        self.follows_time.store(self.views.values().any(|view| view.follows_time), Ordering::Relaxed);
         let stats = self.views.iter().map(|(id, view)| (*id, view.stats(*id, self.commit, view.status())));
         let unmade = self.unmade.iter().map(|(id, error)| (*id, ViewStats::unmade(*id, error)));
         *self.stats.lock() = stats.chain(unmade).collect();
@@ -912,6 +939,7 @@ impl View {
             schema: view.schema(),
             sources: source_relations(&plan.root).into_iter().collect(),
             errors: ErrorSet::default(),
+            follows_time: plan.follows_time(),
             failed: None,
             cost: 0,
         };
@@ -950,6 +978,10 @@ impl View {
         self.states().iter_mut().try_for_each(|state| state.make_room(residence))
     }
 
+    fn advance_to(&mut self, now_us: i64) -> Result<()> {
+        if self.follows_time { self.dataflow.advance_to(now_us) } else { Ok(()) }
+    }
+
     /// A step while the view is being made.
     fn dataflow_step(&mut self, input: &StepInput) -> Result<()> {
         self.try_step(input, false).map(drop)
@@ -963,12 +995,14 @@ impl View {
     }
 
     /// A live step.
-    fn step(&mut self, input: &StepInput, emit: bool) -> Vec<DeltaBatch> {
-        if self.failed.is_some() || !self.sources.iter().any(|source| input.contains_key(source)) {
+    fn step(&mut self, input: &StepInput, emit: bool, now_us: i64) -> Vec<DeltaBatch> {
+        let changes = self.follows_time || self.sources.iter().any(|source| input.contains_key(source));
+        if self.failed.is_some() || !changes {
             return Vec::new();
         }
         let before = self.dataflow.counters();
-        let output = self.try_step(input, emit).unwrap_or_else(|error| {
+        let stepped = self.advance_to(now_us).and_then(|()| self.try_step(input, emit));
+        let output = stepped.unwrap_or_else(|error| {
             tracing::error!(%error, "a materialized view failed");
             self.failed = Some(error);
             Vec::new()

@@ -111,7 +111,7 @@ impl Core {
         let (started, changelogs) =
             StartOfViews::prepare(&disk, settings, &tables, recovered.checkpoint, behind, recovered.head)?;
         let (dataflows, views) = Worker::new(settings.dataflow.clone(), started.at);
-        let views = views.with_changelogs(changelogs);
+        let views = views.with_changelogs(changelogs).at_time(tables.durable().timestamp_us);
         let changes = dataflows.clone();
         tables.before_flush(move || {
             let changes = changes.clone();
@@ -158,10 +158,14 @@ impl Core {
         }
         self.recovered.views_to_rebuild = missing.len();
         let rebuilt: Vec<_> = catalog.materialized_views().filter(|view| missing.contains(&view.id)).cloned().collect();
+        // What time it was at an earlier commit than the head is not known any more.
+        let follows_time =
+            |view: &Arc<MaterializedView>| self.publisher.plan_of(view).is_ok_and(|plan| plan.follows_time());
+        let is_timeless = found.started.behind.is_empty() || !rebuilt.iter().any(follows_time);
         self.sequencer.at_head(|head| {
             let started = found.started;
-            let mut missing = catalog.materialized_views().filter(|view| missing.contains(&view.id));
-            if started.builds_there {
+            let mut missing = rebuilt.iter();
+            if started.builds_there && is_timeless {
                 missing.try_for_each(|view| self.publisher.create_view(view, started.at))?;
                 started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
                 return Ok(());

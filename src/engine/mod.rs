@@ -21,6 +21,7 @@ mod retention;
 mod server;
 mod sources;
 mod threads;
+mod ticker;
 
 pub use memory::GiveBack;
 pub use recovery::{Rebuilt, Recovered};

@@ -19,7 +19,7 @@ use super::recovery::{Rebuilt, Recovered};
 use super::retention::expire_by_age;
 use super::sources::supervise;
 use super::threads::spawn;
-use super::{memory, password};
+use super::{memory, password, ticker};
 use crate::commit::CommitCounters;
 use crate::dataflow::checkpoint::Checkpointer;
 use crate::error::{Error, Result, SqlState};
@@ -163,6 +163,7 @@ impl Server {
                 stopped.clone(),
             )),
             tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),
+            tokio::spawn(ticker::tick(handles.clone(), stopped.clone())),
             tokio::spawn(serve_http(http, handles, stopped)),
         ];
         *server.tasks.lock() = tasks;

@@ -61,7 +61,7 @@ pub use set_order::{Chosen, SetFunction, SetOrder};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
 #[cfg(test)]
 pub use time::Window;
-pub use time::{NOW_FUNCTIONS, is_total_bucket};
+pub use time::{NOW, NOW_FUNCTIONS, is_total_bucket};
 pub use unary_plus::UNARY_PLUS;
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.

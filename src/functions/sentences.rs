@@ -34,7 +34,7 @@ sentences! {
     "justify_days" "justify_days(interval)": "Thirty days at a time as months.";
     "justify_hours" "justify_hours(interval)": "Twenty-four hours at a time as days.";
     "justify_interval" "justify_interval(interval)": "Both, and all fields of one sign.";
-    "now" "now()": "Start of the current transaction as timestamptz; refused in materialized views.";
+    "now" "now()": "Start of the current transaction as timestamptz; in a condition of a materialized view the time of the commit.";
     "pg_typeof" "pg_typeof(value)": "The name of the value's type.";
     "time_bucket" "time_bucket(width, time[, origin])":
         "Start of the bucket of this width that the time lies in; buckets of days and weeks begin on Mondays.";

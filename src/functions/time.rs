@@ -324,7 +324,10 @@ pub struct Now {
     aliases: Vec<String>,
 }
 
-/// Functions whose value is the time of the statement. A view has no such time.
+/// The one of them that a view can have in a condition, where it is the commit's time.
+pub const NOW: &str = "now";
+
+/// Functions whose value is the time of the statement.
 pub const NOW_FUNCTIONS: &[&str] = &[
     "now",
     "current_timestamp",

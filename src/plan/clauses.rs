@@ -73,6 +73,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "Both sides by key. Where the view groups above, one side as groups by key.",
     },
     ViewClause {
+        clause: "Joins on IS NOT DISTINCT FROM",
+        example: "SELECT r.truck FROM readings r LEFT JOIN trucks t ON r.truck IS NOT DISTINCT FROM t.truck",
+        sentence: "As with an equality: NULL is a value like others.",
+    },
+    ViewClause {
         clause: "LEFT, RIGHT and FULL JOIN",
         example: "SELECT r.velocity, t.driver FROM readings r FULL JOIN trucks t ON r.truck = t.truck",
         sentence: "Both sides by key; with a further condition also how many rows each row matches.",
@@ -147,6 +152,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         example: "SELECT time_bucket('1 hour', time) AS hour, count(*) FROM readings GROUP BY hour",
         sentence: "What the GROUP BY keeps.",
     },
+    ViewClause {
+        clause: "Conditions with now() in WHERE and HAVING",
+        example: "SELECT truck, count(*) FROM readings WHERE time > now() - INTERVAL '1 hour' GROUP BY truck HAVING max(time) < now() - INTERVAL '2 minutes'",
+        sentence: "The rows that the bound has not reached, in the order of their times; a commit reads those that it reaches.",
+    },
 ];
 
 /// Refused with 0A000.
@@ -165,11 +175,6 @@ pub const REFUSED: &[ViewClause] = &[
         clause: "Scalar subqueries that are tied to the outer row and do not aggregate",
         example: "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver FROM readings r",
         sentence: "Write a LEFT JOIN.",
-    },
-    ViewClause {
-        clause: "A join on IS NOT DISTINCT FROM alone",
-        example: "SELECT r.truck FROM readings r JOIN trucks t ON r.truck IS NOT DISTINCT FROM t.truck",
-        sentence: "Join on equality, or on coalesce() of both sides.",
     },
     ViewClause {
         clause: "Window frames of GROUPS",
@@ -192,9 +197,9 @@ pub const REFUSED: &[ViewClause] = &[
         sentence: "Put the rows into a table.",
     },
     ViewClause {
-        clause: "now() and its kin",
-        example: "SELECT truck FROM readings WHERE time > now() - INTERVAL '1 hour'",
-        sentence: "Put the condition on the time into the SELECT that reads the view.",
+        clause: "now() elsewhere, and its kin",
+        example: "SELECT truck, now() - time AS age FROM readings",
+        sentence: "Put what needs the time into the SELECT that reads the view.",
     },
     ViewClause {
         clause: "Volatile functions",

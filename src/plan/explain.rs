@@ -8,7 +8,8 @@ use datafusion::logical_expr::{BinaryExpr, Expr};
 use datafusion::sql::unparser::expr_to_sql;
 
 use super::view_plan::{
-    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey,
+    TimeComparison, ViewPlan,
 };
 use crate::functions::floats::CANONICAL_FLOAT;
 use crate::functions::{Arithmetic, BitOperation, literal_text};
@@ -66,13 +67,22 @@ fn explain_node(node: &Node, depth: usize, text: &mut String) {
     }
 }
 
-fn describe(node: &Node) -> String {
+pub(super) fn describe(node: &Node) -> String {
     match node {
         Node::Source { relation_name, schema, .. } => {
             let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             format!("Source: {relation_name} ({})", columns.join(", "))
         }
         Node::Filter { predicate, .. } => format!("Filter: {}", shown(predicate)),
+        Node::Temporal { value, comparison, bound, .. } => {
+            let comparison = match comparison {
+                TimeComparison::Above => ">",
+                TimeComparison::AtLeast => ">=",
+                TimeComparison::Below => "<",
+                TimeComparison::AtMost => "<=",
+            };
+            format!("Temporal: {} {comparison} {}", shown(value), shown(bound))
+        }
         Node::Project { exprs, schema, .. } => {
             let columns = exprs.iter().zip(schema.fields()).map(|(expr, field)| {
                 let text = shown(expr);
@@ -149,7 +159,7 @@ fn describe_key(key: &SortKey) -> String {
     format!("{}{direction}{nulls}", shown(&key.expr))
 }
 
-fn describe_call(call: &AggregateCall) -> String {
+pub(super) fn describe_call(call: &AggregateCall) -> String {
     match call.function {
         AggregateFunction::CountAll => "count(*)".to_string(),
         AggregateFunction::StringAgg => match call.args.as_slice() {

@@ -3,14 +3,16 @@
 mod aggregates;
 mod joins;
 mod ranks;
+mod temporal;
 
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Distinct, Expr, ExprSchemable, LogicalPlan, Projection, TableScan, Union, Unnest, cast,
+    Distinct, Expr, ExprSchemable, LogicalPlan, Projection, TableScan, Union, Unnest, cast, lit,
 };
 
 use self::aggregates::{lower_aggregate, lower_distinct};
@@ -38,20 +40,27 @@ fn lower_node(plan: &LogicalPlan) -> Result<Node> {
     match plan {
         LogicalPlan::TableScan(scan) => lower_scan(scan),
         LogicalPlan::Filter(filter) => {
-            pure(&filter.predicate)?;
+            let (timed, timeless) = temporal::split(&filter.predicate);
+            let predicate = conjunction(timeless);
+            predicate.iter().try_for_each(pure)?;
+            let asked = predicate.clone().unwrap_or_else(|| lit(true));
             let input = match &*filter.input {
-                LogicalPlan::Window(window) => lower_ranked(window, &filter.predicate, None)?,
+                LogicalPlan::Window(window) => lower_ranked(window, &asked, None)?,
                 // Columns that nobody reads are left out between the two.
                 LogicalPlan::Projection(projection) => match &*projection.input {
                     LogicalPlan::Window(window) => {
-                        let window = lower_ranked(window, &filter.predicate, Some(projection))?;
+                        let window = lower_ranked(window, &asked, Some(projection))?;
                         lower_projection_over(projection, window)?
                     }
                     _ => lower_projection(projection)?,
                 },
                 input => lower_node(input)?,
             };
-            Ok(Node::Filter { id: 0, input: Box::new(input), predicate: filter.predicate.clone() })
+            let filtered = match predicate {
+                Some(predicate) => Node::Filter { id: 0, input: Box::new(input), predicate },
+                None => input,
+            };
+            timed.into_iter().try_fold(filtered, temporal::lower)
         }
         LogicalPlan::Projection(projection) => lower_projection(projection),
         LogicalPlan::SubqueryAlias(alias) => requalify(lower_node(&alias.input)?, &alias.schema),
@@ -85,7 +94,7 @@ fn pure(expr: &Expr) -> Result<()> {
     let found = expr.exists(|expr| {
         Ok(matches!(expr, Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_)))
     })?;
-    if found { Err(refuse("a subquery in an expression")) } else { Ok(()) }
+    if found { Err(refuse("a subquery in an expression")) } else { temporal::refuse_time(expr) }
 }
 
 /// Names and types alone: what the planner knows of keys is not part of a stored plan.
@@ -148,6 +157,10 @@ fn requalify(node: Node, renamed: &DFSchemaRef) -> Result<Node> {
         Node::Filter { id, input, predicate } => {
             let predicate = renamed_columns(predicate, input.schema(), &renamed)?;
             Node::Filter { id, input: Box::new(requalify(*input, &renamed)?), predicate }
+        }
+        Node::Temporal { id, input, value, comparison, bound } => {
+            let value = renamed_columns(value, input.schema(), &renamed)?;
+            Node::Temporal { id, input: Box::new(requalify(*input, &renamed)?), value, comparison, bound }
         }
         Node::Source { id, relation, relation_name, columns, .. } => {
             Node::Source { id, relation, relation_name, columns, schema: renamed }

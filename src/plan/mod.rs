@@ -3,7 +3,7 @@
 //! ```text
 //! query       names and types -> LogicalPlan, for both executions
 //! view        the plan with rules of its own -> lower -> ViewPlan
-//! stored      ViewPlan <-> bytes of the catalog;  explain  ViewPlan -> text
+//! stored      ViewPlan <-> bytes of the catalog;  explain, state  ViewPlan -> text
 //! ```
 //!
 //! Holds no handles: what a name stands for is asked of a [`RelationLookup`].
@@ -20,6 +20,7 @@ mod quantified;
 mod query;
 mod relations;
 mod scalars;
+mod state;
 mod stored;
 mod ties;
 mod view;
@@ -31,7 +32,9 @@ pub use errors::{at_literal, plan_error};
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
+pub use state::{Relations, StateReport};
 pub use view::{plan_view, plan_view_again};
 pub use view_plan::{
-    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey,
+    TimeComparison, ViewPlan,
 };

@@ -19,7 +19,8 @@ use datafusion_proto::bytes::Serializeable;
 use serde::{Deserialize, Serialize};
 
 use super::view_plan::{
-    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey, ViewPlan,
+    AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey,
+    TimeComparison, ViewPlan,
 };
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
@@ -28,8 +29,8 @@ use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
 /// 2 added the operators left_join, union, distinct_values and unnest. 3 added match_join, which takes the place of
-/// left_join, set_operation, top and window. Plans of earlier versions are read as they are.
-const VERSION: u16 = 3;
+/// left_join, set_operation, top and window. 4 added temporal. Plans of earlier versions are read as they are.
+const VERSION: u16 = 4;
 const HEADER_BYTES: usize = 10;
 
 impl ViewPlan {
@@ -123,6 +124,13 @@ enum StoredNode {
         id: OperatorId,
         input: Box<StoredNode>,
         predicate: Hex,
+    },
+    Temporal {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        value: Hex,
+        comparison: TimeComparison,
+        bound: Hex,
     },
     Project {
         id: OperatorId,
@@ -253,6 +261,13 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             columns: columns.clone(),
             schema: store_schema(schema)?,
         },
+        Node::Temporal { id, input, value, comparison, bound } => StoredNode::Temporal {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            value: store_expr(value)?,
+            comparison: *comparison,
+            bound: store_expr(bound)?,
+        },
         Node::Filter { id, input, predicate } => {
             StoredNode::Filter { id: *id, input: Box::new(store_node(input)?), predicate: store_expr(predicate)? }
         }
@@ -337,6 +352,13 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
         StoredNode::Source { id, relation, relation_name, columns, schema } => {
             Node::Source { id, relation, relation_name, columns, schema: load_schema(&schema)? }
         }
+        StoredNode::Temporal { id, input, value, comparison, bound } => Node::Temporal {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            value: load_expr(&value, registry)?,
+            comparison,
+            bound: load_expr(&bound, registry)?,
+        },
         StoredNode::Filter { id, input, predicate } => Node::Filter {
             id,
             input: Box::new(load_node(*input, registry)?),

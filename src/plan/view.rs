@@ -33,7 +33,7 @@ use super::scalars::guard_scalars;
 use super::view_plan::{Node, OperatorId, ViewPlan};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{NOW_FUNCTIONS, type_name};
+use crate::functions::type_name;
 use crate::types::SqlType;
 
 /// Plans a view's query. The lookup must give [`super::RelationSource`]s.
@@ -112,7 +112,7 @@ fn output_columns(plan: &LogicalPlan) -> Result<Vec<ViewColumn>> {
     Ok(columns)
 }
 
-/// A view is a function of its tables' rows: no clock, no chance.
+/// A view is a function of its tables' rows: no chance. The time is looked at where expressions are lowered.
 fn refuse_impure(plan: &LogicalPlan) -> Result<()> {
     let mut refused = None;
     let walked = plan.apply_with_subqueries(|node| {
@@ -133,12 +133,6 @@ fn impure(expr: &Expr) -> Option<Error> {
     }
     let Expr::ScalarFunction(function) = expr else { return None };
     let name = function.name();
-    if NOW_FUNCTIONS.contains(&name) {
-        return Some(
-            Error::not_built(format!("{name}() in a materialized view"))
-                .with_hint("Select from the view with a condition on the time instead."),
-        );
-    }
     (function.func.signature().volatility == Volatility::Volatile).then(|| {
         Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("function {name}() is volatile, and a view must not be"))
             .with_hint("Every reader of a view sees the same rows; put the value in a table's column instead.")

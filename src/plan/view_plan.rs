@@ -31,6 +31,9 @@ pub enum Node {
     Source { id: OperatorId, relation: RelationId, relation_name: String, columns: Vec<usize>, schema: DFSchemaRef },
     /// Rows for which `predicate` is true.
     Filter { id: OperatorId, input: Box<Node>, predicate: Expr },
+    /// Rows for which `value comparison bound` is true; `bound` reads no column and rises with the commit's time, which
+    /// now() is in it. `value` is never NULL, and has the type of `bound`.
+    Temporal { id: OperatorId, input: Box<Node>, value: Expr, comparison: TimeComparison, bound: Expr },
     /// One expression per output column.
     Project { id: OperatorId, input: Box<Node>, exprs: Vec<Expr>, schema: DFSchemaRef },
     /// Inner equi-join. `on` pairs an expression over the left input with one over the right; NULL matches nothing.
@@ -91,6 +94,14 @@ pub enum Node {
 }
 
 impl ViewPlan {
+    /// Whether its rows change with time alone.
+    pub fn follows_time(&self) -> bool {
+        fn follows(node: &Node) -> bool {
+            matches!(node, Node::Temporal { .. }) || node.inputs().into_iter().any(follows)
+        }
+        follows(&self.root)
+    }
+
     /// For each source, in preorder, the positions of the columns that it reads.
     pub fn columns_read(&self) -> Vec<&Vec<usize>> {
         fn add<'a>(node: &'a Node, read: &mut Vec<&'a Vec<usize>>) {
@@ -118,6 +129,28 @@ impl ViewPlan {
         }
         alter(&mut self.root, altered, name, moved)?;
         Some(self)
+    }
+}
+
+/// How a row's value stands to a bound that rises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeComparison {
+    Above,
+    AtLeast,
+    Below,
+    AtMost,
+}
+
+impl TimeComparison {
+    /// Whether rows go when the bound reaches them; otherwise they come.
+    pub fn expires(self) -> bool {
+        matches!(self, TimeComparison::Above | TimeComparison::AtLeast)
+    }
+
+    /// Whether a row is past the border as soon as the bound has its value, and not only when the bound is above it.
+    pub fn crosses_when_equal(self) -> bool {
+        matches!(self, TimeComparison::Above | TimeComparison::AtMost)
     }
 }
 
@@ -224,6 +257,7 @@ impl Node {
         match self {
             Node::Source { id, .. }
             | Node::Filter { id, .. }
+            | Node::Temporal { id, .. }
             | Node::Project { id, .. }
             | Node::Join { id, .. }
             | Node::MatchJoin { id, .. }
@@ -239,7 +273,7 @@ impl Node {
 
     pub fn schema(&self) -> &DFSchemaRef {
         match self {
-            Node::Filter { input, .. } => input.schema(),
+            Node::Filter { input, .. } | Node::Temporal { input, .. } => input.schema(),
             Node::Source { schema, .. }
             | Node::Project { schema, .. }
             | Node::Join { schema, .. }
@@ -258,6 +292,7 @@ impl Node {
         match self {
             Node::Source { .. } => vec![],
             Node::Filter { input, .. }
+            | Node::Temporal { input, .. }
             | Node::Project { input, .. }
             | Node::Top { input, .. }
             | Node::Window { input, .. }
@@ -276,6 +311,7 @@ impl Node {
         match self {
             Node::Source { id, .. } => (id, vec![]),
             Node::Filter { id, input, .. }
+            | Node::Temporal { id, input, .. }
             | Node::Project { id, input, .. }
             | Node::Top { id, input, .. }
             | Node::Window { id, input, .. }
@@ -286,6 +322,20 @@ impl Node {
             | Node::MatchJoin { id, left, right, .. }
             | Node::SetOperation { id, left, right, .. } => (id, vec![&mut **left, &mut **right]),
             Node::Union { id, inputs, .. } => (id, inputs.iter_mut().collect()),
+        }
+    }
+
+    /// Whether the output never has a negative weight, where these relations have none.
+    pub fn is_append_only(&self, append_only: &dyn Fn(RelationId) -> bool) -> bool {
+        match self {
+            Node::Source { relation, .. } => append_only(*relation),
+            // A group's row is replaced when it changes, and a padded one when it finds a match.
+            Node::Aggregate { .. } | Node::Top { .. } | Node::Window { .. } => false,
+            // A row that matches, or is on both sides, goes on doing so.
+            Node::MatchJoin { kind, .. } if *kind != MatchKind::Semi => false,
+            Node::SetOperation { kind: SetKind::Except | SetKind::ExceptAll, .. } => false,
+            Node::Temporal { comparison, .. } if comparison.expires() => false,
+            _ => self.inputs().iter().all(|input| input.is_append_only(append_only)),
         }
     }
 

@@ -82,8 +82,10 @@ statements! {
         "DROP TABLE | SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name [, ...] [CASCADE | RESTRICT]";
     EXPIRE = "EXPIRE", "Takes a table's rows that are older than its retention now, as the server does by itself from time to time.",
         "EXPIRE readings", "EXPIRE [TABLE] name";
-    EXPLAIN = "EXPLAIN", "Shows how a query is run; ANALYZE runs it and shows what it took.",
-        "EXPLAIN ANALYZE SELECT 1", "EXPLAIN [ANALYZE] [VERBOSE] query\nEXPLAIN (option [, ...]) query";
+    EXPLAIN = "EXPLAIN",
+        "Shows how a query is run; ANALYZE runs it and shows what it took. STATE shows what it keeps as a materialized view, and warns of what grows without a bound.",
+        "EXPLAIN ANALYZE SELECT 1", "EXPLAIN [ANALYZE] [VERBOSE] query\nEXPLAIN (option [, ...]) query\n\
+         EXPLAIN [(STATE)] CREATE MATERIALIZED VIEW name AS query";
     EXPLAIN_VIEW = "EXPLAIN MATERIALIZED VIEW",
         "Shows the operators that keep a materialized view up to date, and the size of their state.",
         "EXPLAIN MATERIALIZED VIEW warm", "EXPLAIN MATERIALIZED VIEW name";

@@ -352,7 +352,7 @@ impl Input<'_> {
             self.expect_end(&mut parser)?;
             return Ok(Statement::ExplainView(name));
         }
-        let (mut analyze, mut verbose) = (false, false);
+        let (mut analyze, mut verbose, mut state) = (false, false, false);
         let mut next = 1;
         if self.tokens.get(1).is_some_and(|token| token.token == Token::LParen)
             && self.tokens.get(2).is_some_and(|token| is_explain_option(&token.token))
@@ -365,6 +365,7 @@ impl Input<'_> {
                 match option.first().map(|token| keyword_text(&token.token).unwrap_or_default()).as_deref() {
                     Some("ANALYZE") => analyze = on,
                     Some("VERBOSE") => verbose = on,
+                    Some("STATE") => state = on,
                     Some("COSTS" | "TIMING" | "SUMMARY" | "BUFFERS") if !on => {}
                     Some(other) => return Err(Error::not_built(format!("EXPLAIN ({other})"))),
                     None => return Err(self.unexpected(2)),
@@ -385,7 +386,11 @@ impl Input<'_> {
             return Err(self.unexpected(next));
         }
         let inner = Input { sql: self.sql, tokens: self.tokens[next..].to_vec() }.statement()?;
-        Ok(Statement::Explain(Explain { analyze, verbose, statement: Box::new(inner) }))
+        if state && (analyze || verbose) {
+            let other = if analyze { "ANALYZE" } else { "VERBOSE" };
+            return Err(Error::not_built(format!("EXPLAIN (STATE, {other})")).with_hint("Ask for one of them."));
+        }
+        Ok(Statement::Explain(Explain { analyze, verbose, state, statement: Box::new(inner) }))
     }
 
     fn begin_statement(self) -> Result<Statement> {
@@ -503,9 +508,21 @@ fn not_built(words: &str) -> Error {
 }
 
 fn is_explain_option(token: &Token) -> bool {
-    ["ANALYZE", "VERBOSE", "COSTS", "TIMING", "SUMMARY", "BUFFERS", "FORMAT", "SETTINGS", "WAL", "GENERIC_PLAN"]
-        .iter()
-        .any(|word| is_word(token, word))
+    [
+        "ANALYZE",
+        "VERBOSE",
+        "COSTS",
+        "TIMING",
+        "SUMMARY",
+        "BUFFERS",
+        "FORMAT",
+        "SETTINGS",
+        "WAL",
+        "GENERIC_PLAN",
+        "STATE",
+    ]
+    .iter()
+    .any(|word| is_word(token, word))
 }
 
 /// Skips a word that may be left out.

@@ -264,5 +264,7 @@ pub enum CopyOptionValue {
 pub struct Explain {
     pub analyze: bool,
     pub verbose: bool,
+    /// What the query would keep as a materialized view.
+    pub state: bool,
     pub statement: Box<Statement>,
 }

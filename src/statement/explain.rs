@@ -5,20 +5,22 @@ use std::sync::Arc;
 use arrow::array::{RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::ScalarValue;
+use datafusion::execution::SessionState;
 use futures::{StreamExt, stream};
 use sqlparser::ast;
 
 use super::define::plan_of;
 use super::definitions::Definitions;
-use super::response::Response;
+use super::response::{Notice, Response};
 use super::scope::{Environment, no_relation, with_parameters};
 use super::select::output_columns;
 use super::transaction::Transaction;
-use crate::catalog::Relation;
+use crate::catalog::{Catalog, Relation, TableKind};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::plan_view;
+use crate::plan::{Relations, plan_view};
 use crate::query::ExplainOptions;
 use crate::sql::{Explain, Statement};
+use crate::types::RelationId;
 
 pub async fn explain(
     environment: &Environment<'_>,
@@ -27,6 +29,10 @@ pub async fn explain(
     parameters: &[ScalarValue],
 ) -> Result<Response> {
     match explain.statement.as_ref() {
+        Statement::Query(query) if explain.state => explain_state(environment, transaction, query),
+        Statement::CreateMaterializedView(create) if explain.state => {
+            explain_state(environment, transaction, &create.query)
+        }
         Statement::Query(query) => explain_query(environment, transaction, query, explain, parameters).await,
         Statement::CreateMaterializedView(create) if !explain.analyze => {
             let catalog = transaction.catalog(environment.handles);
@@ -37,6 +43,48 @@ pub async fn explain(
         }
         _ => Err(Error::not_built("EXPLAIN of this statement")
             .with_hint("EXPLAIN a query, or CREATE MATERIALIZED VIEW without ANALYZE.")),
+    }
+}
+
+/// What the query keeps as a materialized view, with a WARNING for all that nothing bounds.
+fn explain_state(environment: &Environment<'_>, transaction: &Transaction, query: &ast::Query) -> Result<Response> {
+    let catalog = transaction.catalog(environment.handles);
+    let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
+    let query = definitions.rewritten(query)?;
+    let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
+    let relations = Known { catalog: &catalog, registry: definitions.state() };
+    let report = plan.explain_state(&relations);
+    if !report.unbounded.is_empty() {
+        environment.session.notice(Notice {
+            severity: "WARNING",
+            code: "01000",
+            message: "the state of this view has no bound".to_owned(),
+            detail: Some(report.unbounded.iter().map(|sentence| format!("{sentence}.")).collect::<Vec<_>>().join("\n")),
+            hint: Some(
+                "Let rows go by a condition on the time, such as time > now() - INTERVAL '1 day', or group by less."
+                    .to_owned(),
+            ),
+        });
+    }
+    lines(report.lines.iter().map(String::as_str))
+}
+
+/// The catalog's relations.
+struct Known<'a> {
+    catalog: &'a Catalog,
+    registry: &'a SessionState,
+}
+
+impl Relations for Known<'_> {
+    fn is_append_only(&self, relation: RelationId) -> bool {
+        self.catalog.table(relation).is_some_and(|table| table.kind == TableKind::AppendOnly)
+    }
+
+    fn grows(&self, relation: RelationId) -> bool {
+        match self.catalog.get(relation) {
+            Some(Relation::MaterializedView(view)) => plan_of(view, self.registry).is_ok_and(|plan| plan.grows(self)),
+            _ => self.is_append_only(relation),
+        }
     }
 }
 

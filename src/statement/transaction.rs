@@ -67,6 +67,8 @@ pub enum ReadMode {
 /// Everything as of one commit.
 struct Base {
     at: CommitNumber,
+    /// Of the commit, microseconds.
+    timestamp_us: i64,
     /// Without the transaction's own definitions.
     committed: Arc<Catalog>,
     /// With them.
@@ -143,7 +145,8 @@ impl Transaction {
             let tables = snapshots.collect::<Result<_>>()?;
             let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
             let committed = catalog.clone();
-            Ok(Base { at, committed, catalog, tables, pending_views, views: ViewReads::default() })
+            let timestamp_us = handles.tables.durable().timestamp_us;
+            Ok(Base { at, timestamp_us, committed, catalog, tables, pending_views, views: ViewReads::default() })
         })
     }
 
@@ -159,7 +162,7 @@ impl Transaction {
         if views.is_empty() {
             return Ok(None);
         }
-        let (at, views) = handles.dataflows.read_applied(&views).await.map_err(|_| stopping())?;
+        let (at, timestamp_us, views) = handles.dataflows.read_applied(&views).await.map_err(|_| stopping())?;
         // One that takes another's place is waited for.
         if views.values().any(|view| matches!(view, Err(error) if error.state() == SqlState::UNDEFINED_TABLE)) {
             return Ok(None);
@@ -167,7 +170,7 @@ impl Transaction {
         let snapshots = tables.into_iter().map(|id| Some((id, handles.tables.snapshot(id, at).ok()?)));
         let tables = snapshots.collect::<Option<_>>();
         let committed = catalog.clone();
-        Ok(tables.map(|tables| Base { at, committed, catalog, tables, pending_views: None, views }))
+        Ok(tables.map(|tables| Base { at, timestamp_us, committed, catalog, tables, pending_views: None, views }))
     }
 
     /// Tables, and materialized views.
@@ -192,6 +195,13 @@ impl Transaction {
     /// The commit that the transaction reads at.
     pub fn at(&self) -> Option<CommitNumber> {
         self.base.as_ref().map(|base| base.at)
+    }
+
+    /// From here on now() is the time of the commit that is read, as it is in views.
+    pub fn bind_time_to_commit(&mut self) {
+        if let Some(base) = &self.base {
+            self.started_us = base.timestamp_us;
+        }
     }
 
     /// Rows of all tables in the snapshot.

@@ -19,7 +19,7 @@ use super::response::Response;
 use super::scope::{Environment, Planned, Scope, no_relation, rename};
 use super::select::output_columns;
 use super::session_facts::plural;
-use super::transaction::Transaction;
+use super::transaction::{ReadMode, Transaction};
 use crate::catalog::{Catalog, MaterializedView, Relation};
 use crate::dataflow::ViewSnapshot;
 use crate::delta::{DeltaBatch, Digest, difference, digest_batch};
@@ -38,7 +38,20 @@ const BATCH_ROWS: usize = 65_536;
 pub async fn verify(environment: &Environment<'_>, transaction: &mut Transaction, name: &str) -> Result<Response> {
     let handles = environment.handles;
     let named = |catalog: &Catalog| catalog.find(name).map(|view| with_sources(catalog, view.id())).unwrap_or_default();
-    transaction.fix_snapshot(handles, environment.session.read_mode(), &named).await?;
+    transaction.fix_snapshot(handles, ReadMode::Strict, &named).await?;
+    let started_us = transaction.started_us;
+    transaction.bind_time_to_commit();
+    let verified = verify_at_commit(environment, transaction, name).await;
+    transaction.started_us = started_us;
+    verified
+}
+
+async fn verify_at_commit(
+    environment: &Environment<'_>,
+    transaction: &mut Transaction,
+    name: &str,
+) -> Result<Response> {
+    let handles = environment.handles;
     let catalog = transaction.catalog(handles);
     let view = match catalog.find(name) {
         Some(Relation::MaterializedView(view)) => view.clone(),

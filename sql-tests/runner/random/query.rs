@@ -305,6 +305,10 @@ impl<'a> Generator<'a> {
             "CROSS JOIN" => String::new(),
             _ => {
                 let mut on = self.equality(&left.columns, &right.columns);
+                if self.chance.once_in(6) {
+                    self.uses("null-safe join");
+                    on = format!("({})", on.replacen(" = ", " IS NOT DISTINCT FROM ", 1));
+                }
                 if self.chance.once_in(3) {
                     self.uses("residual");
                     on.push_str(&format!(" AND {}", self.comparison(&columns)));

@@ -1,4 +1,5 @@
-//! Rows kept in the order of a partition and of an ORDER BY within it, for [`super::Top`] and [`super::Window`].
+//! Rows kept in the order of a partition and of an ORDER BY within it, for [`super::Top`], [`super::Window`] and
+//! [`super::Temporal`].
 //!
 //! ```text
 //! entry    partition | order | whole row        each part in arrow's row format, so that entries compare as rows stand
@@ -87,6 +88,13 @@ impl OrderedRows {
         })
     }
 
+    /// What the entries of rows with these keys begin with, one value of each.
+    pub fn key_of(&self, keys: &[ArrayRef]) -> Result<Vec<u8>> {
+        let Some(converter) = &self.key_converter else { return Ok(Vec::new()) };
+        let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
+        Ok(converter.convert_columns(&keys)?.row(0).data().to_vec())
+    }
+
     /// A step's changes; rows whose keys cannot be computed are errors.
     pub fn change(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Change> {
         let (delta, keys) = self.keys.evaluate(DeltaBatch::concat(&self.schema, &input)?, errors)?;
@@ -151,6 +159,11 @@ impl Change {
         let mut updates = OrderedUpdates::default();
         self.distinct.iter().for_each(|(row, weight)| updates.push(&[self.entry(*row)], *weight));
         updates
+    }
+
+    /// What changes, in order, each entry once.
+    pub fn entries(&self) -> impl Iterator<Item = (&[u8], i64)> {
+        self.distinct.iter().map(|(row, weight)| (self.entry(*row), *weight))
     }
 
     fn entry(&self, row: u32) -> &[u8] {

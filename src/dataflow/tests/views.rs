@@ -277,7 +277,7 @@ impl TestWorker {
         let residence = Residence::with_store(PageFiles::new(Arc::new(SimDisk::new(1)), &[]).unwrap());
         residence.set_bytes_max(usize::from(!has_memory));
         let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
-        let task = runtime.spawn(worker.with_residence(residence).run());
+        let task = runtime.spawn(worker.with_residence(residence).at_time(0).run());
         TestWorker { dataflows, runtime, task, commit: 0 }
     }
 

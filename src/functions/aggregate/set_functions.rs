@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float64Array, new_null_array};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Float64Array, new_null_array};
 use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::AggregateFunction;

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, DFSchemaRef, NullEquality};
+use datafusion::common::{DFSchema, DFSchemaRef, NullEquality, ScalarValue};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan, Operator};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator, lit, when};
 
 use super::{lower_node, plain, pure, refuse, with_types};
 use crate::error::{Error, Result};
@@ -13,8 +13,9 @@ use crate::plan::view::same_type;
 use crate::plan::view_plan::{MatchKind, Node, SetKind};
 
 pub fn lower_join(join: &Join) -> Result<Node> {
-    if join.null_equality == NullEquality::NullEqualsNull {
-        return lower_set_operation(join);
+    let is_null_safe = join.null_equality == NullEquality::NullEqualsNull;
+    if is_null_safe && let Some(kind) = set_operation(join) {
+        return lower_set_operation(join, kind);
     }
     let kind = match join.join_type {
         JoinType::Inner => None,
@@ -28,6 +29,9 @@ pub fn lower_join(join: &Join) -> Result<Node> {
         }
     };
     let (mut on, mut filter) = conditions(join)?;
+    if is_null_safe {
+        on = null_safe(on, &join.left)?;
+    }
     let mut null_aware = join.null_aware;
     if null_aware && (on.len() != 1 || filter.is_some()) {
         filter = Some(not_in(join, &mut on, filter)?);
@@ -64,6 +68,18 @@ fn conditions(join: &Join) -> Result<(Keys, Option<Expr>)> {
     Ok((on, conjunction(filters.into_iter().filter(|expr| !is_true(expr)))))
 }
 
+/// Keys for which NULL is a value: whether there is one, and the value, in whose place stands any where there is none.
+fn null_safe(on: Keys, left_side: &LogicalPlan) -> Result<Keys> {
+    let mut keys = Vec::with_capacity(on.len() * 2);
+    for (left, right) in on {
+        let any = ScalarValue::new_default(&left.get_type(left_side.schema())?)?;
+        let value = |key: &Expr| when(key.clone().is_null(), lit(any.clone())).otherwise(key.clone());
+        keys.push((left.clone().is_null(), right.clone().is_null()));
+        keys.push((value(&left)?, value(&right)?));
+    }
+    Ok(keys)
+}
+
 /// `x NOT IN (SELECT y ... WHERE c)` with a condition `c` on the outer row: no row of those that meet `c` may be equal to
 /// x, nor perhaps equal. So an ordinary anti-join by `c`, whose pairs match where `x = y` is true or NULL.
 fn not_in(join: &Join, on: &mut Vec<(Expr, Expr)>, filter: Option<Expr>) -> Result<Expr> {
@@ -96,14 +112,14 @@ fn stripped(expr: &Expr) -> &Expr {
 }
 
 /// DataFusion plans INTERSECT and EXCEPT as joins of all columns in which NULL equals NULL; without ALL, the left side is
-/// made distinct first.
-fn lower_set_operation(join: &Join) -> Result<Node> {
+/// made distinct first. `None`: it is a join that somebody wrote.
+fn set_operation(join: &Join) -> Option<SetKind> {
     let kind = match (join.join_type, &*join.left) {
         (JoinType::LeftSemi, LogicalPlan::Distinct(Distinct::All(_))) => SetKind::Intersect,
         (JoinType::LeftSemi, _) => SetKind::IntersectAll,
         (JoinType::LeftAnti, LogicalPlan::Distinct(Distinct::All(_))) => SetKind::Except,
         (JoinType::LeftAnti, _) => SetKind::ExceptAll,
-        _ => return Err(refuse("a NULL-safe join (IS NOT DISTINCT FROM)")),
+        _ => return None,
     };
     let (left_columns, right_columns) = (join.left.schema().columns(), join.right.schema().columns());
     let is_column = |expr: &Expr, column| matches!(stripped(expr), Expr::Column(found) if found == column);
@@ -115,9 +131,10 @@ fn lower_set_operation(join: &Join) -> Result<Node> {
             .iter()
             .enumerate()
             .all(|(i, (left, right))| is_column(left, &left_columns[i]) && is_column(right, &right_columns[i]));
-    if !all_columns || is_subquery(&join.right) {
-        return Err(refuse("a NULL-safe join (IS NOT DISTINCT FROM)"));
-    }
+    (all_columns && !is_subquery(&join.right)).then_some(kind)
+}
+
+fn lower_set_operation(join: &Join, kind: SetKind) -> Result<Node> {
     let left = match &*join.left {
         LogicalPlan::Distinct(Distinct::All(input)) => input,
         _ => &join.left,

@@ -185,14 +185,39 @@ fn views_expand_and_aliases_requalify() {
 }
 
 #[test]
+fn a_condition_with_now_is_an_operator() {
+    check(
+        "SELECT truck FROM readings WHERE now() - INTERVAL '1 hour' < time AND fuel < 1",
+        &[
+            "Project: readings.truck [0]",
+            "  Temporal: readings.time > (now() - INTERVAL '1 HOURS') [1]",
+            "    Filter: readings.time IS NOT NULL [2]",
+            "      Project: readings.time, readings.truck [3]",
+            "        Filter: (readings.fuel < 1.0) [4]",
+            "          Source: readings (time, truck, fuel) [5]",
+        ],
+    );
+}
+
+#[test]
+fn months_are_counted_from_whole_days() {
+    for bound in [
+        "date_trunc('day', now()) - INTERVAL '1 month'",
+        "date_trunc('day', now()) - INTERVAL '1 day' + INTERVAL '2 months 3 hours'",
+        "INTERVAL '1 year' + time_bucket('1 week', now())",
+        "now()::date - INTERVAL '1 month'",
+        "now() - INTERVAL '31 days'",
+    ] {
+        let sql = format!("SELECT truck FROM readings WHERE time > {bound}");
+        assert!(view(&sql).unwrap().follows_time(), "{bound}");
+    }
+}
+
+#[test]
 fn what_is_not_incremental_is_named() {
     for (sql, expected) in [
         ("SELECT truck FROM readings LIMIT 3", "LIMIT without ORDER BY"),
         ("SELECT truck FROM readings ORDER BY truck OFFSET 3", "OFFSET without LIMIT"),
-        (
-            "SELECT r.truck FROM readings r JOIN trucks t ON r.truck IS NOT DISTINCT FROM t.truck",
-            "a NULL-safe join (IS NOT DISTINCT FROM)",
-        ),
         (
             "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver FROM readings r",
             "a scalar subquery that reads the outer row and does not aggregate",
@@ -206,18 +231,40 @@ fn what_is_not_incremental_is_named() {
             "SELECT truck, string_agg(truck, ',') OVER (ORDER BY time) AS n FROM readings",
             "string_agg as a window function",
         ),
-        ("SELECT median(velocity) FILTER (WHERE fuel > 1) FROM readings", "median(...) FILTER"),
-        ("SELECT median(velocity) FROM readings", "aggregate median"),
+        ("SELECT approx_distinct(velocity) FILTER (WHERE fuel > 1) FROM readings", "approx_distinct(...) FILTER"),
+        ("SELECT approx_distinct(velocity) FROM readings", "aggregate approx_distinct"),
         (
             "SELECT truck, sum(distance) FROM readings GROUP BY GROUPING SETS ((truck), (truck))",
             "GROUPING SETS that name one grouping twice",
         ),
         ("SELECT 1 AS one", "a SELECT without FROM"),
         ("VALUES (1)", "VALUES"),
-        ("SELECT * FROM readings WHERE time > now() - INTERVAL '1 hour'", "now()"),
-        ("SELECT current_date AS today FROM readings", "current_date()"),
     ] {
         check_refused(sql, &format!("0A000 {expected} in a materialized view is not supported yet"));
+    }
+    for bound in [
+        "now() - INTERVAL '1 month'",
+        "date_trunc('hour', now()) + INTERVAL '1 year 1 day'",
+        "date_trunc('day', now()) + INTERVAL '1 hour' - INTERVAL '1 month'",
+        "least(now(), TIMESTAMPTZ '2030-01-01')",
+    ] {
+        check_refused(
+            &format!("SELECT truck FROM readings WHERE time > {bound}"),
+            "0A000 a condition whose bound may fall while now() rises in a materialized view is not supported yet",
+        );
+    }
+    for sql in [
+        "SELECT current_date AS today FROM readings",
+        "SELECT truck FROM readings WHERE now() - time < INTERVAL '1 hour'",
+        "SELECT truck FROM readings WHERE time < INTERVAL '1 day' * fuel + now()",
+        "SELECT truck FROM readings WHERE time = now()",
+        "SELECT truck FROM readings WHERE time > now() OR fuel < 1",
+        "SELECT r.truck FROM readings r LEFT JOIN trucks t ON r.truck = t.truck AND r.time > now()",
+    ] {
+        check_refused(
+            sql,
+            "0A000 now() in a materialized view, other than beside a value of the row in WHERE or HAVING is not supported yet",
+        );
     }
     check_refused(
         "SELECT truck FROM readings WHERE velocity > random()",
@@ -280,7 +327,7 @@ fn damaged_and_future_bytes_are_refused() {
     bytes[last] ^= 1;
     assert_eq!(refused(&bytes), SqlState::DATA_CORRUPTED);
     bytes[last] ^= 1;
-    bytes[4] = 4;
+    bytes[4] = 5;
     assert_eq!(refused(&bytes), SqlState::FEATURE_NOT_SUPPORTED);
     assert_eq!(refused(&bytes[..5]), SqlState::DATA_CORRUPTED);
     assert_eq!(refused(b""), SqlState::DATA_CORRUPTED);

@@ -1,0 +1,43 @@
+//! Time for views that follow it: an empty commit where a view has a condition with now() and no other commit comes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::error::Result;
+use crate::statement::{Handles, WriteSet, sequence};
+
+/// How often it is looked whether a commit is due, while no view follows time.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Ticks until `stop` says so.
+pub async fn tick(handles: Arc<Handles>, mut stop: watch::Receiver<bool>) {
+    let period_us = i64::try_from(handles.settings.dataflow.tick_ms).unwrap_or(i64::MAX).saturating_mul(1000);
+    loop {
+        let wait = match handles.dataflows.follows_time() && period_us > 0 {
+            false => IDLE,
+            true => {
+                let since_us = handles.clock.now_us().saturating_sub(handles.tables.durable().timestamp_us);
+                match u64::try_from(period_us.saturating_sub(since_us)) {
+                    Ok(rest_us) if rest_us > 0 => Duration::from_micros(rest_us.min(period_us as u64)),
+                    _ => {
+                        if let Err(error) = commit(&handles).await {
+                            tracing::warn!(%error, "views do not follow time for now");
+                        }
+                        Duration::from_micros(period_us as u64)
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = handles.clock.sleep(wait) => {}
+        }
+    }
+}
+
+async fn commit(handles: &Handles) -> Result<()> {
+    sequence(handles, WriteSet::default())?.await.map(drop)
+}
