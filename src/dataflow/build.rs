@@ -22,7 +22,7 @@ use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::NOW;
 use crate::io::Parallel;
-use crate::plan::{MatchKind, Node, SortDirection, ViewPlan};
+use crate::plan::{MatchKind, Node, Reach, SortDirection, ViewPlan};
 use crate::types::RelationId;
 
 /// What a step brings: for each relation its changes.
@@ -580,6 +580,7 @@ impl Builder<'_> {
             keys,
             directions: &directions,
             calls: window_calls(calls, input.schema(), &self.settings)?,
+            reach: Reach::of(calls, input.schema(), cannot_fail),
             input: arrow_schema(input.schema()),
         };
         Window::new(node.id(), inputs, arrow_schema(schema))

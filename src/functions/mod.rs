@@ -44,8 +44,8 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::types::SqlType;
 
 pub use aggregate::{
-    AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, SINGLE_VALUE, average_type, literal_text, single_value,
-    sum_type,
+    AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, SINGLE_VALUE, average_type, literal_float, literal_text,
+    single_value, sum_type,
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};

@@ -140,7 +140,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "Window functions, with frames of ROWS and RANGE",
         example: "SELECT truck, lag(fuel) OVER (PARTITION BY truck ORDER BY time) AS before, avg(fuel) OVER (PARTITION BY truck ORDER BY time ROWS 5 PRECEDING) AS mean FROM readings",
-        sentence: "All rows in order; a change reads and computes its partition.",
+        sentence: "All rows in order. Where all calls look at a bounded number of rows (lag, lead, frames of ROWS), a change reads and computes the rows around it, else its partition.",
     },
     ViewClause {
         clause: "WITH (common table expressions), subqueries in FROM",

@@ -174,11 +174,15 @@ impl Change {
         self.partitions.as_ref().map_or(&[], |partitions| partitions.row(row as usize).data())
     }
 
-    /// The partitions that change, each with its first changed entry.
-    pub fn partitions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    /// The partitions that change, each with its first and its last changed entry.
+    pub fn partitions(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
         let same = |left: &(u32, i64), right: &(u32, i64)| self.partition(left.0) == self.partition(right.0);
         let chunks = self.distinct.chunk_by(same);
-        chunks.filter_map(|changes| changes.first().map(|(row, _)| (self.partition(*row), self.entry(*row))))
+        chunks.filter_map(|changes| match changes {
+            [] => None,
+            [(first, _), .., (last, _)] => Some((self.partition(*first), self.entry(*first), self.entry(*last))),
+            [(only, _)] => Some((self.partition(*only), self.entry(*only), self.entry(*only))),
+        })
     }
 }
 

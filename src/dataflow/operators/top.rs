@@ -71,7 +71,7 @@ impl Top {
         let before = self.rows.state.clone();
         self.rows.state.apply(&change.updates())?;
         let mut changed = Vec::new();
-        for (partition, _) in change.partitions() {
+        for (partition, ..) in change.partitions() {
             let (old, new) = (self.first(&before, partition)?, self.first(&self.rows.state, partition)?);
             self.counters.rows_read += (old.len() + new.len()) as u64;
             difference(&old, &new, &mut changed);

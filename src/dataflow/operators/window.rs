@@ -1,10 +1,18 @@
 //! Window functions over one PARTITION BY and ORDER BY: the rows of each partition are kept in their order, and a step
 //! computes the partitions that it changes, before it and after it, and emits the rows whose values differ.
 //!
+//! ```text
+//! partition   . . . . . . [ context | ahead | changed ... changed | back | context ] . . . . .
+//!                                    `---- rows whose values a change concerns ---'
+//! ```
+//!
+//! Where the calls look only so many rows back and ahead ([`Reach`]), a step reads the rows around its changes alone.
+//!
 //! The functions and their frames are evaluated by DataFusion, as ad hoc, on the partition's rows as one batch. Where one
 //! of them raises, the partition is an error and has no rows.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -20,13 +28,15 @@ use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
-use crate::plan::{OperatorId, SortDirection};
+use crate::plan::{OperatorId, Reach, SortDirection};
 
 #[derive(Debug)]
 pub struct Window {
     operator: OperatorId,
     rows: OrderedRows,
     calls: Vec<Arc<dyn WindowExpr>>,
+    /// `None`: a change concerns its whole partition.
+    reach: Option<Reach>,
     /// Of the calls' results.
     types: Vec<DataType>,
     values: RowConverter,
@@ -43,8 +53,18 @@ pub struct WindowInputs<'a> {
     pub directions: &'a [SortDirection],
     /// Over the input's columns. None of them is empty.
     pub calls: Vec<Arc<dyn WindowExpr>>,
+    /// `None` where a change concerns its whole partition.
+    pub reach: Option<Reach>,
     pub partition_schema: SchemaRef,
     pub input: SchemaRef,
+}
+
+/// Rows of a partition, in order, among them those that a change concerns.
+struct Around<'a> {
+    /// Each with how often it is there.
+    entries: Vec<(&'a [u8], usize)>,
+    /// Of the rows.
+    concerned: Range<usize>,
 }
 
 /// A partition's rows with the calls' values, as pairs of entry and values that can be compared.
@@ -64,7 +84,7 @@ impl Computed<'_> {
 impl Window {
     /// `schema`: the input's columns, then one per call.
     pub fn new(operator: OperatorId, inputs: WindowInputs<'_>, schema: SchemaRef) -> Result<Self> {
-        let WindowInputs { keys, directions, calls, partition_schema, input } = inputs;
+        let WindowInputs { keys, directions, calls, reach, partition_schema, input } = inputs;
         let types: Vec<DataType> =
             schema.fields().iter().skip(input.fields().len()).map(|field| field.data_type().clone()).collect();
         if types.len() != calls.len() {
@@ -75,6 +95,7 @@ impl Window {
             rows: OrderedRows::new(keys, directions, input)?,
             values: RowConverter::new(types.iter().cloned().map(SortField::new).collect())?,
             calls,
+            reach,
             types,
             partition_schema,
             schema,
@@ -96,10 +117,10 @@ impl Window {
         self.rows.state.apply(&change.updates())?;
         let mut output = Vec::new();
         let mut rows_read = 0;
-        for (partition, entry) in change.partitions() {
-            let old = self.computed(&before, partition, (entry, -1), errors)?;
-            let new = self.computed(&self.rows.state, partition, (entry, 1), errors)?;
-            rows_read += old.entries.len() + new.entries.len();
+        for (partition, first, last) in change.partitions() {
+            let (old, read_before) = self.computed(&before, partition, (first, last), -1, errors)?;
+            let (new, read_after) = self.computed(&self.rows.state, partition, (first, last), 1, errors)?;
+            rows_read += read_before + read_after;
             self.difference(&old, &new, &mut output)?;
         }
         self.counters.rows_read += rows_read as u64;
@@ -107,30 +128,38 @@ impl Window {
         Ok(output)
     }
 
-    /// The rows of a partition with their values; none, and an error of this weight, where a call raises.
+    /// The rows that a change between two entries concerns, with their values, and how many were read; none, and an error of this
+    /// weight, where a call raises.
     fn computed<'a>(
         &self,
         state: &'a OrderedState,
         partition: &'a [u8],
-        (entry, weight): (&[u8], i64),
+        (first, last): (&[u8], &[u8]),
+        weight: i64,
         errors: &mut ErrorDelta,
-    ) -> Result<Computed<'a>> {
-        let found = state.with_prefix(partition)?;
-        let (distinct, counts): (Vec<&[u8]>, Vec<usize>) =
-            found.map(|(entry, weight)| (entry, usize::try_from(weight).unwrap_or(0))).unzip();
+    ) -> Result<(Computed<'a>, usize)> {
+        let Around { entries, concerned } = match self.reach {
+            Some(reach) => around(state, partition, (first, last), reach)?,
+            None => whole(state, partition)?,
+        };
+        let (distinct, counts): (Vec<&[u8]>, Vec<usize>) = entries.into_iter().unzip();
         let columns = repeated(&self.rows.columns(&distinct)?, &counts)?;
-        let rows = batch(&self.rows.schema, columns, counts.iter().sum())?;
+        let read = counts.iter().sum();
+        let rows = batch(&self.rows.schema, columns, read)?;
         match self.call(&rows) {
             Ok(values) => {
                 let entries = distinct.iter().zip(&counts);
-                let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count)).collect();
-                Computed::of(entries, self.values.convert_columns(&values)?)
+                let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count));
+                let entries = entries.skip(concerned.start).take(concerned.len()).collect();
+                let values: Vec<ArrayRef> =
+                    values.iter().map(|values| values.slice(concerned.start, concerned.len())).collect();
+                Ok((Computed::of(entries, self.values.convert_columns(&values)?)?, read))
             }
             Err(error) => {
-                let columns = self.rows.partition_columns(&[entry])?;
+                let columns = self.rows.partition_columns(&[first])?;
                 let key = DeltaBatch::inserts(batch(&self.partition_schema, columns, 1)?);
                 errors.push(self.operator, &error, &key, 0, weight)?;
-                Computed::of(Vec::new(), self.values.empty_rows(0, 0))
+                Ok((Computed::of(Vec::new(), self.values.empty_rows(0, 0))?, read))
             }
         }
     }
@@ -175,6 +204,40 @@ impl Window {
         }
         Ok(())
     }
+}
+
+fn whole<'a>(state: &'a OrderedState, partition: &'a [u8]) -> Result<Around<'a>> {
+    let entries: Vec<_> = state.with_prefix(partition)?.map(|(entry, weight)| (entry, count_of(weight))).collect();
+    let rows = entries.iter().map(|(_, count)| count).sum();
+    Ok(Around { entries, concerned: 0..rows })
+}
+
+/// The rows between two changed entries, those on both sides whose values look at them, and beyond these what they look at. Before
+/// and behind the changed ones the partition is the same before and after the change.
+fn around<'a>(
+    state: &'a OrderedState,
+    partition: &[u8],
+    (first, last): (&[u8], &[u8]),
+    reach: Reach,
+) -> Result<Around<'a>> {
+    let beyond = reach.back + reach.ahead;
+    let mut entries = state.before(partition, first, beyond as i64)?;
+    entries.reverse();
+    let before: usize = entries.iter().map(|(_, weight)| count_of(*weight)).sum();
+    let (mut between, mut behind) = (0, 0);
+    state.each_from(partition, first, |entry, weight| {
+        entries.push((entry, weight));
+        let side = if entry <= last { &mut between } else { &mut behind };
+        *side += count_of(weight);
+        Ok(entry <= last || behind < beyond)
+    })?;
+    let concerned = before.saturating_sub(reach.ahead)..before + between + behind.min(reach.back);
+    let entries = entries.into_iter().map(|(entry, weight)| (entry, count_of(weight))).collect();
+    Ok(Around { entries, concerned })
+}
+
+fn count_of(weight: i64) -> usize {
+    usize::try_from(weight).unwrap_or(0)
 }
 
 impl<'a> Computed<'a> {

@@ -269,17 +269,43 @@ impl OrderedState {
     pub fn each_with_prefix<'a>(
         &'a self,
         prefix: &[u8],
+        each: impl FnMut(&'a [u8], i64) -> Result<bool>,
+    ) -> Result<()> {
+        self.each_from(prefix, prefix, each)
+    }
+
+    /// The same from the first entry that is at least `from`, which begins with the prefix.
+    pub fn each_from<'a>(
+        &'a self,
+        prefix: &[u8],
+        from: &[u8],
         mut each: impl FnMut(&'a [u8], i64) -> Result<bool>,
     ) -> Result<()> {
-        for page in self.leaves.iter().skip(self.leaf_of(prefix)) {
+        for page in self.leaves.iter().skip(self.leaf_of(from)) {
             let leaf = page.leaf()?;
-            for entry in leaf.lower_bound(prefix)..leaf.len() {
+            for entry in leaf.lower_bound(from)..leaf.len() {
                 if !leaf.key(entry).starts_with(prefix) || !each(leaf.key(entry), leaf.weights[entry])? {
                     return Ok(());
                 }
             }
         }
         Ok(())
+    }
+
+    /// The entries before `key` that begin with `prefix`, the nearest first, until their weights add up to `rows`.
+    pub fn before<'a>(&'a self, prefix: &[u8], key: &[u8], rows: i64) -> Result<Vec<(&'a [u8], i64)>> {
+        let (mut found, mut rest) = (Vec::new(), rows);
+        for page in self.leaves.iter().take(self.leaf_of(key) + 1).rev() {
+            let leaf = page.leaf()?;
+            for entry in (0..leaf.lower_bound(key)).rev() {
+                if rest <= 0 || !leaf.key(entry).starts_with(prefix) {
+                    return Ok(found);
+                }
+                rest -= leaf.weights[entry];
+                found.push((leaf.key(entry), leaf.weights[entry]));
+            }
+        }
+        Ok(found)
     }
 
     /// The entry that holds the place `rank`, counted from 0, among all that begin with `prefix`, each as often as its weight

@@ -315,8 +315,47 @@ fn so_far() -> WindowFrame {
 
 const BY_TIME: &[oracle::OrderKey] = &[(4, false, false)];
 
+/// Calls that look a few rows back and ahead, and their values of the row at a place among `members`.
+fn near(partition: bool) -> Vec<(Expr, DataType)> {
+    let over = |call: Expr, frame: WindowFrame| {
+        let order = ["time", "device", "site", "x", "n"].map(|name| col(name).sort(true, false)).to_vec();
+        let partition = if partition { vec![col("device")] } else { vec![] };
+        call.partition_by(partition).order_by(order).window_frame(frame).build().unwrap()
+    };
+    vec![
+        (over(functions::lag(col("n"), Some(2), None), so_far()), DataType::Int64),
+        (over(functions::lead(col("site"), Some(1), None), so_far()), DataType::Utf8),
+        (over(ours("count", col("n")), rows(3, 1)), DataType::Int64),
+        (over(ours("avg", col("x")), rows(1, 0)), DataType::Float64),
+    ]
+}
+
+fn near_values(members: &[Row], place: usize) -> Row {
+    let at = |place: Option<usize>, column: usize| {
+        place.and_then(|place| members.get(place)).map_or(Value::Null, |row| row[column].clone())
+    };
+    let frame =
+        |before: usize, after: usize| &members[place.saturating_sub(before)..members.len().min(place + after + 1)];
+    vec![
+        at(place.checked_sub(2), 3),
+        at(Some(place + 1), 1),
+        oracle::value_of(frame(3, 1), Call::Count(3)),
+        oracle::value_of(frame(1, 0), Call::Avg(2)),
+    ]
+}
+
 fn windows() -> Vec<Case> {
     vec![
+        Case {
+            name: "near neighbours of each device",
+            plan: plan(window(readings(), near(true))),
+            oracle: |readings, _| oracle::window(readings, &[0], BY_TIME, near_values),
+        },
+        Case {
+            name: "near neighbours of all",
+            plan: plan(window(readings(), near(false))),
+            oracle: |readings, _| oracle::window(readings, &[], BY_TIME, near_values),
+        },
         Case {
             name: "ranks of each device",
             plan: plan(window(

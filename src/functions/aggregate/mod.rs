@@ -22,7 +22,7 @@ use datafusion::logical_expr::AggregateUDF;
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
 pub use set_functions::ordered_set;
 pub use single_value::{SINGLE_VALUE, single_value};
-pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_text, ordered};
+pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_float, literal_text, ordered};
 
 /// Our aggregates; where DataFusion has one of the same name, ours takes its place.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {

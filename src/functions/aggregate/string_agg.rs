@@ -276,6 +276,14 @@ fn read_entries(mut bytes: &[u8]) -> Result<BTreeMap<Vec<u8>, i64>> {
     Ok(entries)
 }
 
+/// A literal's number.
+pub fn literal_float(expr: &Expr) -> Option<f64> {
+    match expr {
+        Expr::Literal(ScalarValue::Float64(value), _) => *value,
+        _ => None,
+    }
+}
+
 /// A literal's text, for plans.
 pub fn literal_text(expr: &Expr) -> Option<&str> {
     match expr {

@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::DataType;
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::Expr;
 
 use super::accumulator::{Accumulator, Layout};
 use super::extreme::Extreme;
@@ -16,7 +14,9 @@ use super::{bits, pairs, sketches, texts};
 use crate::dataflow::state::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::WideSum;
-use crate::functions::{BitOperation, OrderedText, Regression, SetFunction, SetOrder, Spread, literal_text};
+use crate::functions::{
+    BitOperation, OrderedText, Regression, SetFunction, SetOrder, Spread, literal_float, literal_text,
+};
 use crate::plan::{AggregateCall, AggregateFunction};
 
 /// The state column that holds the groups' weight.
@@ -239,13 +239,6 @@ impl Call {
             | Kind::Set(_)
             | Kind::Approximate(_) => Ok(Vec::new()),
         }
-    }
-}
-
-fn literal_float(expr: &Expr) -> Option<f64> {
-    match expr {
-        Expr::Literal(ScalarValue::Float64(value), _) => *value,
-        _ => None,
     }
 }
 

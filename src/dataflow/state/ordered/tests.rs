@@ -70,6 +70,40 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn ranks_and_neighbours_are_those_of_a_list(
+        counts in prop::collection::btree_map(key(), 1..4_i64, 0..1500),
+        group in 0..42_u8,
+    ) {
+        let counts: Vec<(Vec<u8>, i64)> = counts.into_iter().collect();
+        let mut state = OrderedState::default();
+        state.apply(&updates(&counts)).unwrap();
+        for prefix in [&[][..], &[group]] {
+            let members = || counts.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(key, count)| (&key[..], *count));
+            let rows: Vec<&[u8]> = members().flat_map(|(key, count)| std::iter::repeat_n(key, count as usize)).collect();
+            prop_assert_eq!(state.at_rank(prefix, rows.len() as i64).unwrap(), None);
+            for rank in (0..rows.len()).step_by(29) {
+                let key = rows[rank];
+                prop_assert_eq!(state.at_rank(prefix, rank as i64).unwrap(), Some(key));
+                let before: Vec<_> = members().filter(|(other, _)| *other < key).collect();
+                let mut rest = 7;
+                let near = before.into_iter().rev().take_while(|(_, count)| {
+                    rest -= count;
+                    rest + count > 0
+                });
+                prop_assert_eq!(state.before(prefix, key, 7).unwrap(), near.collect::<Vec<_>>());
+                let mut behind = Vec::new();
+                state.each_from(prefix, key, |other, count| {
+                    behind.push((other, count));
+                    Ok(behind.len() < 5)
+                }).unwrap();
+                prop_assert_eq!(behind, members().filter(|(other, _)| *other >= key).take(5).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
 #[test]
 fn leaves_are_shared_until_they_are_written() {
     let mut state = OrderedState::default();
