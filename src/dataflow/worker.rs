@@ -100,7 +100,7 @@ enum Item {
     Checkpoint(oneshot::Sender<CheckpointImage>),
     Drop(RelationId),
     Replaced(RelationId),
-    Alter(Arc<MaterializedView>, ViewPlan),
+    Alter(Arc<MaterializedView>, Box<ViewPlan>),
     Read(Vec<RelationId>, ReadAnswer),
     Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
     Keep(RelationId, KeepChanges),
@@ -219,7 +219,7 @@ impl Dataflows {
 
     /// The view has another definition from here on, over tables whose columns stand elsewhere. Its rows stay.
     pub fn push_alter(&self, view: Arc<MaterializedView>, plan: ViewPlan) {
-        self.push(Item::Alter(view, plan));
+        self.push(Item::Alter(view, Box::new(plan)));
     }
 
     /// Ends what is subscribed to a table.
