@@ -884,7 +884,7 @@ fn mixed(seed: u64) -> u64 {
 }
 
 /// Raised whenever an operator keeps other state than before for the same plan: older checkpoints are then of no use.
-const STATE_FORMAT: u32 = 1;
+const STATE_FORMAT: u32 = 2;
 
 /// Of all that a view's operators are built from.
 fn digest_of_plan(view: &MaterializedView) -> u128 {

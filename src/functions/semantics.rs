@@ -3,7 +3,7 @@
 //! ```text
 //! a + b            -> checked_add(a, b)            integers and floats: 22003, 22012
 //! f = g            -> canonical_float(f) = canonical_float(g)
-//! GROUP BY f       -> GROUP BY canonical_float(f)  the same for DISTINCT and join keys
+//! GROUP BY f       -> GROUP BY canonical_float(f)  the same for ORDER BY, DISTINCT and join keys
 //! CAST(f AS int)   -> integer_from(f)              rounds, and raises 22003
 //! CAST(ts AS date) -> clock_cast(ts, ..., zone)    in the session's zone, where that is not UTC
 //! sum(x) FILTER (WHERE p)      -> sum(CASE WHEN p THEN x END)
@@ -19,7 +19,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, Case, InList, ScalarFunction, WindowFunction};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, Case, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
+};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -137,11 +139,7 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
 /// Floats that are equal in SQL are one partition, and peers.
 fn rewrite_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
     let keys = call.params.partition_by.iter_mut().chain(call.params.order_by.iter_mut().map(|key| &mut key.expr));
-    let mut changed = false;
-    for key in keys.filter(|key| type_is(key, schema, is_float) && !is_canonical(key)) {
-        *key = canonical(std::mem::take(key));
-        changed = true;
-    }
+    let changed = canonical_all(keys, schema);
     let expr = Expr::WindowFunction(call);
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }
@@ -259,6 +257,11 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
     match plan {
         LogicalPlan::Aggregate(aggregate) => canonical_groups(aggregate),
         LogicalPlan::Join(join) => canonical_join_keys(join),
+        LogicalPlan::Sort(mut sort) => {
+            let changed = canonical_order(&mut sort.expr, sort.input.schema());
+            let sort = LogicalPlan::Sort(sort);
+            Ok(if changed { Transformed::yes(sort) } else { Transformed::no(sort) })
+        }
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let canonical_already = |input: &LogicalPlan| match input {
                 LogicalPlan::Projection(projection) => projection.expr.iter().any(is_canonical),
@@ -283,6 +286,34 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
         }
         other => Ok(Transformed::no(other)),
     }
+}
+
+/// Makes the floats among keys canonical, and tells whether there were some.
+fn canonical_all<'a>(keys: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
+    let mut changed = false;
+    for key in keys.filter(|key| type_is(key, schema, is_float) && !is_canonical(key)) {
+        *key = canonical(std::mem::take(key));
+        changed = true;
+    }
+    changed
+}
+
+/// The same of an ORDER BY. A float that is named again is left: what it is beyond its value, where all else is equal.
+fn canonical_order(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
+    let mut changed = false;
+    for place in 0..keys.len() {
+        let (before, rest) = keys.split_at_mut(place);
+        let Some(SortExpr { expr, .. }) = rest.first_mut() else { continue };
+        if !type_is(expr, schema, is_float) || is_canonical(expr) {
+            continue;
+        }
+        let made = canonical(expr.clone());
+        if before.iter().all(|key| key.expr != made) {
+            *expr = made;
+            changed = true;
+        }
+    }
+    changed
 }
 
 fn canonical_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>> {

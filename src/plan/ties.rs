@@ -2,13 +2,14 @@
 //! in both executions and after every restart.
 //!
 //! ```text
-//! ORDER BY a LIMIT 3                          ORDER BY a, the row's other columns LIMIT 3
+//! ORDER BY a LIMIT 3                          ORDER BY a, the row's other columns, its floats again LIMIT 3
 //! DISTINCT ON (a) ... ORDER BY a, b           DISTINCT ON (a) ... ORDER BY a, b, the row's other columns
 //! row_number() OVER (ORDER BY a)              row_number() OVER (ORDER BY a, the row's other columns)
 //! first_value(x) OVER (ORDER BY a)            ... ROWS UNBOUNDED PRECEDING, likewise
 //! last_value(x) OVER (ORDER BY a)             last_value(x) OVER (PARTITION BY a ORDER BY the row ROWS ... UNBOUNDED FOLLOWING)
 //! ```
 //!
+//! Floats as keys are equal where SQL says so (-0 and 0); named again behind all others, they are compared as they came.
 //! Ranks and frames of RANGE keep their ORDER BY, because it says which rows are peers. Finding its own output, changes
 //! nothing.
 
@@ -40,9 +41,9 @@ pub fn break_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
 fn order_below(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
     match plan {
         LogicalPlan::Sort(Sort { mut expr, input, fetch }) => {
-            let before = expr.len();
-            complete(&mut expr, input.schema());
-            let changed = expr.len() != before;
+            let before = expr.clone();
+            complete_to_the_bit(&mut expr, input.schema());
+            let changed = expr != before;
             Ok((LogicalPlan::Sort(Sort { expr, input, fetch }), changed))
         }
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
@@ -65,6 +66,29 @@ fn complete(keys: &mut Vec<SortExpr>, row: &DFSchema) {
             keys.push(SortExpr { expr: column, asc: true, nulls_first: false });
         }
     }
+}
+
+/// The same, and what a float is beyond its value.
+fn complete_to_the_bit(keys: &mut Vec<SortExpr>, row: &DFSchema) {
+    let ascending = |column| SortExpr { expr: Expr::Column(column), asc: true, nulls_first: false };
+    let columns = || row.columns().into_iter().zip(row.fields());
+    let floats: Vec<SortExpr> =
+        columns().filter(|(_, field)| field.data_type().is_floating()).map(|(column, _)| ascending(column)).collect();
+    let is_named = |keys: &[SortExpr], column: &Expr| keys.iter().any(|key| key.expr == *column);
+    let mut named: Vec<SortExpr> = Vec::with_capacity(keys.len());
+    if let Some(rest) = keys.strip_suffix(&floats[..])
+        && columns().all(|(column, field)| field.data_type().is_nested() || is_named(rest, &Expr::Column(column)))
+    {
+        return;
+    }
+    for key in keys.drain(..) {
+        if !is_named(&named, &key.expr) {
+            named.push(key);
+        }
+    }
+    complete(&mut named, row);
+    named.extend(floats);
+    *keys = named;
 }
 
 fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {

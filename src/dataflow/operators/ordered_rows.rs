@@ -2,11 +2,11 @@
 //! [`super::Temporal`].
 //!
 //! ```text
-//! entry    partition | order | whole row        each part in arrow's row format, so that entries compare as rows stand
+//! entry    partition | order | whole row | floats     each part in arrow's row format, so that entries compare as rows stand
 //! ```
 //!
 //! Rows that the ORDER BY does not tell apart stand in the order of the whole row: NULL last, ascending. Floats that are
-//! equal in SQL are one value in partition and order.
+//! equal in SQL are one value in all of these; as they came, they stand behind.
 
 use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
 use arrow::compute::{SortOptions, take};
@@ -37,6 +37,8 @@ pub struct OrderedRows {
     entry_converter: RowConverter,
     /// There is no column at all, so that a constant one stands in the entries.
     is_padded: bool,
+    /// Which columns of the rows are floats.
+    floats: Vec<usize>,
     pub schema: SchemaRef,
     pub state: OrderedState,
 }
@@ -66,7 +68,10 @@ impl OrderedRows {
         let order = order.iter().zip(directions);
         let order = order.map(|(order, direction)| SortField::new_with_options(order.clone(), options(direction)));
         let keys_fields: Vec<SortField> = partition.iter().cloned().chain(order).collect();
-        let ties = schema.fields().iter().map(|field| SortField::new_with_options(field.data_type().clone(), TIES));
+        let floats: Vec<usize> =
+            (0..schema.fields().len()).filter(|column| schema.field(*column).data_type().is_floating()).collect();
+        let tie = |column: usize| SortField::new_with_options(schema.field(column).data_type().clone(), TIES);
+        let ties = (0..schema.fields().len()).chain(floats.iter().copied()).map(tie);
         let mut entry: Vec<SortField> = keys_fields.iter().cloned().chain(ties).collect();
         let is_padded = entry.is_empty();
         if is_padded {
@@ -83,6 +88,7 @@ impl OrderedRows {
             key_converter: converter(keys_fields)?,
             entry_converter: RowConverter::new(entry)?,
             is_padded,
+            floats,
             schema,
             state: OrderedState::default(),
         })
@@ -99,7 +105,9 @@ impl OrderedRows {
     pub fn change(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Change> {
         let (delta, keys) = self.keys.evaluate(DeltaBatch::concat(&self.schema, &input)?, errors)?;
         let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
-        let mut columns: Vec<ArrayRef> = keys.iter().chain(delta.rows().columns()).cloned().collect();
+        let row = delta.rows().columns();
+        let mut columns: Vec<ArrayRef> = keys.iter().cloned().chain(row.iter().map(canonical_array)).collect();
+        columns.extend(self.floats.iter().map(|column| row[*column].clone()));
         if self.is_padded {
             columns.push(Arc::new(BooleanArray::from(vec![true; delta.num_rows()])));
         }
@@ -129,7 +137,12 @@ impl OrderedRows {
         if self.is_padded {
             return Ok(Vec::new());
         }
-        Ok(columns.split_off(columns.len() - self.schema.fields().len()))
+        let as_they_came = columns.split_off(columns.len() - self.floats.len());
+        let mut row = columns.split_off(columns.len() - self.schema.fields().len());
+        for (column, floats) in self.floats.iter().zip(as_they_came) {
+            row[*column] = floats;
+        }
+        Ok(row)
     }
 
     /// The partition's columns of some entries.

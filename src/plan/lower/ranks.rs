@@ -64,11 +64,16 @@ fn sort_keys(sort: &[SortExpr], input: &DFSchema) -> Result<Vec<SortKey>> {
         let direction = SortDirection { descending: !key.asc, nulls_first: key.nulls_first };
         keys.push(SortKey { expr: key.expr.clone().unalias_nested().data, direction });
     }
-    let place = |key: &SortKey| match &key.expr {
-        Expr::Column(column) if !key.direction.descending && !key.direction.nulls_first => {
-            input.maybe_index_of_column(column)
-        }
-        _ => None,
+    // Floats as they came, behind all else: so stand the rows anyway.
+    while let Some((last, before)) = keys.split_last()
+        && let Some(column) = named_column(&last.expr, input)
+        && before.iter().any(|key| named_column(&key.expr, input) == Some(column))
+    {
+        keys.pop();
+    }
+    let place = |key: &SortKey| {
+        let is_a_tie = !key.direction.descending && !key.direction.nulls_first;
+        named_column(&key.expr, input).filter(|_| is_a_tie)
     };
     let mut tail = keys.len();
     while tail > 0 && place(&keys[tail - 1]).is_some_and(|at| tail == keys.len() || place(&keys[tail]) > Some(at)) {
