@@ -17,6 +17,8 @@ pub mod checkpoint;
 mod content;
 mod errors;
 mod expression;
+mod handle;
+mod live_view;
 mod operators;
 mod parts;
 pub mod state;
@@ -26,9 +28,10 @@ mod worker;
 
 pub use changelog::{Changelogs, History, HistoryPart};
 pub use errors::ViewError;
+pub use handle::{Backfill, Dataflows, KeepChanges, ViewReads, ViewStats, ViewStatus};
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
-pub use worker::{Backfill, Dataflows, KeepChanges, ViewReads, ViewStats, ViewStatus, Worker};
+pub use worker::Worker;
 
 #[cfg(test)]
 mod tests;

@@ -22,22 +22,21 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
 use datafusion::common::{HashMap, HashSet};
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
-use xxhash_rust::xxh3::Xxh3Default;
+use tokio::sync::mpsc;
 
-use super::build::{Dataflow, StepInput};
-use super::changelog::{Changelogs, History};
-use super::checkpoint::{CheckpointImage, SavedView, ViewImage};
-use super::content::in_schema;
-use super::errors::{ErrorDelta, ErrorSet};
+use super::build::StepInput;
+use super::changelog::Changelogs;
+use super::checkpoint::{CheckpointImage, SavedView};
+use super::handle::{
+    AppliedAnswer, Backfill, Create, Dataflows, Item, KeepChanges, QueuedCommit, Restore, ViewReads, ViewStats,
+    ViewStatus,
+};
+use super::live_view::{LiveView, source_relations};
 use super::parts::Parts;
-use super::state::{PageStore, Residence, StateReader, StateRef};
+use super::state::Residence;
 use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
@@ -45,286 +44,9 @@ use crate::commit::Commit;
 use crate::delta::{DeltaBatch, batch_bytes};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Inline, Parallel};
-use crate::plan::{Node, ViewPlan};
+use crate::plan::ViewPlan;
 use crate::settings::DataflowSettings;
 use crate::types::{CommitNumber, RelationId};
-
-/// The rows that a base table has at a new view's place in the order.
-pub struct Backfill {
-    /// The table's columns; `_row_id` behind them is ignored.
-    pub rows: BoxStream<'static, Result<RecordBatch>>,
-    /// The table refuses UPDATE and DELETE, so that cheaper operators do.
-    pub append_only: bool,
-}
-
-/// What one view is doing, for `tidemark.views`.
-#[derive(Debug, Clone)]
-pub struct ViewStats {
-    pub view: RelationId,
-    /// The last commit that its content covers.
-    pub commit: CommitNumber,
-    /// Before filters that are applied when the view is read.
-    pub rows: u64,
-    pub state_bytes: usize,
-    /// Rows and groups left out.
-    pub errors: u64,
-    pub rows_read: u64,
-    pub rows_emitted: u64,
-    pub status: ViewStatus,
-}
-
-/// Whether a view follows its tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ViewStatus {
-    /// It is backfilled.
-    Creating,
-    Live,
-    /// It stopped, and why.
-    Failed(String),
-    /// It was stopped, because it did not keep up.
-    Suspended(String),
-}
-
-/// Views as they are at one place in the order; a view that failed has its error.
-pub type ViewReads = HashMap<RelationId, Result<ViewSnapshot>>;
-
-type ReadAnswer = oneshot::Sender<(CommitNumber, ViewReads)>;
-
-/// With the commit's timestamp, microseconds.
-type AppliedAnswer = oneshot::Sender<(CommitNumber, i64, ViewReads)>;
-
-enum Item {
-    Commit(QueuedCommit),
-    Create(Box<Create>),
-    Restore(Box<Restore>),
-    Checkpoint(oneshot::Sender<CheckpointImage>),
-    Drop(RelationId),
-    Replaced(RelationId),
-    Alter(Arc<MaterializedView>, Box<ViewPlan>),
-    Read(Vec<RelationId>, ReadAnswer),
-    Subscribe(Subject, oneshot::Sender<Result<(ViewSnapshot, Subscription)>>),
-    Keep(RelationId, KeepChanges),
-    Resume(Subject, CommitNumber, oneshot::Sender<Result<History>>),
-    SyncChanges(oneshot::Sender<()>),
-    Fail(RelationId, Error),
-    PlantWrongRow(RelationId, oneshot::Sender<Result<()>>),
-    Stop,
-}
-
-struct QueuedCommit {
-    commit: Arc<Commit>,
-    /// Counted to what waits.
-    bytes: u64,
-}
-
-/// What is to be done with a relation's changes.
-pub enum KeepChanges {
-    /// Kept for so many microseconds, 0 for no more; of a table, its columns without the row id.
-    For { retention_us: u64, columns: Option<usize> },
-    /// Its rows have other columns from here on.
-    Anew { columns: usize },
-}
-
-struct Create {
-    view: Arc<MaterializedView>,
-    /// An error where the plan cannot be read.
-    plan: Result<ViewPlan>,
-    backfill: HashMap<RelationId, Backfill>,
-    done: oneshot::Sender<Result<()>>,
-}
-
-struct Restore {
-    view: Arc<MaterializedView>,
-    plan: ViewPlan,
-    saved: SavedView,
-    done: oneshot::Sender<Result<()>>,
-}
-
-/// The handle: puts things into the worker's queue, in the order of the calls. Never waits.
-#[derive(Clone)]
-pub struct Dataflows {
-    queue: mpsc::UnboundedSender<Item>,
-    /// Reads that do not stand in the order.
-    applied: mpsc::UnboundedSender<(Vec<RelationId>, AppliedAnswer)>,
-    /// The view that the worker is at; 0 for none.
-    busy_with: Arc<AtomicU32>,
-    queued_bytes: Arc<AtomicU64>,
-    stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
-    /// Subscriptions to tables; those to views are the worker's.
-    table_taps: Arc<Mutex<Taps>>,
-    keeps_changes: Arc<AtomicBool>,
-    follows_time: Arc<AtomicBool>,
-}
-
-impl Dataflows {
-    pub fn push_commit(&self, commit: Arc<Commit>) {
-        let mut taps = self.table_taps.lock();
-        for table in &commit.tables {
-            taps.send(table.table, commit.number, std::slice::from_ref(&*table.delta));
-        }
-        drop(taps);
-        let bytes = bytes_of(&commit);
-        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.push(Item::Commit(QueuedCommit { commit, bytes }));
-    }
-
-    /// A commit that the last life published already: nobody is subscribed, and what waits of it suspends no view.
-    pub fn push_recovered(&self, commit: Arc<Commit>) {
-        self.push(Item::Commit(QueuedCommit { commit, bytes: 0 }));
-    }
-
-    /// The view joins the stream here. `backfill` holds what its base tables contain at exactly this place; views that
-    /// it reads are read from the worker's own state. Answers when the view is live. A view whose plan cannot be read is
-    /// one that could not be made, and others go on.
-    pub fn push_create(
-        &self,
-        view: Arc<MaterializedView>,
-        plan: Result<ViewPlan>,
-        backfill: HashMap<RelationId, Backfill>,
-    ) -> oneshot::Receiver<Result<()>> {
-        let (done, receiver) = oneshot::channel();
-        self.push(Item::Create(Box::new(Create { view, plan, backfill, done })));
-        receiver
-    }
-
-    /// The view joins the stream here with the state that a checkpoint of exactly this place has of it. Answers when it is
-    /// live; after an error it is not there. Errors: 55000 for state of another plan, XX001 for state that is damaged.
-    pub fn push_restore(
-        &self,
-        view: Arc<MaterializedView>,
-        plan: ViewPlan,
-        saved: SavedView,
-    ) -> oneshot::Receiver<Result<()>> {
-        let (done, receiver) = oneshot::channel();
-        self.push(Item::Restore(Box::new(Restore { view, plan, saved, done })));
-        receiver
-    }
-
-    /// A barrier: answers with the state of all live views at exactly this place.
-    pub fn push_checkpoint(&self) -> oneshot::Receiver<CheckpointImage> {
-        let (answer, receiver) = oneshot::channel();
-        self.push(Item::Checkpoint(answer));
-        receiver
-    }
-
-    pub fn push_drop(&self, relation: RelationId) {
-        self.table_taps.lock().end_dropped(relation);
-        self.push(Item::Drop(relation));
-    }
-
-    /// The view goes, and another, which was pushed before, has its name.
-    pub fn push_replaced(&self, former: RelationId) {
-        self.push(Item::Replaced(former));
-    }
-
-    /// The view has another definition from here on, over tables whose columns stand elsewhere. Its rows stay.
-    pub fn push_alter(&self, view: Arc<MaterializedView>, plan: ViewPlan) {
-        self.push(Item::Alter(view, Box::new(plan)));
-    }
-
-    /// Ends what is subscribed to a table.
-    pub fn end_subscriptions_of_altered(&self, table: RelationId) {
-        self.table_taps.lock().end_altered(table);
-    }
-
-    /// A barrier: answers with the view as it is at exactly this place, and with its changes from here on.
-    pub fn push_subscribe(&self, view: Subject) -> oneshot::Receiver<Result<(ViewSnapshot, Subscription)>> {
-        let (answer, receiver) = oneshot::channel();
-        self.push(Item::Subscribe(view, answer));
-        receiver
-    }
-
-    /// The relation's changes from here on are kept, or not; the ones of a view as soon as it is live.
-    pub fn push_keep(&self, relation: RelationId, keep: KeepChanges) {
-        self.push(Item::Keep(relation, keep));
-    }
-
-    /// A barrier: answers with the changes after a commit, up to exactly this place. Errors: 22023 where they were not
-    /// kept.
-    pub fn push_resume(&self, subject: Subject, after: CommitNumber) -> oneshot::Receiver<Result<History>> {
-        let (answer, receiver) = oneshot::channel();
-        self.push(Item::Resume(subject, after, answer));
-        receiver
-    }
-
-    /// Returns once the kept changes of every commit pushed so far are durable. Before that the log must not forget
-    /// those commits.
-    pub async fn sync_changes(&self) {
-        if self.keeps_changes.load(Ordering::Acquire) {
-            let (answer, receiver) = oneshot::channel();
-            self.push(Item::SyncChanges(answer));
-            // A worker that has ended has synced them.
-            let _ = receiver.await;
-        }
-    }
-
-    /// A table's changes from here on. Between two calls of [`Dataflows::push_commit`], so that the caller knows which
-    /// commit is the last that the table has.
-    pub fn subscribe_table(&self, table: Subject) -> Subscription {
-        self.table_taps.lock().subscribe(table)
-    }
-
-    /// A barrier: answers with these views as they are at exactly this place.
-    pub fn push_read(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, ViewReads)> {
-        let (answer, receiver) = oneshot::channel();
-        self.push(Item::Read(views.to_vec(), answer));
-        receiver
-    }
-
-    /// No barrier: answers with these views at the commit that all of them have applied, as soon as the step or the
-    /// batch of a backfill that is under way ends. Also with the timestamp of that commit, microseconds.
-    pub fn read_applied(&self, views: &[RelationId]) -> oneshot::Receiver<(CommitNumber, i64, ViewReads)> {
-        let (answer, receiver) = oneshot::channel();
-        // Once the worker has ended nobody listens, and who waits finds the channel closed.
-        let _ = self.applied.send((views.to_vec(), answer));
-        receiver
-    }
-
-    /// Whether there is a view whose rows change with time alone, so that a commit is needed now and then.
-    pub fn follows_time(&self) -> bool {
-        self.follows_time.load(Ordering::Relaxed)
-    }
-
-    /// The view that is being stepped or backfilled at the moment: what others wait for.
-    pub fn busy_with(&self) -> Option<RelationId> {
-        match self.busy_with.load(Ordering::Relaxed) {
-            0 => None,
-            view => Some(RelationId(view)),
-        }
-    }
-
-    /// The view is not to be trusted from here on: reads of it get the error until it is made again.
-    pub fn push_failure(&self, view: RelationId, error: Error) {
-        self.push(Item::Fail(view, error));
-    }
-
-    /// Test switch: makes a view's content wrong by one row, for VERIFY's own test.
-    pub fn plant_wrong_row(&self, view: RelationId) -> oneshot::Receiver<Result<()>> {
-        let (answer, receiver) = oneshot::channel();
-        self.push(Item::PlantWrongRow(view, answer));
-        receiver
-    }
-
-    /// The worker ends when it gets here; who waits for anything later finds its channel closed.
-    pub fn stop(&self) {
-        self.push(Item::Stop);
-    }
-
-    /// Changes that wait for the views.
-    pub fn queued_bytes(&self) -> u64 {
-        self.queued_bytes.load(Ordering::Relaxed)
-    }
-
-    /// As of each view's last step.
-    pub fn stats(&self) -> Vec<ViewStats> {
-        self.stats.lock().values().cloned().collect()
-    }
-
-    /// Once the worker has ended, nobody listens; those who wait find their channel closed.
-    fn push(&self, item: Item) {
-        let _ = self.queue.send(item);
-    }
-}
 
 /// Rows of a part of a step, where memory is short: as many as state had room for lately, between these.
 const PART_ROWS: RangeInclusive<usize> = 1024..=1 << 17;
@@ -343,7 +65,7 @@ pub struct Worker {
     busy_with: Arc<AtomicU32>,
     queued_bytes: Arc<AtomicU64>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
-    views: BTreeMap<RelationId, View>,
+    views: BTreeMap<RelationId, LiveView>,
     taps: Taps,
     changelogs: Changelogs,
     follows_time: Arc<AtomicBool>,
@@ -355,21 +77,6 @@ pub struct Worker {
     commit: CommitNumber,
     /// Its time.
     timestamp_us: i64,
-}
-
-struct View {
-    dataflow: Dataflow,
-    /// Tells what its state is the state of.
-    plan: u128,
-    append_only: HashSet<RelationId>,
-    schema: SchemaRef,
-    sources: HashSet<RelationId>,
-    errors: ErrorSet,
-    /// Its rows change with time alone.
-    follows_time: bool,
-    failed: Option<Error>,
-    /// Rows that its operators touched and gave, those of the last steps counting the most.
-    cost: u64,
 }
 
 impl Worker {
@@ -493,7 +200,7 @@ impl Worker {
                     self.publish_stats();
                 }
                 Item::PlantWrongRow(view, answer) => {
-                    let _ = answer.send(self.view_mut(view).and_then(|view| view.dataflow.plant_wrong_row()));
+                    let _ = answer.send(self.view_mut(view).and_then(LiveView::plant_wrong_row));
                 }
             }
             if next.is_none() {
@@ -755,10 +462,10 @@ impl Worker {
         view: &MaterializedView,
         plan: &ViewPlan,
         backfill: HashMap<RelationId, Backfill>,
-    ) -> Result<View> {
+    ) -> Result<LiveView> {
         let waiting = self.queued_bytes.load(Ordering::Relaxed);
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
-        let mut made = View::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        let mut made = LiveView::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
         made.advance_to(self.timestamp_us)?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
@@ -805,7 +512,7 @@ impl Worker {
 
     fn restore(&mut self, view: &MaterializedView, plan: &ViewPlan, saved: &SavedView) -> Result<()> {
         let append_only = saved.append_only.iter().copied().collect();
-        let mut made = View::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        let mut made = LiveView::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
         if made.plan != saved.plan {
             return Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, "the checkpoint is of another plan"));
         }
@@ -855,7 +562,7 @@ impl Worker {
         Ok((snapshot, self.taps.subscribe(subject)))
     }
 
-    fn view_mut(&mut self, id: RelationId) -> Result<&mut View> {
+    fn view_mut(&mut self, id: RelationId) -> Result<&mut LiveView> {
         self.views.get_mut(&id).ok_or_else(|| no_such_view(id))
     }
 
@@ -867,37 +574,12 @@ impl Worker {
     }
 }
 
-/// Each relation that the plan reads, once.
-fn source_relations(node: &Node) -> BTreeSet<RelationId> {
-    match node {
-        Node::Source { relation, .. } => BTreeSet::from([*relation]),
-        _ => node.inputs().into_iter().flat_map(source_relations).collect(),
-    }
-}
-
 /// SplitMix64's output function (Steele, Lea, Flood 2014).
 fn mixed(seed: u64) -> u64 {
     let mut mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
-}
-
-/// Raised whenever an operator keeps other state than before for the same plan: older checkpoints are then of no use.
-const STATE_FORMAT: u32 = 2;
-
-/// Of all that a view's operators are built from.
-fn digest_of_plan(view: &MaterializedView) -> u128 {
-    let mut digest = Xxh3Default::new();
-    digest.update(&STATE_FORMAT.to_le_bytes());
-    digest.update(&view.plan);
-    for (name, value) in &view.settings {
-        [name, value].into_iter().for_each(|text| {
-            digest.update(&(text.len() as u64).to_le_bytes());
-            digest.update(text.as_bytes());
-        });
-    }
-    digest.digest128()
 }
 
 fn no_such_view(id: RelationId) -> Error {
@@ -910,10 +592,6 @@ fn fell_behind(bytes: u64, bytes_max: u64) -> Error {
         .with_hint("Raise dataflow.lag_bytes_max, or make the view cheaper; ALTER MATERIALIZED VIEW ... RESUME fills it again.")
 }
 
-fn bytes_of(commit: &Commit) -> u64 {
-    commit.tables.iter().map(|table| table.delta.rows().get_array_memory_size() as u64).sum()
-}
-
 /// Adds a commit's deltas to a step's input; returns how many rows they have.
 fn take_commit(commit: &Commit, input: &mut StepInput) -> usize {
     let mut rows = 0;
@@ -922,135 +600,6 @@ fn take_commit(commit: &Commit, input: &mut StepInput) -> usize {
         input.entry(table.table).or_default().push((*table.delta).clone());
     }
     rows
-}
-
-impl View {
-    fn build(
-        view: &MaterializedView,
-        plan: &ViewPlan,
-        append_only: HashSet<RelationId>,
-        parallel: Arc<dyn Parallel>,
-        residence: &Arc<Residence>,
-    ) -> Result<Self> {
-        let mut built = View {
-            dataflow: Dataflow::build(plan, &view.settings, &append_only, parallel)?,
-            plan: digest_of_plan(view),
-            append_only,
-            schema: view.schema(),
-            sources: source_relations(&plan.root).into_iter().collect(),
-            errors: ErrorSet::default(),
-            follows_time: plan.follows_time(),
-            failed: None,
-            cost: 0,
-        };
-        built.states().iter().for_each(|state| state.attach(residence, view.id));
-        Ok(built)
-    }
-
-    /// Takes on another definition of the same rows.
-    fn alter(&mut self, view: &MaterializedView, plan: &ViewPlan) -> Result<()> {
-        self.dataflow.read_as(plan)?;
-        self.plan = digest_of_plan(view);
-        Ok(())
-    }
-
-    /// All of its state, always in the same order.
-    fn states(&mut self) -> Vec<StateRef<'_>> {
-        let mut states = self.dataflow.states();
-        states.extend(self.errors.states());
-        states
-    }
-
-    fn image(&mut self, id: RelationId) -> ViewImage {
-        let mut append_only: Vec<RelationId> = self.append_only.iter().copied().collect();
-        append_only.sort();
-        let states = self.states().iter().map(StateRef::image).collect();
-        ViewImage { view: id, plan: self.plan, append_only, states }
-    }
-
-    fn restore(&mut self, store: &Arc<dyn PageStore>, saved: &[u8]) -> Result<()> {
-        let mut reader = StateReader::new(store.clone(), saved);
-        self.states().iter_mut().try_for_each(|state| state.restore(&mut reader))?;
-        reader.finish()
-    }
-
-    fn make_room(&mut self, residence: &Residence) -> Result<()> {
-        self.states().iter_mut().try_for_each(|state| state.make_room(residence))
-    }
-
-    fn advance_to(&mut self, now_us: i64) -> Result<()> {
-        if self.follows_time { self.dataflow.advance_to(now_us) } else { Ok(()) }
-    }
-
-    /// A step while the view is being made.
-    fn dataflow_step(&mut self, input: &StepInput) -> Result<()> {
-        self.try_step(input, false).map(drop)
-    }
-
-    fn try_step(&mut self, input: &StepInput, emit: bool) -> Result<Vec<DeltaBatch>> {
-        let mut errors = ErrorDelta::default();
-        let output = self.dataflow.step(input, emit, &mut errors)?;
-        self.errors.apply(&errors)?;
-        output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
-    }
-
-    /// A live step.
-    fn step(&mut self, input: &StepInput, emit: bool, now_us: i64) -> Vec<DeltaBatch> {
-        let changes = self.follows_time || self.sources.iter().any(|source| input.contains_key(source));
-        if self.failed.is_some() || !changes {
-            return Vec::new();
-        }
-        let before = self.dataflow.counters();
-        let stepped = self.advance_to(now_us).and_then(|()| self.try_step(input, emit));
-        let output = stepped.unwrap_or_else(|error| {
-            tracing::error!(%error, "a materialized view failed");
-            self.failed = Some(error);
-            Vec::new()
-        });
-        let after = self.dataflow.counters();
-        let rows = (after.rows_read - before.rows_read) + (after.rows_emitted - before.rows_emitted);
-        self.cost = self.cost / 2 + rows;
-        output
-    }
-
-    fn snapshot(&self, commit: CommitNumber) -> Result<ViewSnapshot> {
-        match &self.failed {
-            Some(error) => Err(error.clone()),
-            None => {
-                let content = self.dataflow.content()?;
-                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone()))
-            }
-        }
-    }
-
-    fn status(&self) -> ViewStatus {
-        self.failed.as_ref().map_or(ViewStatus::Live, |error| ViewStatus::Failed(error.to_string()))
-    }
-
-    fn stats(&self, id: RelationId, commit: CommitNumber, status: ViewStatus) -> ViewStats {
-        let counters = self.dataflow.counters();
-        ViewStats {
-            view: id,
-            commit,
-            rows: self.dataflow.rows().unwrap_or_default(),
-            state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
-            errors: self.errors.rows(),
-            rows_read: counters.rows_read,
-            rows_emitted: counters.rows_emitted,
-            status,
-        }
-    }
-}
-
-impl ViewStats {
-    fn unmade(view: RelationId, error: &Error) -> ViewStats {
-        let status = match error.state() {
-            SqlState::PROGRAM_LIMIT_EXCEEDED => ViewStatus::Suspended(error.to_string()),
-            _ => ViewStatus::Failed(error.to_string()),
-        };
-        let commit = CommitNumber::default();
-        ViewStats { view, commit, rows: 0, state_bytes: 0, errors: 0, rows_read: 0, rows_emitted: 0, status }
-    }
 }
 
 #[cfg(test)]

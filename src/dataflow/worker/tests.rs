@@ -4,8 +4,9 @@ use datafusion::common::HashMap;
 use datafusion::logical_expr::{col, lit};
 use futures::StreamExt;
 
-use super::{Backfill, ViewStatus, Worker};
+use super::Worker;
 use crate::dataflow::tests::views::*;
+use crate::dataflow::{Backfill, ViewStatus};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, SqlState};
 use crate::plan::AggregateFunction;

@@ -1,0 +1,188 @@
+//! One view that is kept up to date: its operators, their state, and the rows that cannot be computed.
+//!
+//! Does not know: the queue, other views, who reads or subscribes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::HashSet;
+use xxhash_rust::xxh3::Xxh3Default;
+
+use super::build::{Dataflow, StepInput};
+use super::checkpoint::ViewImage;
+use super::content::in_schema;
+use super::errors::{ErrorDelta, ErrorSet};
+use super::handle::{ViewStats, ViewStatus};
+use super::state::{PageStore, Residence, StateReader, StateRef};
+use super::view::ViewSnapshot;
+use crate::catalog::MaterializedView;
+use crate::delta::DeltaBatch;
+use crate::error::{Error, Result};
+use crate::io::Parallel;
+use crate::plan::{Node, ViewPlan};
+use crate::types::{CommitNumber, RelationId};
+
+/// Raised whenever an operator keeps other state than before for the same plan: older checkpoints are then of no use.
+const STATE_FORMAT: u32 = 2;
+
+/// A view with its operators and their state.
+pub struct LiveView {
+    dataflow: Dataflow,
+    /// Tells what its state is the state of.
+    pub plan: u128,
+    append_only: HashSet<RelationId>,
+    schema: SchemaRef,
+    pub sources: HashSet<RelationId>,
+    errors: ErrorSet,
+    /// Its rows change with time alone.
+    pub follows_time: bool,
+    pub failed: Option<Error>,
+    /// Rows that its operators touched and gave, those of the last steps counting the most.
+    pub cost: u64,
+}
+
+impl LiveView {
+    pub fn build(
+        view: &MaterializedView,
+        plan: &ViewPlan,
+        append_only: HashSet<RelationId>,
+        parallel: Arc<dyn Parallel>,
+        residence: &Arc<Residence>,
+    ) -> Result<Self> {
+        let mut built = LiveView {
+            dataflow: Dataflow::build(plan, &view.settings, &append_only, parallel)?,
+            plan: digest_of_plan(view),
+            append_only,
+            schema: view.schema(),
+            sources: source_relations(&plan.root).into_iter().collect(),
+            errors: ErrorSet::default(),
+            follows_time: plan.follows_time(),
+            failed: None,
+            cost: 0,
+        };
+        built.states().iter().for_each(|state| state.attach(residence, view.id));
+        Ok(built)
+    }
+
+    /// Takes on another definition of the same rows.
+    pub fn alter(&mut self, view: &MaterializedView, plan: &ViewPlan) -> Result<()> {
+        self.dataflow.read_as(plan)?;
+        self.plan = digest_of_plan(view);
+        Ok(())
+    }
+
+    /// All of its state, always in the same order.
+    fn states(&mut self) -> Vec<StateRef<'_>> {
+        let mut states = self.dataflow.states();
+        states.extend(self.errors.states());
+        states
+    }
+
+    pub fn image(&mut self, id: RelationId) -> ViewImage {
+        let mut append_only: Vec<RelationId> = self.append_only.iter().copied().collect();
+        append_only.sort();
+        let states = self.states().iter().map(StateRef::image).collect();
+        ViewImage { view: id, plan: self.plan, append_only, states }
+    }
+
+    pub fn restore(&mut self, store: &Arc<dyn PageStore>, saved: &[u8]) -> Result<()> {
+        let mut reader = StateReader::new(store.clone(), saved);
+        self.states().iter_mut().try_for_each(|state| state.restore(&mut reader))?;
+        reader.finish()
+    }
+
+    pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
+        self.states().iter_mut().try_for_each(|state| state.make_room(residence))
+    }
+
+    pub fn advance_to(&mut self, now_us: i64) -> Result<()> {
+        if self.follows_time { self.dataflow.advance_to(now_us) } else { Ok(()) }
+    }
+
+    /// A step while the view is being made.
+    pub fn dataflow_step(&mut self, input: &StepInput) -> Result<()> {
+        self.try_step(input, false).map(drop)
+    }
+
+    fn try_step(&mut self, input: &StepInput, emit: bool) -> Result<Vec<DeltaBatch>> {
+        let mut errors = ErrorDelta::default();
+        let output = self.dataflow.step(input, emit, &mut errors)?;
+        self.errors.apply(&errors)?;
+        output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
+    }
+
+    /// A live step.
+    pub fn step(&mut self, input: &StepInput, emit: bool, now_us: i64) -> Vec<DeltaBatch> {
+        let changes = self.follows_time || self.sources.iter().any(|source| input.contains_key(source));
+        if self.failed.is_some() || !changes {
+            return Vec::new();
+        }
+        let before = self.dataflow.counters();
+        let stepped = self.advance_to(now_us).and_then(|()| self.try_step(input, emit));
+        let output = stepped.unwrap_or_else(|error| {
+            tracing::error!(%error, "a materialized view failed");
+            self.failed = Some(error);
+            Vec::new()
+        });
+        let after = self.dataflow.counters();
+        let rows = (after.rows_read - before.rows_read) + (after.rows_emitted - before.rows_emitted);
+        self.cost = self.cost / 2 + rows;
+        output
+    }
+
+    /// Test switch, for VERIFY's own test.
+    pub fn plant_wrong_row(&mut self) -> Result<()> {
+        self.dataflow.plant_wrong_row()
+    }
+
+    pub fn snapshot(&self, commit: CommitNumber) -> Result<ViewSnapshot> {
+        match &self.failed {
+            Some(error) => Err(error.clone()),
+            None => {
+                let content = self.dataflow.content()?;
+                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone()))
+            }
+        }
+    }
+
+    pub fn status(&self) -> ViewStatus {
+        self.failed.as_ref().map_or(ViewStatus::Live, |error| ViewStatus::Failed(error.to_string()))
+    }
+
+    pub fn stats(&self, id: RelationId, commit: CommitNumber, status: ViewStatus) -> ViewStats {
+        let counters = self.dataflow.counters();
+        ViewStats {
+            view: id,
+            commit,
+            rows: self.dataflow.rows().unwrap_or_default(),
+            state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
+            errors: self.errors.rows(),
+            rows_read: counters.rows_read,
+            rows_emitted: counters.rows_emitted,
+            status,
+        }
+    }
+}
+
+/// Each relation that the plan reads, once.
+pub fn source_relations(node: &Node) -> BTreeSet<RelationId> {
+    match node {
+        Node::Source { relation, .. } => BTreeSet::from([*relation]),
+        _ => node.inputs().into_iter().flat_map(source_relations).collect(),
+    }
+}
+
+/// Of all that a view's operators are built from.
+fn digest_of_plan(view: &MaterializedView) -> u128 {
+    let mut digest = Xxh3Default::new();
+    digest.update(&STATE_FORMAT.to_le_bytes());
+    digest.update(&view.plan);
+    for (name, value) in &view.settings {
+        [name, value].into_iter().for_each(|text| {
+            digest.update(&(text.len() as u64).to_le_bytes());
+            digest.update(text.as_bytes());
+        });
+    }
+    digest.digest128()
+}
