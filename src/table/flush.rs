@@ -36,6 +36,8 @@ const TOMBSTONE_FILES_MAX: usize = 8;
 /// Wait after a failed flush; doubled up to the longest while it goes on failing.
 const RETRY_WAIT_MIN: Duration = Duration::from_millis(500);
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(15);
+/// Commits without rows are forgotten when there are so many: where views follow time, there is one a second.
+pub const EMPTY_COMMITS_MAX: u64 = 10_000;
 /// How often a server that has nothing to flush looks whether another one has taken over the object store.
 const FENCE_CHECK: Duration = Duration::from_secs(5);
 
@@ -335,7 +337,7 @@ impl Tables {
     /// What is due now. Errors: those of a flush or a compaction.
     async fn flush_and_compact(&self, sequencer: &Sequencer, fence_checked: &mut Duration) -> Result<()> {
         let due = self.due();
-        if !due.is_empty() {
+        if !due.is_empty() || self.has_empty_log().await {
             let published = self.publish_next(|table| due.contains(&table.id), None, sequencer).await?;
             let FlushReport { manifest, rows, files, .. } = published.report;
             tracing::debug!(manifest, rows, files, "flushed");
@@ -348,6 +350,14 @@ impl Tables {
             tracing::debug!(%table, files = report.compacted, rows = report.rows, "compacted");
         }
         Ok(())
+    }
+
+    /// The log holds many commits, and none of them rows that are not cold: a manifest is all that it takes to forget them.
+    async fn has_empty_log(&self) -> bool {
+        let is_empty = |cell: &Arc<TableCell>| cell.state.read().hot_since.is_none();
+        let behind = self.manifest.lock().await.replay_after();
+        self.durable().commit.0.saturating_sub(behind.0) >= EMPTY_COMMITS_MAX
+            && self.cells.read().values().all(is_empty)
     }
 
     /// A table whose cold files should be fewer.

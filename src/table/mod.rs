@@ -32,7 +32,7 @@ mod tombstone;
 mod version;
 
 pub use backup::{BackedUpTable, Backup, restore_backup};
-pub use flush::FlushReport;
+pub use flush::{EMPTY_COMMITS_MAX, FlushReport};
 pub use scan::SnapshotTable;
 pub use snapshot::TableSnapshot;
 pub use tables::{DurableState, TableStats, Tables};

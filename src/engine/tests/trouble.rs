@@ -16,6 +16,7 @@ use crate::catalog::{CatalogChange, MaterializedView};
 use crate::commit::{Durable, Write};
 use crate::engine::core::Core;
 use crate::error::{Result, SqlState};
+use crate::table::EMPTY_COMMITS_MAX;
 use crate::testing::{SimDisk, SimRng, SimStore, StoreTrouble};
 
 /// Longer than writers wait for a failing disk.
@@ -428,4 +429,27 @@ fn a_wall_clock_that_jumps_loses_nothing_and_takes_no_time_back() {
             compare(&client).await;
         });
     }
+}
+
+/// A view that follows time has a commit made every second, also when nobody writes for months.
+#[test]
+fn commits_without_rows_do_not_pile_up_in_the_log() {
+    let replayed_after = |wait: Duration| {
+        let (machine, ledger) = (Machine::new(91), Arc::<Mutex<Ledger>>::default());
+        let running = machine.clone();
+        simulate(91, |executor| async move {
+            let client = client_of(&running, &ledger, &executor).await;
+            let mut last = None;
+            for _ in 0..EMPTY_COMMITS_MAX {
+                last = Some(client.core.sequencer.sequence(Write::default(), |_| Ok(())).unwrap().1);
+            }
+            last.unwrap().await.unwrap();
+            executor.clock.sleep(wait).await;
+        });
+        machine.disk.restart();
+        simulate(92, |executor| async move { open(&machine, registry(), &executor).await.0.recovered.commits_replayed })
+            .0
+    };
+    assert!(replayed_after(Duration::ZERO) >= EMPTY_COMMITS_MAX);
+    assert!(replayed_after(LONG) < 100);
 }
