@@ -115,7 +115,8 @@ class Soak:
                 copy.write_row(row)
 
     def written(self, statement):
-        """Whether it was acknowledged; what trouble is to blame for is counted."""
+        """Whether it was acknowledged, or will be there once the trouble has passed, as its error says; the others come again.
+        What trouble is to blame for is counted."""
         try:
             statement()
             return True
@@ -123,7 +124,9 @@ class Soak:
             if error.sqlstate not in TROUBLE_STATES or not self.options.trouble:
                 raise
             self.troubles[error.sqlstate] = self.troubles.get(error.sqlstate, 0) + 1
-            return False
+            detail = error.diag.message_detail or ""
+            expect("may still become durable" in detail or "othing of this write was kept" in detail, f"what became of it? {error}")
+            return "may still become durable" in detail
 
     def trouble(self):
         """A disk without a byte left, and later a store that takes nothing; both pass."""
