@@ -129,7 +129,9 @@ fn storage(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
 
 /// What a query keeps on disk while it runs could not be written or read.
 fn spill_error(error: &io::Error) -> Error {
-    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    // Some writers wrap the error, and keep no more of its kind than the text.
+    let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || error.to_string().contains("(os error 28)");
     let state = if full { SqlState::DISK_FULL } else { SqlState::IO_ERROR };
     Error::new(state, format!("a query could not use the disk: {error}"))
         .with_hint("What a query sorts or groups goes to disk where it needs more than query_memory_bytes.")
@@ -212,6 +214,7 @@ mod tests {
             Error::from(arrow()),
             Error::from(wrapped()),
             Error::from(DataFusionError::IoError(full())),
+            Error::from(DataFusionError::IoError(io::Error::other(io::Error::from_raw_os_error(28).to_string()))),
             Error::from(DataFusionError::Shared(wrapped().into())),
             Error::from(DataFusionError::Context("sorting".into(), Box::new(wrapped()))),
         ] {
