@@ -19,8 +19,8 @@ ROW = "x" * 1000
 
 
 @contextlib.contextmanager
-def small_disk(folder, megabytes):
-    place = pathlib.Path(folder) / "small"
+def small_disk(folder, megabytes, name="small"):
+    place = pathlib.Path(folder) / name
     place.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
     try:

@@ -186,6 +186,11 @@ class Server:
         equal((row[0], row[2], row[3]), (view, "verified", "0"), f"VERIFY MATERIALIZED VIEW {view}")
         return int(row[4])
 
+    def resident_mib(self, what="VmRSS"):
+        """What the machine sees of the process; VmHWM: at its most."""
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{what}:")) / 1024
+
     def address(self):
         """Connection string for psycopg."""
         password = f" password={self.password}" if self.password else ""

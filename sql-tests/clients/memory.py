@@ -11,13 +11,6 @@ DEVICES = 20_000
 STEPS = 170
 
 
-def peak_bytes(server):
-    for line in open(f"/proc/{server.process.pid}/status"):
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError("no VmHWM")
-
-
 def state_leaves_and_comes_back(folder):
     server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
     server.psql("CREATE TABLE readings (device bigint, value double precision, note text) APPEND ONLY")
@@ -35,18 +28,18 @@ def state_leaves_and_comes_back(folder):
         )
         if step % 25 == 24:
             equal(server.value("SELECT count(*) FROM noted"), str(last), "readings with a note")
-            peaks.append(peak_bytes(server) >> 20)
+            peaks.append(round(server.resident_mib("VmHWM")))
     total = server.rows("SELECT count(*), sum(n), sum(total) FROM by_device")
     equal(total, server.rows(f"SELECT {DEVICES}::bigint, count(*), sum(value) FROM readings"), "the view and its query")
-    peaks.append(peak_bytes(server) >> 20)
+    peaks.append(round(server.resident_mib("VmHWM")))
     lengths = server.rows("SELECT sum(length(note)), max(value) FROM noted")
     equal(lengths, server.rows("SELECT sum(length(note)), max(value) FROM readings"), "what is at rest and its query")
-    peaks.append(peak_bytes(server) >> 20)
+    peaks.append(round(server.resident_mib("VmHWM")))
     bytes_now, limit, evicted, reloaded = server.rows(
         "SELECT bytes, limit_bytes, evicted_bytes, reloaded_bytes FROM tidemark.memory WHERE component = 'state'"
     )[0]
     server.psql("FLUSH")
-    peak = peak_bytes(server)
+    peak = int(server.resident_mib("VmHWM") * (1 << 20))
     at_rest = sum(path.stat().st_size for path in (server.data_dir / "state").glob("*.pages"))
     print(
         f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; state at rest {at_rest >> 20} MiB, in memory"

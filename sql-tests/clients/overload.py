@@ -43,8 +43,8 @@ def percentile(values, share):
 class Load:
     """Writers over one server, for some seconds. `rows_a_second`: what all of them offer together; None: as much as is taken."""
 
-    def __init__(self, server, payloads, writers, seconds, patience_s, rows_a_second=None):
-        self.server, self.payloads, self.writers, self.patience_s = server, payloads, writers, patience_s
+    def __init__(self, server, payloads, writers, seconds, rows_a_second=None):
+        self.server, self.payloads, self.writers = server, payloads, writers
         self.until = time.monotonic() + seconds
         self.period = None if rows_a_second is None else writers * BATCH_ROWS / rows_a_second
         self.waits, self.refused, self.skipped, self.failures = [], 0, 0, []
@@ -96,9 +96,7 @@ def watch(server, over, samples):
         connection.execute("SET read_mode = 'snapshot'")
         while not over.is_set():
             lag = connection.execute("SELECT max(lag_commits) FROM tidemark.views").fetchone()[0]
-            status = open(f"/proc/{server.process.pid}/status").read()
-            resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-            samples.append((resident / 1024, int(lag or 0)))
+            samples.append((server.resident_mib(), int(lag or 0)))
             over.wait(1)
 
 
@@ -129,12 +127,12 @@ def overload(folder, options):
             server.psql(f"CREATE MATERIALIZED VIEW {name} AS {query}")
         single_inserts(server)
         before_ms = single_inserts(server)
-        measured = Load(server, payloads, 4, options.measure_s, patience_s).run()
+        measured = Load(server, payloads, 4, options.measure_s).run()
         sustainable = measured.rows / options.measure_s
         over, samples = threading.Event(), []
         watcher = threading.Thread(target=watch, args=(server, over, samples))
         watcher.start()
-        load = Load(server, payloads, options.writers, options.minutes * 60, patience_s, OVERLOAD * sustainable).run()
+        load = Load(server, payloads, options.writers, options.minutes * 60, OVERLOAD * sustainable).run()
         ended = time.monotonic()
         over.set()
         watcher.join()

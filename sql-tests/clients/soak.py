@@ -9,7 +9,6 @@ Disk and store are small file systems in memory (tmpfs), which take root to moun
 
 import argparse
 import contextlib
-import pathlib
 import random
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import time
 
 import psycopg
 
-from disk_full import can_mount, fill
+from disk_full import can_mount, fill, small_disk
 from harness import Failure, Server, equal, eventually, expect
 
 #: Each over the same readings, from cheap to costly.
@@ -188,9 +187,7 @@ class Soak:
                 lag = connection.execute(
                     "SELECT max(lag_commits) FROM tidemark.views"
                 ).fetchone()[0]
-                status = open(f"/proc/{self.server.process.pid}/status").read()
-                resident = next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
-                self.samples.append((time.monotonic() - started, resident / 1024, int(lag or 0)))
+                self.samples.append((time.monotonic() - started, self.server.resident_mib(), int(lag or 0)))
                 time.sleep(1)
 
 
@@ -209,24 +206,12 @@ def remount(place, how):
     subprocess.run(["mount", "-o", f"remount,{how}", str(place)], check=True)
 
 
-@contextlib.contextmanager
-def mounted(place, megabytes):
-    place.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(place)], check=True)
-    try:
-        yield place
-    finally:
-        for server in Server.living:
-            server.end()
-        subprocess.run(["umount", "-l", str(place)], check=False)
-
-
 def soak(folder, options):
     server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(options.limit_mib << 20)})
     with contextlib.ExitStack() as disks:
         if options.trouble:
-            server.disk = disks.enter_context(mounted(pathlib.Path(folder) / "disk", options.disk_mib))
-            server.store = disks.enter_context(mounted(pathlib.Path(folder) / "store", options.disk_mib))
+            server.disk = disks.enter_context(small_disk(folder, options.disk_mib, "disk"))
+            server.store = disks.enter_context(small_disk(folder, options.disk_mib, "store"))
             server.data_dir = server.disk / "data"
             server.settings["TIDEMARK__OBJECT_STORE"] = str(server.store / "objects")
             server.settings["TIDEMARK__WAL__WRITE_TIMEOUT_MS"] = "2000"
