@@ -165,6 +165,7 @@ fn table() -> Arc<Table> {
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     })
 }
 

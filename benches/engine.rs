@@ -139,7 +139,7 @@ async fn run(tables: &Tables, sql: &str, name: &str, commits: &[Arc<Commit>]) ->
 
 async fn create(tables: &Tables, dataflows: &Dataflows, id: RelationId, sql: &str) -> Result<SchemaRef> {
     let registry = tidemark::functions::session_state(Default::default(), Default::default()).build();
-    let plan = plan_view(&registry, tables, &*parse_query(sql)?, sql)?;
+    let plan = plan_view(&registry, tables, &*parse_query(sql)?, sql, None)?;
     let view = MaterializedView {
         id,
         name: "bench".to_owned(),
@@ -148,11 +148,13 @@ async fn create(tables: &Tables, dataflows: &Dataflows, id: RelationId, sql: &st
         plan: plan.to_bytes()?,
         columns: plan.columns.clone(),
         depends_on: plan.sources(),
+        emits_on_close: false,
     };
     let mut backfill = HashMap::new();
     for id in plan.sources().into_iter().filter(|id| *id != VIEW) {
         let rows = if id == REGISTRY { vec![Ok(registry_rows())] } else { Vec::new() };
-        backfill.insert(id, Backfill { rows: stream::iter(rows).boxed(), append_only: id == READINGS });
+        backfill
+            .insert(id, Backfill { rows: stream::iter(rows).boxed(), append_only: id == READINGS, watermark_us: None });
     }
     let view = Arc::new(view);
     dataflows.push_create(view.clone(), Ok(plan), backfill).await.expect("the worker answers")?;
@@ -265,6 +267,7 @@ fn table(id: RelationId, sql: &str) -> Arc<Table> {
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     })
 }
 

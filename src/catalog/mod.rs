@@ -9,5 +9,5 @@ mod relation;
 pub use change::{Catalog, CatalogChange, RowRuns};
 pub use relation::{
     Column, Expired, MaterializedView, Relation, Retention, SourceOptions, StoredColumn, Table, TableKind, View,
-    ViewColumn, arrow_schema,
+    ViewColumn, Watermark, arrow_schema,
 };

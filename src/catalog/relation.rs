@@ -67,6 +67,20 @@ pub struct Table {
     /// The highest field id ever given; 0 in a table that was never altered.
     #[serde(default)]
     pub last_field_id: u32,
+    /// Where there is one, the table is APPEND ONLY, and [`WATERMARK`] is its last column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
+}
+
+/// Which rows come too late: those of a time that the watermark has passed, which follows the newest row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watermark {
+    /// Name of the column with the rows' time, a timestamptz or timestamp.
+    pub column: String,
+    /// How far it stays behind the newest row, in microseconds.
+    pub delay_us: i64,
+    /// After so long without a row it follows the clock; `None`: it waits for the next row.
+    pub idle_us: Option<i64>,
 }
 
 /// How long rows of a table stay.
@@ -105,11 +119,23 @@ impl Table {
     }
 
     /// The user's columns, in order.
+    pub fn user_columns(&self) -> &[Column] {
+        let hidden = usize::from(self.watermark.is_some());
+        self.columns.get(..self.columns.len() - hidden).unwrap_or_default()
+    }
+
+    /// Position of the column that the watermark follows.
+    pub fn watermark_column(&self) -> Option<usize> {
+        let watermark = self.watermark.as_ref()?;
+        self.columns.iter().position(|column| column.name == watermark.column)
+    }
+
+    /// All columns but the row id, in order: the user's, and behind them the hidden one of a table with a watermark.
     pub fn schema(&self) -> SchemaRef {
         arrow_schema(self.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)))
     }
 
-    /// The user's columns and the hidden row id as the last one.
+    /// The same and the hidden row id as the last one.
     pub fn schema_with_row_id(&self) -> SchemaRef {
         let mut fields: Vec<_> = self.schema().fields().iter().cloned().collect();
         fields.push(Arc::new(Field::new(ROW_ID, DataType::Int64, false)));
@@ -156,6 +182,9 @@ pub struct MaterializedView {
     pub columns: Vec<ViewColumn>,
     /// Tables and materialized views that the plan reads, and views that the text names.
     pub depends_on: Vec<RelationId>,
+    /// `EMIT ON WINDOW CLOSE`: it shows a group once, when the watermark has passed its window.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emits_on_close: bool,
 }
 
 impl MaterializedView {
@@ -209,7 +238,9 @@ impl Relation {
     /// The columns that a query sees.
     pub fn schema(&self) -> SchemaRef {
         match self {
-            Relation::Table(table) => table.schema(),
+            Relation::Table(table) => arrow_schema(
+                table.user_columns().iter().map(|column| (column.name.as_str(), &column.sql_type, !column.not_null)),
+            ),
             Relation::View(view) => {
                 arrow_schema(view.columns.iter().map(|column| (column.name.as_str(), &column.sql_type, true)))
             }

@@ -17,7 +17,15 @@ use crate::types::{CommitNumber, ROW_ID, RelationId, RowId};
 /// Tables in the order of their ids; within a table first what was deleted, then what was inserted, each in the order of
 /// the writers.
 pub(super) fn combine(number: CommitNumber, timestamp_us: i64, parts: Vec<SequencedPart>) -> Result<Commit> {
-    let mut commit = Commit { number, timestamp_us, tables: vec![], catalog: vec![], positions: vec![], tier: vec![] };
+    let mut commit = Commit {
+        number,
+        timestamp_us,
+        tables: vec![],
+        catalog: vec![],
+        positions: vec![],
+        tier: vec![],
+        watermarks: vec![],
+    };
     let mut changes: BTreeMap<RelationId, TableChange> = BTreeMap::new();
     for part in parts {
         let (firsts, _) = first_row_ids(&part.write, part.first_row_id);
@@ -28,6 +36,7 @@ pub(super) fn combine(number: CommitNumber, timestamp_us: i64, parts: Vec<Sequen
         commit.catalog.extend(part.write.catalog);
         commit.positions.extend(part.write.positions);
         commit.tier.extend(part.write.tier);
+        commit.watermarks.extend(part.write.watermarks);
     }
     for (table, change) in changes {
         commit.tables.extend(change.finish(table)?);

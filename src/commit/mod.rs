@@ -21,7 +21,7 @@ pub use counters::CommitCounters;
 pub use log_writer::LogWriter;
 pub use replay::{Replayed, read_record, replay};
 pub use sequencer::{Durable, Publish, Sequencer, SequencerStart};
-pub use write::{Commit, SequencedWrite, SourcePosition, TableDelta, TableWrite, TierChange, Write};
+pub use write::{Commit, SequencedWrite, SourcePosition, TableDelta, TableWrite, TierChange, WatermarkAdvance, Write};
 
 #[cfg(test)]
 mod tests;

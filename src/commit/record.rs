@@ -1,4 +1,4 @@
-//! The body of a commit's record, version 1. All numbers little endian, lengths before what they measure.
+//! The body of a commit's record, version 2. All numbers little endian, lengths before what they measure.
 //!
 //! ```text
 //! body  = version u8, timestamp in us i64, writers u32, then per writer: first row id i64, write
@@ -6,7 +6,10 @@
 //!         catalog changes (JSON, or empty)
 //!         positions u32, each: source u32, position bytes
 //!         tier changes u32, each: relation u32, flushed u64, manifest u64
+//!         watermarks u32, each: relation u32, microseconds i64
 //! ```
+//!
+//! Version 1 had no watermarks.
 //!
 //! A writer encodes its write before it takes its place in the order, in its own thread; the sequencer adds only the
 //! first row id. The ids of all its inserts follow from it, in the order of its tables.
@@ -19,14 +22,14 @@ use arrow::datatypes::DataType;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
-use super::write::{SourcePosition, TableWrite, TierChange, Write};
+use super::write::{SourcePosition, TableWrite, TierChange, WatermarkAdvance, Write};
 use crate::catalog::CatalogChange;
 use crate::error::{Error, Result, SqlState};
 use crate::types::{CommitNumber, ROW_ID, RelationId, RowId};
 
 /// The kind of WAL record that holds a commit.
 pub(super) const KIND_COMMIT: u8 = 1;
-const BODY_VERSION: u8 = 1;
+const BODY_VERSION: u8 = 2;
 
 /// One writer's part of a commit.
 #[derive(Debug)]
@@ -74,6 +77,11 @@ pub(super) fn encode_write(write: &Write) -> Result<Vec<u8>> {
         out.extend(change.flushed.0.to_le_bytes());
         out.extend(change.manifest.to_le_bytes());
     }
+    put_u32(&mut out, write.watermarks.len());
+    for advance in &write.watermarks {
+        out.extend(advance.table.0.to_le_bytes());
+        out.extend(advance.at_us.to_le_bytes());
+    }
     Ok(out)
 }
 
@@ -98,20 +106,20 @@ pub(super) fn encode_body<'a>(
 /// checksum held.
 pub(super) fn decode_body(body: &[u8]) -> Result<(i64, Vec<SequencedPart>)> {
     let mut input = Input { bytes: body };
-    match input.take(1)? {
-        [BODY_VERSION] => {}
+    let version = match input.take(1)? {
+        [version @ 1..=BODY_VERSION] => *version,
         version => {
             let shown = version.first().copied().unwrap_or_default();
             return Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("a commit record has version {shown}"))
-                .with_detail(format!("This version of Tidemark reads version {BODY_VERSION}."))
+                .with_detail(format!("This version of Tidemark reads versions up to {BODY_VERSION}."))
                 .with_hint("Start the version of Tidemark that wrote it, or a later one."));
         }
-    }
+    };
     let timestamp_us = input.i64()?;
     let writers = input.u32()?;
     let mut parts = Vec::new();
     for _ in 0..writers {
-        parts.push(SequencedPart { first_row_id: input.i64()?, write: decode_write(&mut input)? });
+        parts.push(SequencedPart { first_row_id: input.i64()?, write: decode_write(&mut input, version)? });
     }
     match input.bytes {
         [] => Ok((timestamp_us, parts)),
@@ -119,7 +127,7 @@ pub(super) fn decode_body(body: &[u8]) -> Result<(i64, Vec<SequencedPart>)> {
     }
 }
 
-fn decode_write(input: &mut Input<'_>) -> Result<Write> {
+fn decode_write(input: &mut Input<'_>, version: u8) -> Result<Write> {
     let mut write = Write::default();
     for _ in 0..input.u32()? {
         write.tables.push(TableWrite {
@@ -140,6 +148,10 @@ fn decode_write(input: &mut Input<'_>) -> Result<Write> {
     for _ in 0..input.u32()? {
         let table = RelationId(input.u32()?);
         write.tier.push(TierChange { table, flushed: CommitNumber(input.u64()?), manifest: input.u64()? });
+    }
+    let watermarks = if version == 1 { 0 } else { input.u32()? };
+    for _ in 0..watermarks {
+        write.watermarks.push(WatermarkAdvance { table: RelationId(input.u32()?), at_us: input.i64()? });
     }
     Ok(write)
 }

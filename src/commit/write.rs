@@ -15,6 +15,7 @@ pub struct Write {
     pub catalog: Vec<CatalogChange>,
     pub positions: Vec<SourcePosition>,
     pub tier: Vec<TierChange>,
+    pub watermarks: Vec<WatermarkAdvance>,
 }
 
 /// Rows into and out of one table.
@@ -45,6 +46,14 @@ pub struct TierChange {
     pub manifest: u64,
 }
 
+/// From the next write on, rows of the table with a time before `at_us` come too late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatermarkAdvance {
+    pub table: RelationId,
+    /// Microseconds since 1970.
+    pub at_us: i64,
+}
+
 /// A write that has its place in the order of commits, and is not durable yet.
 #[derive(Debug, Clone)]
 pub struct SequencedWrite<'a> {
@@ -65,6 +74,8 @@ pub struct Commit {
     pub catalog: Vec<CatalogChange>,
     pub positions: Vec<SourcePosition>,
     pub tier: Vec<TierChange>,
+    /// In the order of the writers, so that of one table the last counts.
+    pub watermarks: Vec<WatermarkAdvance>,
 }
 
 /// A commit's change of one table: the table's columns and `_row_id`. A row that the same commit inserts and deletes is

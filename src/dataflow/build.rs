@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::new_null_array;
-use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, HashMap, HashSet};
@@ -14,16 +14,17 @@ use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::operators::{
-    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, MatchInputs, MatchJoin,
-    Project, SetOperation, Temporal, Top, Union, Unnest, Window, WindowInputs, commit_time_field,
+    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Late, LateRows,
+    MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window, WindowInputs,
+    commit_time_field,
 };
 use super::state::{LogState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::NOW;
 use crate::io::Parallel;
-use crate::plan::{MatchKind, Node, Reach, SortDirection, ViewPlan};
-use crate::types::RelationId;
+use crate::plan::{Closing, MatchKind, Node, Reach, SortDirection, TABLE_WATERMARK, ViewPlan};
+use crate::types::{RelationId, WATERMARK};
 
 /// What a step brings: for each relation its changes.
 pub type StepInput = HashMap<RelationId, Vec<DeltaBatch>>;
@@ -34,6 +35,7 @@ pub enum Operator {
     Source { relation: RelationId, columns: Vec<usize>, schema: SchemaRef },
     Filter(Box<Operator>, Filter),
     Temporal(Box<Operator>, Box<Temporal>),
+    Late(Box<Operator>, Box<Late>),
     Project(Box<Operator>, Project),
     Join(Box<Operator>, Box<Operator>, Box<Join>),
     MatchJoin(Box<Operator>, Box<Operator>, Box<MatchJoin>),
@@ -139,6 +141,16 @@ impl Dataflow {
         self.root.advance_to(now_us)
     }
 
+    /// The next step shows the groups whose window the watermark of the view's table has passed.
+    pub fn close_to(&mut self, watermark_us: i64) -> Result<()> {
+        self.root.close_to(watermark_us)
+    }
+
+    /// Rows that came too late, where the view leaves some out.
+    pub fn late_rows(&self) -> Option<&LateRows> {
+        self.root.late_rows()
+    }
+
     /// Reads its relations as `plan` says, which is the same but for where their columns stand.
     pub fn read_as(&mut self, plan: &ViewPlan) -> Result<()> {
         let wanted = plan.columns_read();
@@ -214,6 +226,10 @@ impl Operator {
                 let input = below.step(input, true, errors)?;
                 temporal.step(input, errors)
             }
+            Operator::Late(below, late) => {
+                let input = below.step(input, true, errors)?;
+                late.step(input, errors)
+            }
             Operator::Project(below, project) => {
                 let input = below.step(input, emit, errors)?;
                 project.step(input, errors)
@@ -262,6 +278,7 @@ impl Operator {
             Operator::Source { .. } => vec![],
             Operator::Filter(below, _)
             | Operator::Temporal(below, _)
+            | Operator::Late(below, _)
             | Operator::Project(below, _)
             | Operator::Top(below, _)
             | Operator::Window(below, _)
@@ -282,11 +299,26 @@ impl Operator {
         self.below_mut().into_iter().try_for_each(|below| below.advance_to(now_us))
     }
 
+    fn close_to(&mut self, watermark_us: i64) -> Result<()> {
+        if let Operator::Aggregate(_, aggregate) = self {
+            aggregate.close_to(watermark_us)?;
+        }
+        self.below_mut().into_iter().try_for_each(|below| below.close_to(watermark_us))
+    }
+
+    fn late_rows(&self) -> Option<&LateRows> {
+        match self {
+            Operator::Late(_, late) => Some(late.late_rows()),
+            other => other.below().into_iter().find_map(Operator::late_rows),
+        }
+    }
+
     fn below_mut(&mut self) -> Vec<&mut Operator> {
         match self {
             Operator::Source { .. } => vec![],
             Operator::Filter(below, _)
             | Operator::Temporal(below, _)
+            | Operator::Late(below, _)
             | Operator::Project(below, _)
             | Operator::Top(below, _)
             | Operator::Window(below, _)
@@ -313,6 +345,7 @@ impl Operator {
             Operator::Source { .. } => Counters::default(),
             Operator::Filter(_, filter) => filter.counters,
             Operator::Temporal(_, temporal) => temporal.counters,
+            Operator::Late(_, late) => late.counters,
             Operator::Project(_, project) => project.counters,
             Operator::Join(_, _, join) => join.counters,
             Operator::MatchJoin(_, _, join) => join.counters,
@@ -354,6 +387,10 @@ impl Operator {
                 below.add_states(states);
                 states.extend(temporal.states());
             }
+            Operator::Late(below, late) => {
+                below.add_states(states);
+                states.extend(late.states());
+            }
             Operator::Top(below, top) => {
                 below.add_states(states);
                 states.extend(top.states());
@@ -384,6 +421,7 @@ impl Operator {
             Operator::MatchJoin(_, _, join) => join.memory_bytes(),
             Operator::SetOperation(_, _, set) => set.memory_bytes(),
             Operator::Temporal(_, temporal) => temporal.memory_bytes(),
+            Operator::Late(_, late) => late.memory_bytes(),
             Operator::Top(_, top) => top.memory_bytes(),
             Operator::Window(_, window) => window.memory_bytes(),
             Operator::DistinctValues(_, distinct) => distinct.memory_bytes(),
@@ -432,6 +470,17 @@ impl Builder<'_> {
             Node::Temporal { input, .. } => {
                 Operator::Temporal(Box::new(self.operator(input)?), Box::new(self.temporal(node)?))
             }
+            Node::Late { input, window, passed, .. } => {
+                let windows = self.compile(node, input, &[window.clone(), passed.clone()])?;
+                Operator::Late(Box::new(self.operator(input)?), Box::new(Late::new(node.id(), windows)))
+            }
+            Node::Close { input, closing, .. } => match &**input {
+                Node::Aggregate { input: below, .. } => {
+                    let aggregate = self.aggregate(input)?.closing_by(closing.key, self.closing_bound(node, closing)?);
+                    Operator::Aggregate(Box::new(self.operator(below)?), Box::new(aggregate))
+                }
+                _ => return Err(Error::internal("groups that are closed without an aggregate")),
+            },
             Node::Project { input, schema, .. } => Operator::Project(
                 Box::new(self.operator(input)?),
                 Project::new(self.projection(node)?, arrow_schema(schema), self.parallel.clone()),
@@ -495,6 +544,16 @@ impl Builder<'_> {
         let bound = Expressions::compile(node.id(), &[bound.data], &time, &self.settings)?;
         let value = self.compile(node, input, std::slice::from_ref(value))?;
         Temporal::new(value, *comparison, bound, arrow_schema(input.schema()))
+    }
+
+    fn closing_bound(&self, node: &Node, closing: &Closing) -> Result<TimeBound> {
+        let time =
+            watermark_type(node, closing.relation).ok_or_else(|| Error::internal("groups without a watermark"))?;
+        let time = Field::new(TABLE_WATERMARK, time, true);
+        let schema = DFSchema::try_from(Schema::new(vec![time.clone()]))?;
+        let bound = Expressions::compile(node.id(), std::slice::from_ref(&closing.bound), &schema, &self.settings)?;
+        let window = node.schema().field(closing.key).data_type().clone();
+        Ok(TimeBound::new(bound.cast_to(&[window]), time))
     }
 
     fn projection(&self, node: &Node) -> Result<Expressions> {
@@ -631,6 +690,17 @@ impl Builder<'_> {
         let Some(mut stages) = self.stages_above_aggregate(input)? else { return Ok(None) };
         stages.push(stage);
         Ok(Some(stages))
+    }
+}
+
+/// The type of a table's times, from what its rows are marked with.
+fn watermark_type(node: &Node, table: RelationId) -> Option<DataType> {
+    match node {
+        Node::Source { relation, schema, .. } if *relation == table => {
+            let mark = schema.fields().iter().find(|field| field.name() == WATERMARK)?;
+            Some(mark.data_type().clone())
+        }
+        _ => node.inputs().into_iter().find_map(|input| watermark_type(input, table)),
     }
 }
 

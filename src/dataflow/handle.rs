@@ -28,6 +28,8 @@ pub struct Backfill {
     pub rows: BoxStream<'static, Result<RecordBatch>>,
     /// The table refuses UPDATE and DELETE, so that cheaper operators do.
     pub append_only: bool,
+    /// Where the table's watermark is, microseconds since 1970.
+    pub watermark_us: Option<i64>,
 }
 
 /// What one view is doing, for `tidemark.views`.
@@ -41,6 +43,9 @@ pub struct ViewStats {
     pub state_bytes: usize,
     /// Rows and groups left out.
     pub errors: u64,
+    /// Of a view that closes windows: rows that were on time, and that were not.
+    pub accepted_rows: u64,
+    pub late_rows: u64,
     pub rows_read: u64,
     pub rows_emitted: u64,
     pub status: ViewStatus,
@@ -311,6 +316,17 @@ impl ViewStats {
             _ => ViewStatus::Failed(error.to_string()),
         };
         let commit = CommitNumber::default();
-        ViewStats { view, commit, rows: 0, state_bytes: 0, errors: 0, rows_read: 0, rows_emitted: 0, status }
+        ViewStats {
+            view,
+            commit,
+            rows: 0,
+            state_bytes: 0,
+            errors: 0,
+            accepted_rows: 0,
+            late_rows: 0,
+            rows_read: 0,
+            rows_emitted: 0,
+            status,
+        }
     }
 }

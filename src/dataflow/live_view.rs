@@ -2,7 +2,7 @@
 //!
 //! Does not know: the queue, other views, who reads or subscribes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -14,6 +14,7 @@ use super::checkpoint::ViewImage;
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
 use super::handle::{ViewStats, ViewStatus};
+use super::operators::LateRows;
 use super::state::{PageStore, Residence, StateReader, StateRef};
 use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
@@ -37,6 +38,8 @@ pub struct LiveView {
     errors: ErrorSet,
     /// Its rows change with time alone.
     pub follows_time: bool,
+    /// The table whose watermark closes its groups.
+    closes_by: Option<RelationId>,
     pub failed: Option<Error>,
     /// Rows that its operators touched and gave, those of the last steps counting the most.
     pub cost: u64,
@@ -58,6 +61,7 @@ impl LiveView {
             sources: source_relations(&plan.root).into_iter().collect(),
             errors: ErrorSet::default(),
             follows_time: plan.follows_time(),
+            closes_by: plan.closes_by(),
             failed: None,
             cost: 0,
         };
@@ -112,14 +116,32 @@ impl LiveView {
         output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
     }
 
-    /// A live step.
-    pub fn step(&mut self, input: &StepInput, emit: bool, now_us: i64) -> Vec<DeltaBatch> {
-        let changes = self.follows_time || self.sources.iter().any(|source| input.contains_key(source));
+    /// Shows the groups that are closed by the watermark of its table, while the view is being made.
+    pub fn close_to(&mut self, table: RelationId, watermark_us: i64) -> Result<()> {
+        if self.closes_by == Some(table) {
+            self.dataflow.close_to(watermark_us)?;
+            self.dataflow_step(&StepInput::default())?;
+        }
+        Ok(())
+    }
+
+    /// A live step; `watermarks` are those that have moved, where it is the last of its commits.
+    pub fn step(
+        &mut self,
+        input: &StepInput,
+        watermarks: &BTreeMap<RelationId, i64>,
+        emit: bool,
+        now_us: i64,
+    ) -> Vec<DeltaBatch> {
+        let watermark = self.closes_by.and_then(|table| watermarks.get(&table).copied());
+        let changes =
+            self.follows_time || watermark.is_some() || self.sources.iter().any(|source| input.contains_key(source));
         if self.failed.is_some() || !changes {
             return Vec::new();
         }
         let before = self.dataflow.counters();
-        let stepped = self.advance_to(now_us).and_then(|()| self.try_step(input, emit));
+        let closed = watermark.map_or(Ok(()), |watermark_us| self.dataflow.close_to(watermark_us));
+        let stepped = closed.and_then(|()| self.advance_to(now_us)).and_then(|()| self.try_step(input, emit));
         let output = stepped.unwrap_or_else(|error| {
             tracing::error!(%error, "a materialized view failed");
             self.failed = Some(error);
@@ -141,7 +163,8 @@ impl LiveView {
             Some(error) => Err(error.clone()),
             None => {
                 let content = self.dataflow.content()?;
-                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone()))
+                let late = self.dataflow.late_rows().cloned();
+                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone(), late))
             }
         }
     }
@@ -158,6 +181,8 @@ impl LiveView {
             rows: self.dataflow.rows().unwrap_or_default(),
             state_bytes: self.dataflow.memory_bytes() + self.errors.memory_bytes(),
             errors: self.errors.rows(),
+            accepted_rows: self.dataflow.late_rows().map_or(0, LateRows::accepted),
+            late_rows: self.dataflow.late_rows().map_or(0, |late| late.rows().rows()),
             rows_read: counters.rows_read,
             rows_emitted: counters.rows_emitted,
             status,

@@ -18,6 +18,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use super::content::{Content, Place, in_schema};
 use super::errors::{ErrorSet, ViewError};
 use super::expression::take_rows;
+use super::operators::LateRows;
 use crate::delta::{DeltaBatch, Digest, digest_batch};
 use crate::error::{Error, Result, SqlState};
 use crate::types::CommitNumber;
@@ -34,11 +35,18 @@ pub struct ViewSnapshot {
     commit: CommitNumber,
     content: Content,
     errors: ErrorSet,
+    late: Option<LateRows>,
 }
 
 impl ViewSnapshot {
-    pub(super) fn new(schema: SchemaRef, commit: CommitNumber, content: Content, errors: ErrorSet) -> Self {
-        ViewSnapshot { schema, commit, content, errors }
+    pub(super) fn new(
+        schema: SchemaRef,
+        commit: CommitNumber,
+        content: Content,
+        errors: ErrorSet,
+        late: Option<LateRows>,
+    ) -> Self {
+        ViewSnapshot { schema, commit, content, errors, late }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -144,6 +152,12 @@ impl ViewSnapshot {
     /// Rows and groups that could not be computed and are left out.
     pub fn errors(&self) -> Result<impl Iterator<Item = ViewError>> {
         self.errors.iter()
+    }
+
+    /// Rows that came too late, with their windows for messages.
+    pub fn late_rows(&self) -> Result<impl Iterator<Item = ViewError>> {
+        let late = self.late.as_ref().map(|late| late.rows().iter()).transpose()?;
+        Ok(late.into_iter().flatten())
     }
 
     /// How many of [`ViewSnapshot::errors`] there are, and how many rows and groups they stand for.

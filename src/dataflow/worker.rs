@@ -251,14 +251,14 @@ impl Worker {
 
     /// One step over `first` and the commits that are waiting behind it; returns what ended the step, if anything did.
     async fn step_from(&mut self, first: QueuedCommit) -> Option<Item> {
-        let mut input = StepInput::default();
-        let mut rows = self.take(&first, &mut input);
+        let (mut input, mut watermarks) = (StepInput::default(), BTreeMap::new());
+        let mut rows = self.take(&first, &mut input, &mut watermarks);
         let (mut commits, mut last, mut timestamp_us) = (1, first.commit.number, first.commit.timestamp_us);
         let mut next = None;
         while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
             match self.next_for_step().await {
                 Some(Item::Commit(queued)) => {
-                    rows += self.take(&queued, &mut input);
+                    rows += self.take(&queued, &mut input, &mut watermarks);
                     (commits, last, timestamp_us) = (commits + 1, queued.commit.number, queued.commit.timestamp_us);
                 }
                 other => {
@@ -268,20 +268,26 @@ impl Worker {
             }
         }
         (self.commit, self.timestamp_us) = (last, timestamp_us);
-        self.step(input);
+        self.step(input, &watermarks);
         self.changelogs.advance(last, self.timestamp_us);
         self.suspend_while_behind();
         next
     }
 
     /// Takes a commit out of the queue into a step.
-    fn take(&mut self, queued: &QueuedCommit, input: &mut StepInput) -> usize {
+    fn take(
+        &mut self,
+        queued: &QueuedCommit,
+        input: &mut StepInput,
+        watermarks: &mut BTreeMap<RelationId, i64>,
+    ) -> usize {
         self.queued_bytes.fetch_sub(queued.bytes, Ordering::Relaxed);
         let commit = &queued.commit;
         for table in &commit.tables {
             let delta = std::slice::from_ref(&*table.delta);
             self.changelogs.append(table.table, commit.number, commit.timestamp_us, delta);
         }
+        watermarks.extend(commit.watermarks.iter().map(|advance| (advance.table, advance.at_us)));
         take_commit(commit, input)
     }
 
@@ -359,7 +365,8 @@ impl Worker {
         seed != 0 && mixed(seed.wrapping_add(commit.0)).is_multiple_of(3)
     }
 
-    fn step(&mut self, input: StepInput) {
+    /// `watermarks`: those that moved. Groups are closed when all rows have come to them.
+    fn step(&mut self, input: StepInput, watermarks: &BTreeMap<RelationId, i64>) {
         // Parts of a step cannot be told from the whole by anyone: nothing is answered, and nothing is sent, in between.
         let mut changes = BTreeMap::new();
         let bytes: usize = input.values().flatten().map(|delta| batch_bytes(delta.rows())).sum();
@@ -372,9 +379,13 @@ impl Worker {
         };
         let row_bytes = (bytes / rows.max(1)).max(1);
         while let Some(part) = parts.next(self.part_rows.min(self.part_bytes_max() / row_bytes)) {
-            self.step_part(part, &mut changes);
+            self.step_part(part, &BTreeMap::new(), &mut changes);
             let rows = if self.residence.is_full() { self.part_rows / 2 } else { self.part_rows * 2 };
             self.part_rows = rows.clamp(*PART_ROWS.start(), *PART_ROWS.end());
+            self.make_room();
+        }
+        if !watermarks.is_empty() {
+            self.step_part(StepInput::default(), watermarks, &mut changes);
             self.make_room();
         }
         for (id, change) in changes {
@@ -399,7 +410,12 @@ impl Worker {
         }
     }
 
-    fn step_part(&mut self, mut input: StepInput, changes: &mut BTreeMap<RelationId, Vec<DeltaBatch>>) {
+    fn step_part(
+        &mut self,
+        mut input: StepInput,
+        watermarks: &BTreeMap<RelationId, i64>,
+        changes: &mut BTreeMap<RelationId, Vec<DeltaBatch>>,
+    ) {
         let consumed: HashSet<RelationId> = self.views.values().flat_map(|view| view.sources.iter().copied()).collect();
         let mut failed: HashMap<RelationId, Error> = HashMap::new();
         for (id, view) in &mut self.views {
@@ -410,7 +426,7 @@ impl Worker {
             let kept = self.changelogs.wants(*id);
             let emit = subscribed || kept || consumed.contains(id);
             self.busy_with.store(id.0, Ordering::Relaxed);
-            let output = view.step(&input, emit, self.timestamp_us);
+            let output = view.step(&input, watermarks, emit, self.timestamp_us);
             if subscribed || kept {
                 changes.entry(*id).or_default().extend(output.iter().cloned());
             }
@@ -483,7 +499,9 @@ impl Worker {
         }
         let mut backfill: Vec<(RelationId, Backfill)> = backfill.into_iter().collect();
         backfill.sort_by_key(|(relation, _)| *relation);
+        let mut watermarks = Vec::new();
         for (relation, mut base) in backfill {
+            watermarks.extend(base.watermark_us.map(|watermark_us| (relation, watermark_us)));
             loop {
                 let (mut deltas, mut rows, mut bytes) = (Vec::new(), 0, 0);
                 while rows < self.settings.rows_per_step_max
@@ -506,6 +524,9 @@ impl Worker {
                     return Err(fell_behind(bytes, self.settings.lag_bytes_max));
                 }
             }
+        }
+        for (relation, watermark_us) in watermarks {
+            made.close_to(relation, watermark_us)?;
         }
         Ok(made)
     }

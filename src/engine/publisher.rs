@@ -14,7 +14,7 @@ use crate::dataflow::{Backfill, Dataflows, KeepChanges};
 use crate::error::{Error, Result};
 use crate::plan::ViewPlan;
 use crate::statement::LiveViews;
-use crate::table::Tables;
+use crate::table::{DurableState, Tables};
 use crate::types::{CommitNumber, RelationId};
 
 /// Rows of a batch while a view is backfilled.
@@ -76,7 +76,7 @@ impl Publisher {
                 }
                 CatalogChange::AlterTable(table) => {
                     self.dataflows.end_subscriptions_of_altered(table.id);
-                    self.dataflows.push_keep(table.id, KeepChanges::Anew { columns: table.columns.len() });
+                    self.dataflows.push_keep(table.id, KeepChanges::Anew { columns: table.user_columns().len() });
                 }
                 CatalogChange::Resume(view) => self.resume_view(*view, commit.number)?,
                 CatalogChange::KeepChanges { relation, retention_us } => self.keep_changes(*relation, *retention_us),
@@ -92,7 +92,7 @@ impl Publisher {
     /// Puts a view into the stream at `at`, the head, as the durable catalog has it: the commit that creates it may alter it,
     /// or drop it again.
     pub fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
-        let catalog = self.tables.durable().catalog;
+        let DurableState { catalog, watermarks, .. } = self.tables.durable();
         let Some(Relation::MaterializedView(view)) = catalog.get(view.id) else { return Ok(()) };
         let plan = self.plan_of(view);
         let mut backfill = HashMap::new();
@@ -101,7 +101,8 @@ impl Publisher {
                 let snapshot = self.tables.snapshot(id, at)?;
                 let columns = (0..table.columns.len()).collect();
                 let rows = snapshot.stream(Some(columns), BACKFILL_BATCH_ROWS);
-                backfill.insert(id, Backfill { rows, append_only: table.kind == TableKind::AppendOnly });
+                let (append_only, watermark_us) = (table.kind == TableKind::AppendOnly, watermarks.get(&id).copied());
+                backfill.insert(id, Backfill { rows, append_only, watermark_us });
             }
         }
         self.live_views.put(view.id, self.dataflows.push_create(view.clone(), plan, backfill));
@@ -134,7 +135,7 @@ impl Publisher {
 
     /// Has a relation's changes kept from the present place in the stream on.
     pub fn keep_changes(&self, relation: RelationId, retention_us: u64) {
-        let columns = self.tables.durable().catalog.table(relation).map(|table| table.columns.len());
+        let columns = self.tables.durable().catalog.table(relation).map(|table| table.user_columns().len());
         self.dataflows.push_keep(relation, KeepChanges::For { retention_us, columns });
     }
 

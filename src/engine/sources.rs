@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::publisher::SourceChange;
 use crate::catalog::Table;
+use crate::commit::SequencedWrite;
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::ingest::batcher::{self, Batcher, BatcherLimits, CommitWrite};
@@ -73,7 +74,7 @@ async fn run(handles: Arc<Handles>, table: Arc<Table>, position: Option<Vec<u8>>
 async fn read(handles: &Arc<Handles>, table: &Arc<Table>, position: &Arc<Mutex<Option<Vec<u8>>>>) -> Result<()> {
     let Some(source) = &table.source else { return Err(Error::internal("not a source")) };
     let from = position.lock().clone();
-    let reader = ingest::open(source, &table.columns, from.as_deref(), handles.clock.clone())?;
+    let reader = ingest::open(source, table.user_columns(), from.as_deref(), handles.clock.clone())?;
     handles.sources.update(table.id, |stats| stats.error = None);
     let batcher = Batcher::new(table.id, table.schema_version, BatcherLimits::default());
     let commit: CommitWrite = {
@@ -85,8 +86,9 @@ async fn read(handles: &Arc<Handles>, table: &Arc<Table>, position: &Arc<Mutex<O
                     write.tables.iter().flat_map(|table| &table.inserts).map(RecordBatch::num_rows).sum::<usize>();
                 let read_to = write.positions.last().map(|position| position.position.clone());
                 handles.sequencer.admission().admitted().await;
+                let apply = |sequenced: &SequencedWrite<'_>| handles.tables.apply_write(sequenced);
                 let ((), durable) =
-                    handles.sequencer.sequence(write, |sequenced| handles.tables.apply_write(sequenced))?;
+                    handles.tables.sequence_marked(write, |write| handles.sequencer.sequence(write, apply))?;
                 durable.await?;
                 *position.lock() = read_to;
                 handles.sources.update(id, |stats| stats.rows += rows as u64);

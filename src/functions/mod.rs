@@ -30,6 +30,7 @@ mod semantics;
 mod sentences;
 mod server;
 mod session;
+pub mod sessions;
 mod set_order;
 mod sql_types;
 mod time;
@@ -61,7 +62,7 @@ pub use set_order::{Chosen, SetFunction, SetOrder};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
 #[cfg(test)]
 pub use time::Window;
-pub use time::{NOW, NOW_FUNCTIONS, is_total_bucket};
+pub use time::{NOW, NOW_FUNCTIONS, ON_TIME, are_on_time, is_total_bucket, on_time};
 pub use unary_plus::UNARY_PLUS;
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.

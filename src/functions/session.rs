@@ -18,6 +18,7 @@ use super::as_written::AsWritten;
 use super::operators::PostgresOperators;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
+use super::sessions::Session;
 use super::sql_types::PostgresTypes;
 use super::{aggregate, scalar_functions};
 
@@ -44,7 +45,7 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
         .with_scalar_functions(scalars)
         .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
         .with_aggregate_functions(aggregates)
-        .with_window_functions(with_signed_ranks(SessionStateDefaults::default_window_functions()))
+        .with_window_functions(window_functions())
         .with_analyzer_rules(analyzer().rules)
         .with_optimizer_rules(query_optimizer_rules())
 }
@@ -91,4 +92,10 @@ pub fn analyzer() -> Analyzer {
 /// another type than the sum.
 fn query_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by").collect()
+}
+
+fn window_functions() -> Vec<Arc<WindowUDF>> {
+    let mut functions = with_signed_ranks(SessionStateDefaults::default_window_functions());
+    functions.extend(Session::functions());
+    functions
 }

@@ -2,6 +2,7 @@
 //!
 //! `time_bucket` and `date_bin`, and the windows of TUMBLE and HOP in `windows`, cut microseconds; a bucket's width is either days and less, or months, never both.
 
+mod on_time;
 mod windows;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
 
+pub use on_time::{ON_TIME, are_on_time, on_time};
 pub use windows::Window;
 
 use super::sql_types::timestamptz;

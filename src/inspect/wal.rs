@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::finding::Finding;
 use crate::catalog::CatalogChange;
-use crate::commit::{Commit, read_record};
+use crate::commit::{Commit, WatermarkAdvance, read_record};
 use crate::error::{Error, Result};
 use crate::io::Disk;
 use crate::types::CommitNumber;
@@ -98,6 +98,8 @@ fn contents(commit: &Commit) -> String {
             .iter()
             .map(|tier| format!("table {} is cold up to {} in manifest {}", tier.table, tier.flushed, tier.manifest)),
     );
+    let watermark = |at: &WatermarkAdvance| format!("watermark of table {} at {}", at.table, moment(at.at_us));
+    parts.extend(commit.watermarks.iter().map(watermark));
     parts.join(", ")
 }
 

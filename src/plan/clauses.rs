@@ -148,9 +148,14 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "What the query that they stand for keeps.",
     },
     ViewClause {
+        clause: "SESSION",
+        example: "SELECT truck, window_start, count(*) FROM SESSION(readings, time, INTERVAL '5 minutes', truck) GROUP BY truck, window_start",
+        sentence: "All rows in order; a change reads the sessions that it touches.",
+    },
+    ViewClause {
         clause: "time_bucket, date_bin, TUMBLE, HOP",
         example: "SELECT time_bucket('1 hour', time) AS hour, count(*) FROM readings GROUP BY hour",
-        sentence: "What the GROUP BY keeps.",
+        sentence: "What the GROUP BY keeps; with EMIT ON WINDOW CLOSE, of windows that are open.",
     },
     ViewClause {
         clause: "Conditions with now() in WHERE and HAVING",

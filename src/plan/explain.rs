@@ -83,6 +83,11 @@ pub(super) fn describe(node: &Node) -> String {
             };
             format!("Temporal: {} {comparison} {}", shown(value), shown(bound))
         }
+        Node::Late { window, passed, .. } => format!("Late: {} < {}", shown(window), shown(passed)),
+        Node::Close { input, closing, .. } => {
+            let key = input.schema().fields().get(closing.key).map_or("", |field| field.name().as_str());
+            format!("Close: {key} < {}", shown(&closing.bound))
+        }
         Node::Project { exprs, schema, .. } => {
             let columns = exprs.iter().zip(schema.fields()).map(|(expr, field)| {
                 let text = shown(expr);

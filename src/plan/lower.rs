@@ -22,7 +22,7 @@ use super::relations::relation_of;
 use super::view_plan::{MatchKind, Node};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result};
-use crate::functions::interval_from;
+use crate::functions::{ON_TIME, interval_from};
 
 /// Operator ids are all 0; the caller numbers them. The root's columns have the types of `columns`.
 pub fn lower(plan: &LogicalPlan, columns: &[ViewColumn]) -> Result<Node> {
@@ -40,6 +40,13 @@ fn lower_node(plan: &LogicalPlan) -> Result<Node> {
     match plan {
         LogicalPlan::TableScan(scan) => lower_scan(scan),
         LogicalPlan::Filter(filter) => {
+            if let Expr::ScalarFunction(call) = &filter.predicate
+                && call.name() == ON_TIME
+                && let [window, passed, _] = call.args.as_slice()
+            {
+                let (window, passed) = (window.clone(), passed.clone());
+                return Ok(Node::Late { id: 0, input: Box::new(lower_node(&filter.input)?), window, passed });
+            }
             let (timed, timeless) = temporal::split(&filter.predicate);
             let predicate = conjunction(timeless);
             predicate.iter().try_for_each(pure)?;
@@ -161,6 +168,14 @@ fn requalify(node: Node, renamed: &DFSchemaRef) -> Result<Node> {
         Node::Temporal { id, input, value, comparison, bound } => {
             let value = renamed_columns(value, input.schema(), &renamed)?;
             Node::Temporal { id, input: Box::new(requalify(*input, &renamed)?), value, comparison, bound }
+        }
+        Node::Late { id, input, window, passed } => {
+            let window = renamed_columns(window, input.schema(), &renamed)?;
+            let passed = renamed_columns(passed, input.schema(), &renamed)?;
+            Node::Late { id, input: Box::new(requalify(*input, &renamed)?), window, passed }
+        }
+        Node::Close { id, input, closing } => {
+            Node::Close { id, input: Box::new(requalify(*input, &renamed)?), closing }
         }
         Node::Source { id, relation, relation_name, columns, .. } => {
             Node::Source { id, relation, relation_name, columns, schema: renamed }

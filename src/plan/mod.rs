@@ -9,6 +9,7 @@
 //! Holds no handles: what a name stands for is asked of a [`RelationLookup`].
 
 mod clauses;
+mod closing;
 mod eager;
 mod errors;
 mod explain;
@@ -20,6 +21,7 @@ mod quantified;
 mod query;
 mod reach;
 mod relations;
+mod rising;
 mod scalars;
 mod state;
 mod stored;
@@ -28,6 +30,7 @@ mod view;
 mod view_plan;
 
 pub use clauses::{ACCEPTED, REFUSED, ViewClause};
+pub use closing::{Closing, TABLE_WATERMARK, close_windows, only_closed};
 pub use eager::aggregate_eagerly;
 pub use errors::{at_literal, plan_error};
 pub use output_names::name_output;

@@ -64,6 +64,19 @@ fn add(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateR
         }
         report.lines.push(line);
     }
+    match node {
+        Node::Close { input, .. } => add_closed(input, depth + 1, relations, report),
+        _ => node.inputs().into_iter().for_each(|input| add(input, depth + 1, relations, report)),
+    }
+}
+
+/// An aggregate that forgets its groups when they are closed.
+fn add_closed(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateReport) {
+    let (indent, id) = (depth * 2, node.id());
+    report.lines.push(format!("{:indent$}{} [{id}]", "", super::explain::describe(node)));
+    report
+        .lines
+        .push(format!("{:indent$}  keeps a row for each group whose window is open, and what its calls keep", ""));
     node.inputs().into_iter().for_each(|input| add(input, depth + 1, relations, report));
 }
 
@@ -79,6 +92,8 @@ fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
             Vec::new()
         }
         Node::Temporal { .. } => vec![("the rows that time has not reached".to_owned(), false)],
+        Node::Late { .. } => vec![("the rows that came too late".to_owned(), true)],
+        Node::Close { .. } => Vec::new(),
         Node::Join { left, right, on, .. } | Node::MatchJoin { left, right, on, .. } => {
             let by = |keys: Vec<&Expr>| match keys.is_empty() {
                 true => String::new(),

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 use datafusion_proto::bytes::Serializeable;
 use serde::{Deserialize, Serialize};
 
+use super::closing::Closing;
 use super::view_plan::{
     AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey,
     TimeComparison, ViewPlan,
@@ -29,8 +30,8 @@ use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
 /// 2 added the operators left_join, union, distinct_values and unnest. 3 added match_join, which takes the place of
-/// left_join, set_operation, top and window. 4 added temporal. Plans of earlier versions are read as they are.
-const VERSION: u16 = 4;
+/// left_join, set_operation, top and window. 4 added temporal. 5 added late and close. Plans of earlier versions are read as they are.
+const VERSION: u16 = 5;
 const HEADER_BYTES: usize = 10;
 
 impl ViewPlan {
@@ -130,6 +131,19 @@ enum StoredNode {
         input: Box<StoredNode>,
         value: Hex,
         comparison: TimeComparison,
+        bound: Hex,
+    },
+    Late {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        window: Hex,
+        passed: Hex,
+    },
+    Close {
+        id: OperatorId,
+        input: Box<StoredNode>,
+        relation: RelationId,
+        key: usize,
         bound: Hex,
     },
     Project {
@@ -268,6 +282,19 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             comparison: *comparison,
             bound: store_expr(bound)?,
         },
+        Node::Late { id, input, window, passed } => StoredNode::Late {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            window: store_expr(window)?,
+            passed: store_expr(passed)?,
+        },
+        Node::Close { id, input, closing } => StoredNode::Close {
+            id: *id,
+            input: Box::new(store_node(input)?),
+            relation: closing.relation,
+            key: closing.key,
+            bound: store_expr(&closing.bound)?,
+        },
         Node::Filter { id, input, predicate } => {
             StoredNode::Filter { id: *id, input: Box::new(store_node(input)?), predicate: store_expr(predicate)? }
         }
@@ -358,6 +385,17 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
             value: load_expr(&value, registry)?,
             comparison,
             bound: load_expr(&bound, registry)?,
+        },
+        StoredNode::Late { id, input, window, passed } => Node::Late {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            window: load_expr(&window, registry)?,
+            passed: load_expr(&passed, registry)?,
+        },
+        StoredNode::Close { id, input, relation, key, bound } => Node::Close {
+            id,
+            input: Box::new(load_node(*input, registry)?),
+            closing: Closing { relation, key, bound: load_expr(&bound, registry)? },
         },
         StoredNode::Filter { id, input, predicate } => Node::Filter {
             id,

@@ -23,6 +23,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use sqlparser::ast::Query;
 
+use super::closing::{close, close_windows};
 use super::eager::aggregate_eagerly;
 use super::errors::plan_error;
 use super::filters::push_filters;
@@ -31,12 +32,13 @@ use super::query::plan_query;
 use super::relations::RelationLookup;
 use super::scalars::guard_scalars;
 use super::view_plan::{Node, OperatorId, ViewPlan};
-use crate::catalog::ViewColumn;
+use crate::catalog::{Catalog, ViewColumn};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::type_name;
 use crate::types::SqlType;
 
-/// Plans a view's query. The lookup must give [`super::RelationSource`]s.
+/// Plans a view's query. The lookup must give [`super::RelationSource`]s. `closes`: it shows groups when their windows are closed,
+/// by watermarks of the tables of this catalog.
 ///
 /// Errors: those of [`plan_query`]; 0A000 naming the operator that is not incremental, now() or a volatile function;
 /// 42701 for two columns of one name.
@@ -45,8 +47,9 @@ pub fn plan_view(
     relations: &dyn RelationLookup,
     query: &Query,
     sql_text: &str,
+    closes: Option<&Catalog>,
 ) -> Result<ViewPlan> {
-    incremental(state, plan_query(state, relations, query, sql_text)?, sql_text)
+    incremental(state, plan_query(state, relations, query, sql_text)?, sql_text, closes)
 }
 
 /// The same for a view that has its columns: they are the first that the query gives, which may give more by now.
@@ -58,6 +61,7 @@ pub fn plan_view_again(
     query: &Query,
     sql_text: &str,
     columns: &[ViewColumn],
+    closes: Option<&Catalog>,
 ) -> Result<ViewPlan> {
     let analyzed = plan_query(state, relations, query, sql_text)?;
     if analyzed.schema().fields().len() < columns.len() {
@@ -65,13 +69,22 @@ pub fn plan_view_again(
     }
     let named = analyzed.schema().columns().into_iter().zip(columns);
     let named: Vec<Expr> = named.map(|(own, column)| Expr::Column(own).alias(&column.name)).collect();
-    incremental(state, LogicalPlanBuilder::from(analyzed).project(named)?.build()?, sql_text)
+    incremental(state, LogicalPlanBuilder::from(analyzed).project(named)?.build()?, sql_text, closes)
 }
 
-fn incremental(state: &SessionState, analyzed: LogicalPlan, sql_text: &str) -> Result<ViewPlan> {
+fn incremental(
+    state: &SessionState,
+    analyzed: LogicalPlan,
+    sql_text: &str,
+    closes: Option<&Catalog>,
+) -> Result<ViewPlan> {
     let columns = output_columns(&analyzed)?;
     let options = state.config_options();
     refuse_impure(&analyzed)?;
+    let (analyzed, closing) = match closes {
+        Some(catalog) => close_windows(analyzed, catalog).map(|(plan, closing)| (plan, Some(closing)))?,
+        None => (analyzed, None),
+    };
     let mut options = options.as_ref().clone();
     options.optimizer.enable_physical_uncorrelated_scalar_subquery = false;
     let context = OptimizerContext::new_with_config_options(Arc::new(options)).without_query_execution_start_time();
@@ -92,6 +105,9 @@ fn incremental(state: &SessionState, analyzed: LogicalPlan, sql_text: &str) -> R
     let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
     let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], pushed)?;
     let mut root = aggregate_eagerly(lower(&pruned, &columns)?)?;
+    if let Some(closing) = &closing {
+        root = close(root, closing)?;
+    }
     number(&mut root, &mut 0);
     Ok(ViewPlan { root, columns })
 }

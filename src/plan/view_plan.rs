@@ -10,6 +10,7 @@ use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::Expr;
 use serde::{Deserialize, Serialize};
 
+use super::closing::Closing;
 use crate::catalog::ViewColumn;
 use crate::error::Result;
 use crate::functions::{BitOperation, Regression, SetFunction};
@@ -34,6 +35,11 @@ pub enum Node {
     /// Rows for which `value comparison bound` is true; `bound` reads no column and rises with the commit's time, which
     /// now() is in it. `value` is never NULL, and has the type of `bound`.
     Temporal { id: OperatorId, input: Box<Node>, value: Expr, comparison: TimeComparison, bound: Expr },
+    /// Rows whose `window` is not before `passed`, which is NULL where everything is on time. Those that come too late, or without
+    /// a window, are kept apart. Both have one type.
+    Late { id: OperatorId, input: Box<Node>, window: Expr, passed: Expr },
+    /// Groups of an aggregate over rows that only come, once each, when the watermark of a table has passed their window.
+    Close { id: OperatorId, input: Box<Node>, closing: Closing },
     /// One expression per output column.
     Project { id: OperatorId, input: Box<Node>, exprs: Vec<Expr>, schema: DFSchemaRef },
     /// Inner equi-join. `on` pairs an expression over the left input with one over the right; NULL matches nothing.
@@ -100,6 +106,17 @@ impl ViewPlan {
             matches!(node, Node::Temporal { .. }) || node.inputs().into_iter().any(follows)
         }
         follows(&self.root)
+    }
+
+    /// The table whose watermark closes its groups.
+    pub fn closes_by(&self) -> Option<RelationId> {
+        fn closes(node: &Node) -> Option<RelationId> {
+            match node {
+                Node::Close { closing, .. } => Some(closing.relation),
+                _ => node.inputs().into_iter().find_map(closes),
+            }
+        }
+        closes(&self.root)
     }
 
     /// For each source, in preorder, the positions of the columns that it reads.
@@ -258,6 +275,8 @@ impl Node {
             Node::Source { id, .. }
             | Node::Filter { id, .. }
             | Node::Temporal { id, .. }
+            | Node::Late { id, .. }
+            | Node::Close { id, .. }
             | Node::Project { id, .. }
             | Node::Join { id, .. }
             | Node::MatchJoin { id, .. }
@@ -273,7 +292,10 @@ impl Node {
 
     pub fn schema(&self) -> &DFSchemaRef {
         match self {
-            Node::Filter { input, .. } | Node::Temporal { input, .. } => input.schema(),
+            Node::Filter { input, .. }
+            | Node::Temporal { input, .. }
+            | Node::Late { input, .. }
+            | Node::Close { input, .. } => input.schema(),
             Node::Source { schema, .. }
             | Node::Project { schema, .. }
             | Node::Join { schema, .. }
@@ -293,6 +315,8 @@ impl Node {
             Node::Source { .. } => vec![],
             Node::Filter { input, .. }
             | Node::Temporal { input, .. }
+            | Node::Late { input, .. }
+            | Node::Close { input, .. }
             | Node::Project { input, .. }
             | Node::Top { input, .. }
             | Node::Window { input, .. }
@@ -312,6 +336,8 @@ impl Node {
             Node::Source { id, .. } => (id, vec![]),
             Node::Filter { id, input, .. }
             | Node::Temporal { id, input, .. }
+            | Node::Late { id, input, .. }
+            | Node::Close { id, input, .. }
             | Node::Project { id, input, .. }
             | Node::Top { id, input, .. }
             | Node::Window { id, input, .. }
@@ -329,6 +355,8 @@ impl Node {
     pub fn is_append_only(&self, append_only: &dyn Fn(RelationId) -> bool) -> bool {
         match self {
             Node::Source { relation, .. } => append_only(*relation),
+            // A closed group has its one row.
+            Node::Close { .. } => true,
             // A group's row is replaced when it changes, and a padded one when it finds a match.
             Node::Aggregate { .. } | Node::Top { .. } | Node::Window { .. } => false,
             // A row that matches, or is on both sides, goes on doing so.

@@ -55,7 +55,7 @@ pub fn describe(
                     (&assignment.target, placeholder(&assignment.value))
                 {
                     let name = name.0.last().map(ToString::to_string).unwrap_or_default();
-                    let column = table.columns.iter().find(|column| column.name == name);
+                    let column = table.user_columns().iter().find(|column| column.name == name);
                     offer(&mut parameters, number, column.map(|column| column.sql_type.clone()));
                 }
             }

@@ -10,11 +10,12 @@ use sqlparser::tokenizer::{Token, Word};
 
 use super::parse::Input;
 use super::statement::{CreateMaterializedView, CreateSource, CreateTable, CreateView, RetentionOption, Statement};
-use crate::catalog::{Column, TableKind};
+use super::watermark::{take_emit, take_idle, take_watermark};
+use crate::catalog::{Column, TableKind, Watermark};
 use crate::error::{Error, Result, SqlState};
 use crate::types::calendar::DAY_US;
 use crate::types::parse::parse_interval;
-use crate::types::{ROW_ID, SqlType};
+use crate::types::{ROW_ID, SqlType, WATERMARK};
 
 /// The option that says for how long changes are kept for subscriptions that resume.
 pub(super) const SUBSCRIBE_RETENTION: &str = "subscribe_retention";
@@ -25,15 +26,11 @@ pub(super) const RETENTION_COLUMN: &str = "retention_column";
 
 /// Any CREATE.
 pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
-    for (words, name, hint) in [
-        (&["WATERMARK"][..], "WATERMARK", "Without it every late row corrects exactly the groups it touches."),
-        (&["EMIT", "ON"][..], "EMIT ON WINDOW CLOSE", "Without it the view is up to date at every commit."),
-        (&["FORMAT"][..], "FORMAT ... ENCODE", "Connector 'fleet' needs no format."),
-    ] {
-        if input.find_words(words).is_some() {
-            return Err(Error::not_built(name).with_hint(hint));
-        }
+    if input.find_words(&["FORMAT"]).is_some() {
+        return Err(Error::not_built("FORMAT ... ENCODE").with_hint("Connector 'fleet' needs no format."));
     }
+    let emits_on_close = take_emit(&mut input)?;
+    let watermark = take_watermark(&mut input)?;
     let is_source = input.tokens.get(1).is_some_and(|token| is_plain_word(&token.token, "SOURCE"));
     if is_source {
         input.tokens[1].token = Token::make_keyword("TABLE");
@@ -46,10 +43,15 @@ pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
     let statement = input.check(parser.parse_statement())?;
     input.expect_end(&mut parser)?;
     match statement {
-        ast::Statement::CreateTable(create) if is_source => source(create),
-        ast::Statement::CreateTable(create) => table(create, append_only.is_some()),
+        ast::Statement::CreateView(create) if create.materialized && emits_on_close => view(create, true),
+        _ if emits_on_close => {
+            Err(Error::new(SqlState::SYNTAX_ERROR, "EMIT ON WINDOW CLOSE belongs to CREATE MATERIALIZED VIEW"))
+        }
+        ast::Statement::CreateTable(create) if is_source => source(create, watermark),
+        ast::Statement::CreateTable(create) => table(create, append_only.is_some(), watermark),
         _ if append_only.is_some() => Err(Error::new(SqlState::SYNTAX_ERROR, "APPEND ONLY belongs to CREATE TABLE")),
-        ast::Statement::CreateView(create) => view(create),
+        _ if watermark.is_some() => Err(Error::new(SqlState::SYNTAX_ERROR, "WATERMARK belongs to CREATE TABLE")),
+        ast::Statement::CreateView(create) => view(create, false),
         other => {
             let text = other.to_string();
             let words: Vec<&str> = text.split_whitespace().take(2).collect();
@@ -58,12 +60,13 @@ pub(super) fn parse_create(mut input: Input<'_>) -> Result<Statement> {
     }
 }
 
-fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
+fn table(create: ast::CreateTable, append_only: bool, mut watermark: Option<Watermark>) -> Result<Statement> {
     let name = relation_name(&create.name)?;
     refuse_table_clauses(&create)?;
     let mut options = with_options(&create.table_options)?;
     let subscribe_retention_us = take_subscribe_retention(&mut options)?;
     let retention = take_retention(&mut options)?;
+    take_idle(&mut options, &mut watermark)?;
     let (columns, key) = columns_and_key(&create)?;
     if columns.is_empty() {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
@@ -80,6 +83,11 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
         (false, Some(columns)) => TableKind::PrimaryKey { columns },
         (false, None) => TableKind::Plain,
     };
+    if watermark.is_some() && kind != TableKind::AppendOnly {
+        return Err(Error::not_built("WATERMARK on a table that is not APPEND ONLY").with_hint(
+            "Rows of the past that can still change are never complete. Write APPEND ONLY behind the columns.",
+        ));
+    }
     let mut upsert = false;
     for (option, value) in &options {
         match (option.as_str(), value.as_str()) {
@@ -100,7 +108,8 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
             }
             (other, _) => {
                 return Err(Error::not_built(format!("table option \"{other}\"")).with_hint(
-                    "The table options that work are on_conflict, retention, retention_column and subscribe_retention.",
+                    "The table options that work are on_conflict, retention, retention_column, subscribe_retention and \
+                     watermark_idle.",
                 ));
             }
         }
@@ -114,10 +123,11 @@ fn table(create: ast::CreateTable, append_only: bool) -> Result<Statement> {
         upsert,
         subscribe_retention_us,
         retention,
+        watermark,
     }))
 }
 
-fn source(create: ast::CreateTable) -> Result<Statement> {
+fn source(create: ast::CreateTable, mut watermark: Option<Watermark>) -> Result<Statement> {
     let name = relation_name(&create.name)?;
     refuse_table_clauses(&create)?;
     let mut options = with_options(&create.table_options)?;
@@ -132,6 +142,7 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
     };
     let subscribe_retention_us = take_subscribe_retention(&mut options)?;
     let retention = take_retention(&mut options)?;
+    take_idle(&mut options, &mut watermark)?;
     let if_not_exists = create.if_not_exists;
     Ok(Statement::CreateSource(CreateSource {
         name,
@@ -141,10 +152,11 @@ fn source(create: ast::CreateTable) -> Result<Statement> {
         options,
         subscribe_retention_us,
         retention,
+        watermark,
     }))
 }
 
-fn view(create: ast::CreateView) -> Result<Statement> {
+fn view(create: ast::CreateView, emits_on_close: bool) -> Result<Statement> {
     if create.or_alter {
         return Err(Error::not_built("CREATE OR ALTER VIEW").with_hint("Use CREATE OR REPLACE VIEW."));
     }
@@ -176,6 +188,7 @@ fn view(create: ast::CreateView) -> Result<Statement> {
             columns,
             query: create.query,
             subscribe_retention_us,
+            emits_on_close,
         }));
     }
     if create.if_not_exists {
@@ -325,11 +338,13 @@ fn two_keys(create: &ast::CreateTable) -> Error {
 
 pub(super) fn column(definition: &ast::ColumnDef) -> Result<(Column, bool)> {
     let name = identifier(&definition.name);
-    if name == ROW_ID {
-        return Err(Error::new(
-            SqlState::INVALID_TABLE_DEFINITION,
-            format!("column name \"{ROW_ID}\" is reserved for the hidden row id"),
-        ));
+    for (reserved, what) in [(ROW_ID, "the hidden row id"), (WATERMARK, "the hidden watermark")] {
+        if name == reserved {
+            return Err(Error::new(
+                SqlState::INVALID_TABLE_DEFINITION,
+                format!("column name \"{name}\" is reserved for {what}"),
+            ));
+        }
     }
     let mut column = Column { name, sql_type: column_type(&definition.data_type)?, not_null: false, default: None };
     let mut is_key = false;

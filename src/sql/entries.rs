@@ -55,17 +55,19 @@ statements! {
         "Makes a view that is kept up to date by every commit, or puts one in another's place; returns when it is live.",
         "CREATE MATERIALIZED VIEW warm AS SELECT * FROM readings WHERE temperature > 30",
         "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])]\n\
-         \x20   [WITH (subscribe_retention = 'interval')] AS query";
+         \x20   [WITH (subscribe_retention = 'interval')] AS query [EMIT ON WINDOW CLOSE]";
     CREATE_SOURCE = "CREATE SOURCE", "Makes an APPEND ONLY table that a connector fills.",
         "CREATE SOURCE readings (time timestamptz, truck text) WITH (connector = 'fleet')",
-        "CREATE SOURCE [IF NOT EXISTS] name [(column type [, ...])] WITH (connector = 'name' [, option = value ...])";
+        "CREATE SOURCE [IF NOT EXISTS] name [(column type [, ...] [, WATERMARK FOR column AS column - INTERVAL 'interval'])]\n\
+         \x20   WITH (connector = 'name' [, option = value ...])";
     CREATE_TABLE = "CREATE TABLE",
         "Makes a table: plain, APPEND ONLY, or with a PRIMARY KEY, which may take the newest row of a key by itself.",
         "CREATE TABLE readings (device text, temperature double precision) APPEND ONLY",
         "CREATE TABLE [IF NOT EXISTS] name (column type [NOT NULL] [DEFAULT value] [PRIMARY KEY] [, ...]\n\
-         \x20   [, PRIMARY KEY (column [, ...])]) [APPEND ONLY] [WITH (option = value [, ...])]\n\
+         \x20   [, PRIMARY KEY (column [, ...])] [, WATERMARK FOR column AS column - INTERVAL 'interval'])\n\
+         \x20   [APPEND ONLY] [WITH (option = value [, ...])]\n\
          option: on_conflict = 'update' | 'error' | retention = 'interval' | retention_column = 'name'\n\
-         \x20   | subscribe_retention = 'interval'";
+         \x20   | subscribe_retention = 'interval' | watermark_idle = 'interval'";
     CREATE_VIEW = "CREATE VIEW", "Gives a query a name; it runs whenever it is read.",
         "CREATE VIEW warm AS SELECT * FROM readings", "CREATE [OR REPLACE] VIEW name [(column [, ...])] AS query";
     DEALLOCATE = "DEALLOCATE", "Forgets a prepared statement of the extended protocol, or all of them.",

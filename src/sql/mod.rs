@@ -12,6 +12,7 @@ mod parse;
 mod position;
 mod statement;
 mod subscribe;
+mod watermark;
 
 pub use create::{column_type, relation_name};
 pub use entries::{STATEMENTS, StatementEntry};

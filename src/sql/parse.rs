@@ -296,6 +296,9 @@ impl Input<'_> {
             })
             .collect();
         match words {
+            Some(words) if words == ["watermarks"] => {
+                Ok(Statement::Query(parse_query("SELECT * FROM tidemark.watermarks ORDER BY name")?))
+            }
             Some(words) if !words.is_empty() => Ok(Statement::Show(words.join(" ").replace(" . ", "."))),
             _ => Err(self.unexpected(1)),
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arrow::datatypes::IntervalMonthDayNano;
 use sqlparser::ast;
 
-use crate::catalog::{Column, TableKind};
+use crate::catalog::{Column, TableKind, Watermark};
 use crate::types::CommitNumber;
 
 /// One statement. What sqlparser knows well keeps its tree; the rest is ours.
@@ -112,6 +112,7 @@ pub struct CreateTable {
     pub upsert: bool,
     pub subscribe_retention_us: u64,
     pub retention: Option<RetentionOption>,
+    pub watermark: Option<Watermark>,
 }
 
 /// `retention = 'interval'`, and `retention_column` where it is named.
@@ -131,6 +132,7 @@ pub struct CreateSource {
     pub options: BTreeMap<String, String>,
     pub subscribe_retention_us: u64,
     pub retention: Option<RetentionOption>,
+    pub watermark: Option<Watermark>,
 }
 
 #[derive(Debug, Clone)]
@@ -150,6 +152,8 @@ pub struct CreateMaterializedView {
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
     pub subscribe_retention_us: u64,
+    /// `EMIT ON WINDOW CLOSE`.
+    pub emits_on_close: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

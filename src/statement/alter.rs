@@ -39,6 +39,10 @@ pub async fn alter_table(
     };
     for action in &alter.actions {
         match action {
+            AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } if table.watermark.is_some() => {
+                return Err(Error::not_built("ADD and DROP COLUMN of a table with a WATERMARK")
+                    .with_hint("Create a table with the columns, and INSERT INTO it what this one has."));
+            }
             AlterAction::AddColumn { column, if_not_exists } => {
                 add_column(environment, transaction, &mut next, column, *if_not_exists).await?;
             }
@@ -195,6 +199,9 @@ fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {
         return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
     }
     table.columns[position].name = to.to_owned();
+    if let Some(watermark) = table.watermark.as_mut().filter(|watermark| watermark.column == from) {
+        to.clone_into(&mut watermark.column);
+    }
     Ok(())
 }
 

@@ -104,11 +104,11 @@ pub async fn copy_to(
 
 fn positions(table: &Table, names: &[String]) -> Result<Vec<usize>> {
     if names.is_empty() {
-        return Ok((0..table.columns.len()).collect());
+        return Ok((0..table.user_columns().len()).collect());
     }
     let mut positions = Vec::new();
     for name in names {
-        let position = table.columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+        let position = table.user_columns().iter().position(|column| column.name == *name).ok_or_else(|| {
             Error::new(
                 SqlState::UNDEFINED_COLUMN,
                 format!("column \"{name}\" of relation \"{}\" does not exist", table.name),

@@ -14,13 +14,14 @@ use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
 use crate::catalog::{
-    Catalog, CatalogChange, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
+    Catalog, CatalogChange, Column, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
+    Watermark,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::plan::{ViewPlan, plan_query, plan_view};
 use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
-use crate::types::{RelationId, SqlType};
+use crate::types::{RelationId, SqlType, WATERMARK};
 
 pub async fn create_table(
     environment: &Environment<'_>,
@@ -35,7 +36,7 @@ pub async fn create_table(
     let table = Table {
         id: catalog.next_id(),
         name: create.name.clone(),
-        columns: create.columns.clone(),
+        columns: with_watermark(create.columns.clone(), create.watermark.as_ref())?,
         kind: create.kind.clone(),
         schema_version: 1,
         upsert: create.upsert,
@@ -43,6 +44,7 @@ pub async fn create_table(
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: create.watermark.clone(),
     };
     check_defaults(environment, &table)?;
     let relation = table.id;
@@ -70,7 +72,7 @@ pub async fn create_source(
     let table = Table {
         id: catalog.next_id(),
         name: create.name.clone(),
-        columns,
+        columns: with_watermark(columns, create.watermark.as_ref())?,
         kind: TableKind::AppendOnly,
         schema_version: 1,
         upsert: false,
@@ -78,6 +80,7 @@ pub async fn create_source(
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: create.watermark.clone(),
     };
     check_defaults(environment, &table)?;
     let relation = table.id;
@@ -180,7 +183,8 @@ fn materialized_view(
 ) -> Result<MaterializedView> {
     let definitions = Definitions::new(environment, catalog.clone(), now_us);
     let query = definitions.rewritten(&create.query)?;
-    let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
+    let closes = create.emits_on_close.then_some(&**catalog);
+    let plan = plan_view(definitions.state(), &definitions, &query, environment.text, closes)?;
     let mut depends_on = direct_dependencies(catalog, &create.query);
     depends_on.extend(plan.sources());
     depends_on.sort_unstable();
@@ -201,6 +205,7 @@ fn materialized_view(
         columns: named(plan.columns.clone(), &create.columns)?,
         plan: plan.to_bytes()?,
         depends_on,
+        emits_on_close: create.emits_on_close,
     })
 }
 
@@ -351,6 +356,24 @@ pub(super) fn skipping(message: String) -> Notice {
 
 fn done(tag: &str) -> Result<Response> {
     Ok(Response::Done { tag: tag.to_owned() })
+}
+
+/// The columns of a table with a watermark: behind the user's the one that each row is marked in.
+///
+/// Errors: 42703 where the watermark's column is none of them, 42804 where it has no times.
+fn with_watermark(mut columns: Vec<Column>, watermark: Option<&Watermark>) -> Result<Vec<Column>> {
+    let Some(watermark) = watermark else { return Ok(columns) };
+    let Some(column) = columns.iter().find(|column| column.name == watermark.column) else {
+        let message = format!("column \"{}\" of the watermark does not exist", watermark.column);
+        return Err(Error::new(SqlState::UNDEFINED_COLUMN, message));
+    };
+    let sql_type = column.sql_type.clone();
+    if !matches!(sql_type, SqlType::Timestamptz | SqlType::Timestamp) {
+        let message = format!("column \"{}\" of the watermark is of type {sql_type}", watermark.column);
+        return Err(Error::new(SqlState::DATATYPE_MISMATCH, message).with_hint("Use a timestamptz or timestamp."));
+    }
+    columns.push(Column { name: WATERMARK.to_owned(), sql_type, not_null: false, default: None });
+    Ok(columns)
 }
 
 /// The stored plan of a view.

@@ -9,14 +9,14 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use sqlparser::ast;
 
-use super::scope::{Environment, rename, table_function};
+use super::scope::{Environment, rename, table_function, user_columns_of};
 use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_query};
 use crate::query::QueryContext;
 use crate::query::rewrite::{RewriteNames, rewrite};
 use crate::sql::parse_query;
-use crate::system::never_filled;
+use crate::system::{LeftOut, never_filled};
 
 /// A catalog as the planner asks for it.
 pub struct Definitions {
@@ -33,7 +33,7 @@ impl Definitions {
 
     /// In the zone that a view was made in; `None`: the session's.
     pub fn in_zone(environment: &Environment<'_>, catalog: Arc<Catalog>, now_us: i64, zone: Option<&str>) -> Self {
-        let facts = environment.session.facts(environment.handles, catalog.clone(), Vec::new());
+        let facts = environment.session.facts(environment.handles, catalog.clone(), LeftOut::default());
         let mut context = environment.context(HashMap::new(), facts, now_us);
         if let Some(zone) = zone {
             context.set_time_zone(zone);
@@ -77,8 +77,13 @@ impl RelationLookup for Definitions {
             Relation::Table(table) if self.changed.as_ref() == Some(&table.name) => table.schema_with_row_id(),
             other => other.schema(),
         };
-        let source = RelationSource { id: relation.id(), name: relation.name().to_owned(), schema };
-        Ok(Some(Found::Rows(Arc::new(source))))
+        let source = |schema| RelationSource { id: relation.id(), name: relation.name().to_owned(), schema };
+        match relation {
+            Relation::Table(table) if table.watermark.is_some() && self.changed.as_ref() != Some(&table.name) => {
+                user_columns_of(table, Arc::new(source(table.schema()))).map(Some)
+            }
+            _ => Ok(Some(Found::Rows(Arc::new(source(schema))))),
+        }
     }
 
     fn names(&self) -> Vec<String> {

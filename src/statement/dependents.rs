@@ -195,7 +195,8 @@ fn plan_again(
     let zone = view.settings.get("timezone").map(String::as_str);
     let definitions = Definitions::in_zone(environment, catalog.clone(), now_us, zone);
     let query = definitions.rewritten(&*parse_query(&view.sql)?)?;
-    plan_view_again(definitions.state(), &definitions, &query, &view.sql, &view.columns)
+    let closes = view.emits_on_close.then_some(&**catalog);
+    plan_view_again(definitions.state(), &definitions, &query, &view.sql, &view.columns, closes)
 }
 
 /// A plain view's columns, planned anew, begin with those that it has.

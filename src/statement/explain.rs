@@ -29,16 +29,17 @@ pub async fn explain(
     parameters: &[ScalarValue],
 ) -> Result<Response> {
     match explain.statement.as_ref() {
-        Statement::Query(query) if explain.state => explain_state(environment, transaction, query),
+        Statement::Query(query) if explain.state => explain_state(environment, transaction, query, false),
         Statement::CreateMaterializedView(create) if explain.state => {
-            explain_state(environment, transaction, &create.query)
+            explain_state(environment, transaction, &create.query, create.emits_on_close)
         }
         Statement::Query(query) => explain_query(environment, transaction, query, explain, parameters).await,
         Statement::CreateMaterializedView(create) if !explain.analyze => {
             let catalog = transaction.catalog(environment.handles);
-            let definitions = Definitions::new(environment, catalog, transaction.started_us);
+            let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
             let query = definitions.rewritten(&create.query)?;
-            let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
+            let closes = create.emits_on_close.then_some(&*catalog);
+            let plan = plan_view(definitions.state(), &definitions, &query, environment.text, closes)?;
             lines(plan.explain().lines())
         }
         _ => Err(Error::not_built("EXPLAIN of this statement")
@@ -47,11 +48,17 @@ pub async fn explain(
 }
 
 /// What the query keeps as a materialized view, with a WARNING for all that nothing bounds.
-fn explain_state(environment: &Environment<'_>, transaction: &Transaction, query: &ast::Query) -> Result<Response> {
+fn explain_state(
+    environment: &Environment<'_>,
+    transaction: &Transaction,
+    query: &ast::Query,
+    emits_on_close: bool,
+) -> Result<Response> {
     let catalog = transaction.catalog(environment.handles);
     let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
     let query = definitions.rewritten(query)?;
-    let plan = plan_view(definitions.state(), &definitions, &query, environment.text)?;
+    let closes = emits_on_close.then_some(&*catalog);
+    let plan = plan_view(definitions.state(), &definitions, &query, environment.text, closes)?;
     let relations = Known { catalog: &catalog, registry: definitions.state() };
     let report = plan.explain_state(&relations);
     if !report.unbounded.is_empty() {

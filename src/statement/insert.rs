@@ -288,7 +288,7 @@ pub fn source_query(table: &Table, statement: &ast::Insert) -> Result<ast::Query
     if let ast::SetExpr::Values(values) = source.body.as_ref() {
         return values_query(table, columns, source, values);
     }
-    let columns = columns.unwrap_or_else(|| (0..table.columns.len()).collect());
+    let columns = columns.unwrap_or_else(|| (0..table.user_columns().len()).collect());
     let names: Vec<String> = (0..columns.len()).map(|index| format!("{SOURCE}_{index}")).collect();
     let wrapped = parse_query(&format!("SELECT 1 FROM (SELECT 1) AS {SOURCE} ({})", names.join(", ")))?;
     let ast::SetExpr::Select(mut select) = *wrapped.body else { return Err(Error::internal("a query without SELECT")) };
@@ -332,7 +332,7 @@ fn named_columns(table: &Table, names: &[ast::ObjectName]) -> Result<Option<Vec<
     let mut columns = Vec::new();
     for name in names {
         let name = relation_name(name)?;
-        let column = table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        let column = table.user_columns().iter().position(|column| column.name == name).ok_or_else(|| {
             Error::new(
                 SqlState::UNDEFINED_COLUMN,
                 format!("column \"{name}\" of relation \"{}\" does not exist", table.name),
@@ -362,7 +362,7 @@ fn values_query(
     values: &ast::Values,
 ) -> Result<ast::Query> {
     let width = values.rows.first().map_or(0, |row| row.content.len());
-    let columns = columns.unwrap_or_else(|| (0..table.columns.len().min(width.max(1))).collect());
+    let columns = columns.unwrap_or_else(|| (0..table.user_columns().len().min(width.max(1))).collect());
     if values.rows.iter().any(|row| row.content.len() != width) {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "VALUES lists must all be the same length"));
     }

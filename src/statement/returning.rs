@@ -31,7 +31,8 @@ pub async fn returning(
         return Ok(Response::Done { tag: format!("{tag} {}", rows.num_rows()) });
     };
     let query = returning_query(alias.unwrap_or(&table.name), items)?;
-    let relations = vec![(alias.unwrap_or(&table.name).to_owned(), rows.clone())];
+    let rows = rows.project(&(0..table.user_columns().len()).collect::<Vec<_>>())?;
+    let relations = vec![(alias.unwrap_or(&table.name).to_owned(), rows)];
     let result = environment.rows_of_query_over(transaction, &query, relations, parameters).await?;
     let schema = result.schema();
     Ok(Response::Rows {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::catalog::{MemTable, TableFunctionArgs, TableProvider};
 use datafusion::common::metadata::ScalarAndMetadata;
-use datafusion::common::{ParamValues, ScalarValue, TableReference};
+use datafusion::common::{Column as ColumnReference, ParamValues, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionState;
 use datafusion::functions_table::all_default_table_functions;
@@ -23,15 +23,15 @@ use super::rows::{collect, collect_held};
 use super::session_facts::{SessionView, Waiting};
 use super::transaction::Transaction;
 use crate::catalog::{Catalog, Column, Relation, Table, View};
-use crate::dataflow::ViewTable;
+use crate::dataflow::{ViewError, ViewTable};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{Found, RelationLookup, ViewPlan, plan_query_with_parameters};
 use crate::query::rewrite::{RewriteNames, rewrite, window_input};
 use crate::query::{ContextInput, QueryContext, QueryResult, Relations};
 use crate::sql::{parse_expression, parse_query};
-use crate::system::{LazyFacts, SystemTables, ViewErrorFact, never_filled};
+use crate::system::{LazyFacts, LeftOut, SystemTables, ViewErrorFact, never_filled};
 use crate::table::SnapshotTable;
-use crate::types::{RelationId, SqlType};
+use crate::types::{ROW_ID, RelationId, SqlType};
 
 /// Where a statement runs: the server's handles, the session's settings, the query string for error positions.
 pub struct Environment<'a> {
@@ -197,17 +197,17 @@ impl Environment<'_> {
         (variables.search_path(), variables.time_zone().name().to_owned())
     }
 
-    /// The errors of every live view at the statement's commit.
-    async fn view_errors(&self, transaction: &mut Transaction, catalog: &Catalog) -> Result<Vec<ViewErrorFact>> {
-        let mut facts = Vec::new();
+    /// What every live view leaves out at the statement's commit.
+    async fn left_out(&self, transaction: &mut Transaction, catalog: &Catalog) -> Result<LeftOut> {
+        let mut left_out = LeftOut::default();
         for view in catalog.materialized_views() {
             // A view that failed, or that this transaction creates, has no content to tell of.
             let Ok(snapshot) = transaction.view_snapshot(self.handles, view.id).await else { continue };
-            if !snapshot.has_errors() {
+            if !snapshot.has_errors() && !view.emits_on_close {
                 continue;
             }
             let plan = ViewPlan::from_bytes(&view.plan, self.handles.query.base_state()).ok();
-            facts.extend(snapshot.errors()?.map(|error| ViewErrorFact {
+            let fact = |error: ViewError| ViewErrorFact {
                 view: view.name.clone(),
                 operator: error.operator,
                 operation: plan.as_ref().and_then(|plan| plan.describe(error.operator)),
@@ -216,9 +216,11 @@ impl Environment<'_> {
                 input: error.input,
                 digest: error.digest.to_string(),
                 rows: error.weight,
-            }));
+            };
+            left_out.errors.extend(snapshot.errors()?.map(fact));
+            left_out.late.extend(snapshot.late_rows()?.map(fact));
         }
-        Ok(facts)
+        Ok(left_out)
     }
 
     async fn plan_over(
@@ -241,10 +243,10 @@ impl Environment<'_> {
         relations: Vec<(String, RecordBatch)>,
     ) -> Result<Scope> {
         let names = relation_names(query);
-        let tells_of_errors = names.contains(ERRORS_TABLE);
+        let tells_what_is_left_out = LEFT_OUT_TABLES.iter().any(|name| names.contains(*name));
         let named = |catalog: &Catalog| {
             let mut named = named_relations(catalog, &names);
-            if tells_of_errors {
+            if tells_what_is_left_out {
                 named.extend(catalog.materialized_views().map(|view| view.id));
             }
             named
@@ -269,11 +271,11 @@ impl Environment<'_> {
             views.remove(&name);
             public.insert(name, Arc::new(MemTable::try_new(rows.schema(), vec![vec![rows]])?));
         }
-        let errors = match tells_of_errors {
-            true => self.view_errors(transaction, &catalog).await?,
-            false => Vec::new(),
+        let left_out = match tells_what_is_left_out {
+            true => self.left_out(transaction, &catalog).await?,
+            false => LeftOut::default(),
         };
-        let facts = self.session.facts(self.handles, catalog.clone(), errors);
+        let facts = self.session.facts(self.handles, catalog.clone(), left_out);
         Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog })
     }
 
@@ -292,8 +294,8 @@ impl Environment<'_> {
     }
 }
 
-/// The table of schema `tidemark` for which views are read at the statement's commit. The others never wait for a view.
-const ERRORS_TABLE: &str = "view_errors";
+/// The tables of schema `tidemark` for which views are read at the statement's commit. The others never wait for a view.
+const LEFT_OUT_TABLES: [&str; 2] = ["view_errors", "late_rows"];
 
 /// The relations that one statement may name.
 pub struct Scope {
@@ -343,6 +345,33 @@ impl Scope {
     }
 }
 
+impl Scope {
+    /// What a query sees of a relation.
+    pub(super) fn found(&self, name: &TableReference, provider: Arc<dyn TableProvider>) -> Result<Found> {
+        let table = match name.schema() {
+            None | Some("public") => self.catalog.find(name.table()),
+            Some(_) => None,
+        };
+        let schema = provider.schema();
+        let source = provider_as_source(provider);
+        match table {
+            // Who asks for row ids gets everything.
+            Some(Relation::Table(table)) if table.watermark.is_some() && schema.index_of(ROW_ID).is_err() => {
+                user_columns_of(table, source)
+            }
+            _ => Ok(Found::Rows(source)),
+        }
+    }
+}
+
+/// A table without its hidden column.
+pub(super) fn user_columns_of(table: &Table, source: Arc<dyn TableSource>) -> Result<Found> {
+    let scan = LogicalPlanBuilder::scan(TableReference::bare(table.name.as_str()), source, None)?;
+    let columns = table.user_columns().iter();
+    let columns = columns.map(|column| Expr::Column(ColumnReference::new(Some(table.name.as_str()), &column.name)));
+    Ok(Found::Query(Box::new(scan.project(columns.collect::<Vec<_>>())?.build()?)))
+}
+
 impl RelationLookup for Scope {
     fn find(&self, name: &TableReference) -> Result<Option<Found>> {
         if name.schema().is_none_or(|schema| schema == "public")
@@ -350,7 +379,10 @@ impl RelationLookup for Scope {
         {
             return expand(self, view).map(|plan| Some(Found::Query(Box::new(plan))));
         }
-        Ok(self.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))))
+        match self.context.relation(name) {
+            Some(provider) => self.found(name, provider).map(Some),
+            None => Ok(None),
+        }
     }
 
     fn names(&self) -> Vec<String> {

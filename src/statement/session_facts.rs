@@ -15,8 +15,7 @@ use crate::dataflow::{ViewSnapshot, ViewStatus};
 use crate::error::Error;
 use crate::io::machine::resident_bytes;
 use crate::system::{
-    CursorFact, Facts, LazyFacts, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewErrorFact,
-    ViewStats,
+    CursorFact, Facts, LazyFacts, LeftOut, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats,
 };
 use crate::types::RelationId;
 
@@ -125,11 +124,11 @@ impl SessionView {
         });
     }
 
-    /// What the system tables show, gathered when one is asked. `view_errors` are of the statement's commit.
-    pub fn facts(&self, handles: &Arc<Handles>, catalog: Arc<Catalog>, view_errors: Vec<ViewErrorFact>) -> LazyFacts {
+    /// What the system tables show, gathered when one is asked. `left_out` is of the statement's commit.
+    pub fn facts(&self, handles: &Arc<Handles>, catalog: Arc<Catalog>, left_out: LeftOut) -> LazyFacts {
         let (session, handles) = (self.clone(), handles.clone());
         LazyFacts::new(move || {
-            let stats = SystemStats { view_errors, ..system_stats(&handles, &catalog) };
+            let stats = SystemStats { left_out, ..system_stats(&handles, &catalog) };
             Facts { catalog, stats, session: session.session_facts() }
         })
     }
@@ -200,6 +199,8 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
                 rows: stats.rows,
                 state_bytes: stats.state_bytes as u64,
                 errors: stats.errors,
+                accepted_rows: stats.accepted_rows,
+                late_rows: stats.late_rows,
                 rows_read: stats.rows_read,
                 rows_emitted: stats.rows_emitted,
             },
@@ -214,7 +215,11 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
         tables: tables.collect(),
         views,
         sources: handles.sources.all(),
-        view_errors: Vec::new(),
+        left_out: LeftOut::default(),
+        watermarks: catalog
+            .tables()
+            .filter_map(|table| Some((table.id, handles.tables.watermark(table.id)?)))
+            .collect(),
     }
 }
 

@@ -218,7 +218,7 @@ fn open_at(environment: &Environment<'_>, subject: &Subject, at: CommitNumber) -
         Some(Relation::MaterializedView(_)) => Ok(Opened::View(handles.dataflows.push_subscribe(subject.clone()))),
         Some(Relation::Table(table)) => {
             let snapshot = handles.tables.snapshot(table.id, at)?;
-            let columns = (0..table.columns.len()).collect();
+            let columns = (0..table.user_columns().len()).collect();
             let rows = snapshot.stream(Some(columns), BATCH_ROWS).map(|rows| Ok(DeltaBatch::inserts(rows?))).boxed();
             Ok(Opened::Table(rows, handles.dataflows.subscribe_table(subject.clone())))
         }

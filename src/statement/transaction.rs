@@ -24,7 +24,7 @@ use crate::catalog::{Catalog, CatalogChange, Relation, Table};
 use crate::commit::{Durable, HeldBytes, SequencedWrite};
 use crate::dataflow::{ViewReads, ViewSnapshot};
 use crate::error::{Error, Result, SqlState};
-use crate::table::TableSnapshot;
+use crate::table::{DurableState, TableSnapshot};
 use crate::types::{CommitNumber, RelationId};
 
 /// One transaction, explicit or of a single statement.
@@ -74,6 +74,8 @@ struct Base {
     /// With them.
     catalog: Arc<Catalog>,
     tables: HashMap<RelationId, TableSnapshot>,
+    /// Of tables, where it is the head.
+    watermarks: BTreeMap<RelationId, i64>,
     pending_views: Option<oneshot::Receiver<(CommitNumber, ViewReads)>>,
     views: ViewReads,
 }
@@ -145,8 +147,9 @@ impl Transaction {
             let tables = snapshots.collect::<Result<_>>()?;
             let pending_views = (!views.is_empty()).then(|| handles.dataflows.push_read(&views));
             let committed = catalog.clone();
-            let timestamp_us = handles.tables.durable().timestamp_us;
-            Ok(Base { at, timestamp_us, committed, catalog, tables, pending_views, views: ViewReads::default() })
+            let DurableState { timestamp_us, watermarks, .. } = handles.tables.durable();
+            let views = ViewReads::default();
+            Ok(Base { at, timestamp_us, committed, catalog, tables, watermarks, pending_views, views })
         })
     }
 
@@ -170,7 +173,22 @@ impl Transaction {
         let snapshots = tables.into_iter().map(|id| Some((id, handles.tables.snapshot(id, at).ok()?)));
         let tables = snapshots.collect::<Option<_>>();
         let committed = catalog.clone();
-        Ok(tables.map(|tables| Base { at, timestamp_us, committed, catalog, tables, pending_views: None, views }))
+        let watermarks = BTreeMap::new();
+        Ok(tables.map(|tables| Base {
+            at,
+            timestamp_us,
+            committed,
+            catalog,
+            tables,
+            watermarks,
+            pending_views: None,
+            views,
+        }))
+    }
+
+    /// Of the tables, at the commit that a strict read is of.
+    pub fn watermarks(&self) -> BTreeMap<RelationId, i64> {
+        self.base.as_ref().map(|base| base.watermarks.clone()).unwrap_or_default()
     }
 
     /// Tables, and materialized views.
@@ -453,7 +471,7 @@ impl Transaction {
 pub fn sequence(handles: &Handles, writes: WriteSet) -> Result<Durable> {
     let write = writes.into_write()?;
     let apply = |sequenced: &SequencedWrite<'_>| handles.tables.apply_with_definitions(sequenced);
-    let ((), durable) = handles.sequencer.sequence(write, apply)?;
+    let ((), durable) = handles.tables.sequence_marked(write, |write| handles.sequencer.sequence(write, apply))?;
     Ok(durable)
 }
 

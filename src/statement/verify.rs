@@ -3,16 +3,16 @@
 //! The recomputation is the ad hoc engine's and shares no operator with the view. Where the view leaves out rows on which
 //! its query raises, so does the recomputation, each expression tried on each row by itself; the status says so.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{Int64Array, RecordBatch, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use chrono::DateTime;
-use datafusion::common::TableReference;
-use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, lit};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::response::Response;
@@ -26,7 +26,7 @@ use crate::delta::{DeltaBatch, Digest, difference, digest_batch};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::days_and_time;
 use crate::functions::floats::canonical_array;
-use crate::plan::{Found, RelationLookup};
+use crate::plan::{Found, RelationLookup, TABLE_WATERMARK, close_windows, only_closed};
 use crate::query::{RowStream, leave_out_errors};
 use crate::sql::parse_query;
 use crate::types::RelationId;
@@ -262,13 +262,18 @@ async fn recomputation(
     let mut scope = environment.scope(transaction, &*parse_query(&format!("SELECT 1{from}"))?).await?;
     // Each view is planned in its own zone; what runs is in none.
     scope.context.set_time_zone("UTC");
-    let plan = OverTables { scope: &scope, catalog, leaves_out, zone: "UTC" }.plan_view(view)?;
+    let watermarks = transaction.watermarks();
+    let plan =
+        OverTables { scope: &scope, catalog, watermarks: &watermarks, leaves_out, zone: "UTC" }.plan_view(view)?;
     Ok(Planned { plan, context: scope.context })
 }
 
+#[derive(Clone, Copy)]
 struct OverTables<'a> {
     scope: &'a Scope,
     catalog: &'a Catalog,
+    /// At the commit that is verified.
+    watermarks: &'a BTreeMap<RelationId, i64>,
     leaves_out: bool,
     /// Of the session that made the view.
     zone: &'a str,
@@ -277,9 +282,26 @@ struct OverTables<'a> {
 impl OverTables<'_> {
     fn plan_view(&self, view: &MaterializedView) -> Result<LogicalPlan> {
         let zone = view.settings.get("timezone").map_or("UTC", String::as_str);
-        let own = OverTables { scope: self.scope, catalog: self.catalog, leaves_out: self.leaves_out, zone };
+        let own = OverTables { zone, ..*self };
         let plan = own.plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
+        let plan = if view.emits_on_close { self.with_closed_windows(plan)? } else { plan };
         Ok(if self.leaves_out { leave_out_errors(plan, self.scope.context.state())? } else { plan })
+    }
+
+    /// Without late rows, and only the groups that the watermark has passed.
+    fn with_closed_windows(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        let (plan, closing) = close_windows(plan, self.catalog)?;
+        let table =
+            self.catalog.table(closing.relation).ok_or_else(|| Error::internal("a watermark without a table"))?;
+        let time = table.watermark_column().and_then(|at| table.columns.get(at));
+        let time = time.ok_or_else(|| Error::internal("a watermark without its column"))?;
+        let watermark_us = self.watermarks.get(&table.id).copied();
+        let watermark = ScalarValue::TimestampMicrosecond(watermark_us, None).cast_to(&time.sql_type.arrow())?;
+        let bound = closing.bound.clone().transform_up(|expr| match &expr {
+            Expr::Column(column) if column.name == TABLE_WATERMARK => Ok(Transformed::yes(lit(watermark.clone()))),
+            _ => Ok(Transformed::no(expr)),
+        })?;
+        only_closed(plan, &closing, bound.data)
     }
 
     fn plan<'n>(&self, sql: &str, names: impl Iterator<Item = &'n str>) -> Result<LogicalPlan> {
@@ -300,7 +322,10 @@ impl RelationLookup for OverTables<'_> {
             }
             Some(Relation::MaterializedView(view)) => self.plan_view(view)?,
             _ => {
-                return Ok(self.scope.context.relation(name).map(|provider| Found::Rows(provider_as_source(provider))));
+                return match self.scope.context.relation(name) {
+                    Some(provider) => self.scope.found(name, provider).map(Some),
+                    None => Ok(None),
+                };
             }
         };
         Ok(Some(Found::Query(Box::new(plan))))

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::catalog::{Catalog, Relation};
 use crate::error::Result;
+use crate::table::WatermarkStats;
 use crate::types::{CommitNumber, RelationId};
 
 /// One moment of the server, as one session sees it.
@@ -40,8 +41,17 @@ pub struct SystemStats {
     pub tables: HashMap<RelationId, RelationStats>,
     pub views: HashMap<RelationId, ViewStats>,
     pub sources: HashMap<RelationId, SourceStats>,
-    pub view_errors: Vec<ViewErrorFact>,
+    pub left_out: LeftOut,
+    pub watermarks: HashMap<RelationId, WatermarkStats>,
     pub memory: Vec<MemoryFact>,
+}
+
+/// What views leave out, at a statement's commit.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut {
+    pub errors: Vec<ViewErrorFact>,
+    /// Rows that came too late; `message` is their window.
+    pub late: Vec<ViewErrorFact>,
 }
 
 /// What holds memory.
@@ -89,6 +99,8 @@ pub struct ViewStats {
     pub rows: u64,
     pub state_bytes: u64,
     pub errors: u64,
+    pub accepted_rows: u64,
+    pub late_rows: u64,
     pub rows_read: u64,
     pub rows_emitted: u64,
 }

@@ -104,7 +104,7 @@ fn columns(facts: &Facts, rows: &mut Rows) {
     for relation in relations(facts) {
         match relation {
             Relation::Table(table) => {
-                for (position, column) in table.columns.iter().enumerate() {
+                for (position, column) in table.user_columns().iter().enumerate() {
                     let default = column.default.as_deref();
                     let not_null = column.not_null;
                     push_column(facts, rows, &table.name, position, &column.name, &column.sql_type, default, not_null);

@@ -51,6 +51,8 @@ measures! {
         "rows", Gauge, "Rows of a view, before conditions that are applied when it is read (HAVING).", |view| view.rows;
         "state_bytes", Gauge, "Memory of a view's state.", |view| view.state_bytes;
         "errors", Gauge, "Rows and groups that a view leaves out because of an error.", |view| view.errors;
+        "accepted_rows", Gauge, "Rows that were on time, of a view with EMIT ON WINDOW CLOSE.", |view| view.accepted_rows;
+        "late_rows", Gauge, "Rows that came too late for a view with EMIT ON WINDOW CLOSE.", |view| view.late_rows;
         "rows_read", Counter, "State rows that a view's operators touched.", |view| view.rows_read;
         "rows_emitted", Counter, "Changes that a view's operators gave.", |view| view.rows_emitted;
         "failed", Gauge, "1 where a view stopped, and status and failure of tidemark.views say why.",

@@ -50,6 +50,7 @@ fn catalog() -> Catalog {
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     };
     let view_columns = vec![ViewColumn { name: "device".into(), sql_type: SqlType::Int4 }];
     let sql = "SELECT device FROM readings WHERE temperature > 30".to_owned();
@@ -76,6 +77,7 @@ fn catalog() -> Catalog {
         plan: vec![],
         columns: view_columns,
         depends_on,
+        emits_on_close: false,
     })));
     let options = BTreeMap::from([("trucks".to_owned(), "10".to_owned())]);
     let source = SourceOptions { connector: "fleet".into(), options };

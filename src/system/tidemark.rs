@@ -1,11 +1,15 @@
 //! `tidemark.*`: tables, views and sources with their numbers, errors of views, settings.
 
+use chrono::DateTime;
+
 use super::facts::Facts;
 use super::measures::{self, Measure};
 use super::rows::{Cell, Rows, row};
 use super::table::MakeRows;
 use crate::catalog::{Relation, TableKind};
 use crate::types::RelationId;
+use crate::types::calendar::DAY_US;
+use crate::types::text::write_interval;
 
 /// Name, sentence, columns before [`measure_columns`], rows.
 pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
@@ -32,6 +36,18 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
         "What materialized views leave out because of an error, by view, operator, error, and row or group.",
         "view:name operator:int8 operation:text sqlstate:text message:text input:text input_digest:text rows:int8",
         Some(view_errors),
+    ),
+    (
+        "late_rows",
+        "Rows that came too late for a view with EMIT ON WINDOW CLOSE, by view, window and row.",
+        "view:name window:text input:text input_digest:text rows:int8",
+        Some(late_rows),
+    ),
+    (
+        "watermarks",
+        "The watermarks of tables: where each is, and what it waits for; SHOW WATERMARKS shows the same.",
+        "name:name time_column:name watermark:timestamptz newest:timestamptz delay:text idle:text rows_ahead:int8 waits_for:text",
+        Some(watermarks),
     ),
     (
         "memory",
@@ -118,8 +134,52 @@ fn sources(facts: &Facts, rows: &mut Rows) {
     }
 }
 
+fn late_rows(facts: &Facts, rows: &mut Rows) {
+    for late in &facts.stats.left_out.late {
+        rows.push(row! {
+            "view" => late.view.as_str(), "window" => late.message.as_str(), "input" => late.input.as_str(),
+            "input_digest" => late.digest.as_str(), "rows" => late.rows,
+        });
+    }
+}
+
+fn watermarks(facts: &Facts, rows: &mut Rows) {
+    for table in facts.catalog.tables() {
+        let Some(watermark) = &table.watermark else { continue };
+        let stats = facts.stats.watermarks.get(&table.id).copied().unwrap_or_default();
+        let mut waits_for = match stats.at_us {
+            None => "the first row".to_owned(),
+            Some(at_us) => format!("a row later than {}", moment(at_us.saturating_add(watermark.delay_us))),
+        };
+        if let Some(idle_us) = watermark.idle_us {
+            waits_for.push_str(&format!(", or {} without a row", duration(idle_us)));
+        }
+        if stats.rows_ahead > 0 {
+            waits_for.push_str("; rows from the future do not move it");
+        }
+        rows.push(row! {
+            "name" => table.name.as_str(), "time_column" => watermark.column.as_str(),
+            "watermark" => stats.at_us.map_or(Cell::Null, Cell::Int),
+            "newest" => stats.newest_us.map_or(Cell::Null, Cell::Int),
+            "delay" => duration(watermark.delay_us), "idle" => watermark.idle_us.map(duration),
+            "rows_ahead" => stats.rows_ahead as i64, "waits_for" => waits_for,
+        });
+    }
+}
+
+fn moment(us: i64) -> String {
+    DateTime::from_timestamp_micros(us)
+        .map_or_else(|| us.to_string(), |time| time.format("%Y-%m-%d %H:%M:%S%.f+00").to_string())
+}
+
+fn duration(us: i64) -> String {
+    let mut text = Vec::new();
+    write_interval(0, (us / DAY_US) as i32, us % DAY_US, &mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
 fn view_errors(facts: &Facts, rows: &mut Rows) {
-    for error in &facts.stats.view_errors {
+    for error in &facts.stats.left_out.errors {
         rows.push(row! {
             "view" => error.view.as_str(), "operator" => i64::from(error.operator),
             "operation" => error.operation.clone(), "sqlstate" => error.sqlstate.as_str(),

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashSet;
 
 use super::columns::ColumnChange;
@@ -17,6 +17,7 @@ use super::pins::Pins;
 use super::segment::{Segment, row_ids};
 use super::tombstone::{Run, Tombstones};
 use super::version::Version;
+use super::watermark::WatermarkState;
 use crate::catalog::Table;
 use crate::commit::TableWrite;
 use crate::error::{Error, Result, SqlState};
@@ -34,6 +35,8 @@ pub(super) struct TableCell {
     /// So many deletions of cold rows were there when a compaction for their sake folded none.
     pub futile_tombstones: AtomicU64,
     pub state: RwLock<State>,
+    /// In sequenced state; held by whoever sequences rows, so that the next writer's are marked by it.
+    pub watermark: Mutex<WatermarkState>,
 }
 
 pub(super) struct State {
@@ -76,6 +79,7 @@ impl TableCell {
             pins: Arc::new(Pins::default()),
             futile_tombstones: AtomicU64::new(0),
             state: RwLock::new(state),
+            watermark: Mutex::default(),
             table,
         })
     }
@@ -167,6 +171,7 @@ impl TableCell {
             write_lock: self.write_lock.clone(),
             pins: self.pins.clone(),
             altered_at: Some(at),
+            watermark: Mutex::new(self.watermark.lock().clone()),
             ..TableCell::new(table.clone(), Version { hot, ..version.clone() })?
         };
         {

@@ -406,6 +406,7 @@ fn manifest(writer: &WriterId, durable: &DurableState, next_row_id: RowId, flush
         next_row_id,
         catalog: durable.catalog.as_ref().clone(),
         positions: durable.positions.as_ref().clone(),
+        watermarks: durable.watermarks.clone(),
         tables: tables.collect(),
     }
 }

@@ -30,12 +30,14 @@ mod snapshot;
 mod tables;
 mod tombstone;
 mod version;
+mod watermark;
 
 pub use backup::{BackedUpTable, Backup, restore_backup};
 pub use flush::{EMPTY_COMMITS_MAX, FlushReport};
 pub use scan::SnapshotTable;
 pub use snapshot::TableSnapshot;
 pub use tables::{DurableState, TableStats, Tables};
+pub use watermark::WatermarkStats;
 
 #[cfg(test)]
 mod tests;

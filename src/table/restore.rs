@@ -27,6 +27,9 @@ impl Tables {
         for table in manifest.catalog.tables() {
             let files = manifest.tables.get(&table.id).cloned().unwrap_or_default();
             let cell = self.restore_table(table.clone(), files).await?;
+            if let Some(at_us) = manifest.watermarks.get(&table.id) {
+                cell.watermark.lock().raise(*at_us);
+            }
             self.cells.write().insert(table.id, cell);
         }
         *self.durable.lock() = DurableState {
@@ -36,6 +39,7 @@ impl Tables {
             positions: Arc::new(
                 manifest.positions.iter().map(|(id, at)| (*id, at.clone())).collect::<BTreeMap<_, _>>(),
             ),
+            watermarks: manifest.watermarks.clone(),
         };
         *self.manifest.lock().await = manifest.clone();
         Ok(())

@@ -35,6 +35,8 @@ pub struct DurableState {
     pub timestamp_us: i64,
     pub catalog: Arc<Catalog>,
     pub positions: Arc<BTreeMap<RelationId, Vec<u8>>>,
+    /// Of tables that have one that was ever set, microseconds since 1970.
+    pub watermarks: BTreeMap<RelationId, i64>,
 }
 
 /// Sizes of a table's two parts.
@@ -228,6 +230,11 @@ impl Tables {
                 }
             }
         }
+        for advance in &commit.watermarks {
+            if let Ok(cell) = self.cell(advance.table) {
+                cell.watermark.lock().raise(advance.at_us);
+            }
+        }
         for change in &commit.catalog {
             if let CatalogChange::Expire { table, rows, .. } = change
                 && self.cell(*table).is_ok_and(|cell| commit.number > cell.state.read().version.cold.flushed)
@@ -297,11 +304,15 @@ impl Tables {
         for position in &commit.positions {
             Arc::make_mut(&mut durable.positions).insert(position.source, position.position.clone());
         }
+        for advance in &commit.watermarks {
+            durable.watermarks.insert(advance.table, advance.at_us);
+        }
         for change in &commit.catalog {
-            if let CatalogChange::Drop(id) = change
-                && durable.positions.contains_key(id)
-            {
-                Arc::make_mut(&mut durable.positions).remove(id);
+            if let CatalogChange::Drop(id) = change {
+                durable.watermarks.remove(id);
+                if durable.positions.contains_key(id) {
+                    Arc::make_mut(&mut durable.positions).remove(id);
+                }
             }
         }
         durable.commit = commit.number;

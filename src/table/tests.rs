@@ -45,6 +45,7 @@ fn table(id: RelationId, name: &str, columns: Vec<Column>, kind: TableKind) -> A
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     })
 }
 

@@ -35,13 +35,16 @@ pub struct Manifest {
     pub number: u64,
     #[serde(default)]
     pub writer: WriterId,
-    /// Catalog, positions, next row id and timestamp are as of this commit.
+    /// Catalog, positions, watermarks, next row id and timestamp are as of this commit.
     pub commit: CommitNumber,
     pub last_timestamp_us: i64,
     /// Above every row id of the files.
     pub next_row_id: RowId,
     pub catalog: Catalog,
     pub positions: BTreeMap<RelationId, Vec<u8>>,
+    /// Microseconds since 1970, of tables that have one that was ever set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub watermarks: BTreeMap<RelationId, i64>,
     pub tables: BTreeMap<RelationId, TableFiles>,
 }
 

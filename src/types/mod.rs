@@ -17,3 +17,6 @@ pub use sql_type::SqlType;
 
 /// Name of the hidden column that every table's rows carry: Int64, given by the sequencer, never reused.
 pub const ROW_ID: &str = "_row_id";
+
+/// Name of the hidden column that says, in tables with a watermark, where that was when the row came.
+pub const WATERMARK: &str = "_watermark";

@@ -55,6 +55,7 @@ fn everything() -> Write {
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     };
     Write {
         tables: vec![
@@ -69,6 +70,7 @@ fn everything() -> Write {
         catalog: vec![CatalogChange::CreateTable(Arc::new(table)), CatalogChange::Drop(RelationId(16_384))],
         positions: vec![SourcePosition { source: RelationId(16_384), position: vec![0, 255] }],
         tier: vec![TierChange { table: RelationId(16_384), flushed: CommitNumber(7), manifest: 9 }],
+        watermarks: vec![WatermarkAdvance { table: RelationId(16_384), at_us: -7 }],
     }
 }
 
@@ -104,10 +106,20 @@ fn a_body_cut_anywhere_is_refused_and_never_panics() {
 #[test]
 fn a_later_version_is_refused_by_its_number() {
     let mut body = body_of(&[Write::default()]);
-    body[0] = 2;
+    body[0] = 3;
     let error = decode_body(&body).unwrap_err();
     assert_eq!(error.state(), SqlState::FEATURE_NOT_SUPPORTED);
-    assert_eq!(error.message(), "a commit record has version 2");
+    assert_eq!(error.message(), "a commit record has version 3");
+}
+
+#[test]
+fn a_record_from_before_watermarks_is_read() {
+    let write = Write { watermarks: Vec::new(), ..everything() };
+    let mut body = body_of(&[write.clone()]);
+    body[0] = 1;
+    body.truncate(body.len() - 4);
+    let (_, parts) = decode_body(&body).unwrap();
+    assert_eq!(format!("{:?}", parts[0].write), format!("{write:?}"));
 }
 
 #[test]

@@ -23,8 +23,8 @@ mod texts;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, UInt32Array};
-use arrow::compute::kernels::cmp::not_distinct;
+use arrow::array::{ArrayRef, Scalar, UInt32Array};
+use arrow::compute::kernels::cmp::{lt, not_distinct};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -32,6 +32,7 @@ use self::extreme::Multiset;
 use self::groups::{Groups, Output};
 use self::sets::Sets;
 use self::texts::Texts;
+use super::time_bound::TimeBound;
 use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
@@ -55,6 +56,7 @@ pub struct Aggregate {
     texts: Vec<Texts>,
     /// One per argument and direction of percentiles and modes.
     sets: Vec<Sets>,
+    closing: Option<Closing>,
     parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
@@ -69,6 +71,18 @@ pub struct AggregateInputs<'a> {
     pub calls: Vec<(&'a AggregateCall, Vec<usize>)>,
     /// No row has a negative weight, so that min, max, first and last need only their present value.
     pub append_only: bool,
+}
+
+/// Groups come when their window is closed, and are forgotten.
+#[derive(Debug)]
+struct Closing {
+    /// Which of the group's expressions is the window.
+    key: usize,
+    bound: TimeBound,
+    /// The bound that groups were closed by last.
+    reached: Option<ArrayRef>,
+    /// The one to close by in this step.
+    due: Option<ArrayRef>,
 }
 
 /// A batch of a step's input, its rows in the order of the state's chunks.
@@ -109,9 +123,27 @@ impl Aggregate {
             texts: groups.texts(),
             sets: groups.sets(),
             groups: Arc::new(groups),
+            closing: None,
             parallel,
             counters: Counters::default(),
         })
+    }
+
+    /// Gives each group once, when `bound` is above its expression `key`, and forgets it. No row may come to it after that, and
+    /// none may be taken back.
+    pub fn closing_by(mut self, key: usize, bound: TimeBound) -> Self {
+        self.closing = Some(Closing { key, bound, reached: None, due: None });
+        self
+    }
+
+    /// The next step closes what a watermark has passed that is here now.
+    pub fn close_to(&mut self, watermark_us: i64) -> Result<()> {
+        if let Some(closing) = &mut self.closing {
+            let bound = closing.bound.at(watermark_us)?;
+            let is_new = closing.reached.as_ref().is_none_or(|reached| **reached != *bound);
+            closing.due = is_new.then_some(bound);
+        }
+        Ok(())
     }
 
     /// The present groups, sharing the state's chunks.
@@ -152,6 +184,7 @@ impl Aggregate {
 
     /// `emit` is false where nothing consumes the output: it is then empty, while errors are still told.
     pub fn step(&mut self, input: Vec<DeltaBatch>, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+        let emit = emit && self.closing.is_none();
         let rows = input.iter().map(DeltaBatch::num_rows).sum();
         let parts = each_batch(&*self.parallel, input, errors, |delta, errors| self.part(delta, errors))?;
         for multiset in &mut self.multisets {
@@ -182,7 +215,47 @@ impl Aggregate {
             self.counters.rows_read += change.rows_read;
         }
         self.state.rebalance()?;
+        output.extend(self.close()?);
         self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
+        Ok(output)
+    }
+
+    /// Takes the groups out whose window is below the bound that is due. Reads those whose window is open, too: there are few.
+    fn close(&mut self) -> Result<Vec<DeltaBatch>> {
+        let Some(closing) = &mut self.closing else { return Ok(Vec::new()) };
+        let Some(bound) = closing.due.take() else { return Ok(Vec::new()) };
+        let passed = Scalar::new(bound.clone());
+        let (mut output, mut forgotten) = (Vec::new(), Vec::new());
+        for index in 0..self.state.chunk_count() {
+            let chunk = self.state.chunk(index)?;
+            let all: Vec<u32> = (0..chunk.len() as u32).collect();
+            let keys = self.groups.group_columns(&chunk, &all)?;
+            let window = keys.get(closing.key).ok_or_else(|| Error::internal("groups without a window"))?;
+            let below = lt(window, &passed)?;
+            let mut closed: Vec<u32> = all.into_iter().filter(|place| below.value(*place as usize)).collect();
+            self.counters.rows_read += chunk.len() as u64;
+            if closed.is_empty() {
+                continue;
+            }
+            output.push(self.groups.rows(&chunk, closed.clone())?);
+            if !self.texts.is_empty() || !self.sets.is_empty() {
+                forgotten.extend(closed.iter().map(|place| chunk.key(*place as usize).to_vec()));
+            }
+            drop(chunk);
+            // From the highest on: what moves into a gap is then never one of those that are to go.
+            closed.reverse();
+            self.state.write(index, |chunk| {
+                closed.into_iter().for_each(|place| chunk.remove(place as usize));
+                Ok(())
+            })?;
+        }
+        for texts in &mut self.texts {
+            texts.forget(&forgotten)?;
+        }
+        for sets in &mut self.sets {
+            sets.forget(&forgotten)?;
+        }
+        closing.reached = Some(bound);
         Ok(output)
     }
 

@@ -152,6 +152,15 @@ impl OrderedRows {
         Ok(columns)
     }
 
+    /// The first column of the order of some entries.
+    pub fn order_column(&self, entries: &[&[u8]]) -> Result<ArrayRef> {
+        let mut columns = self.all_columns(entries)?;
+        match self.partition_count < self.keys.types().len() {
+            true => Ok(columns.swap_remove(self.partition_count)),
+            false => Err(Error::internal("rows without an order")),
+        }
+    }
+
     /// Partition and order of an entry: what its peers begin with.
     pub fn peer_prefix<'a>(&self, entry: &'a [u8]) -> Result<&'a [u8]> {
         let Some(converter) = &self.key_converter else { return Ok(&[]) };

@@ -10,18 +10,16 @@
 //! them is nothing. Where they come (`<`), they go on when it reaches them, and so does what still comes of them. A step reads
 //! the rows that the bound crosses, and none else.
 
-use arrow::array::{ArrayRef, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-
-use std::sync::Arc;
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 
 use super::Counters;
 use super::ordered_rows::OrderedRows;
+use super::time_bound::TimeBound;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::plan::{SortDirection, TimeComparison};
 
 /// Name of the column that stands for now() in a bound.
@@ -32,7 +30,7 @@ pub struct Temporal {
     rows: OrderedRows,
     comparison: TimeComparison,
     /// Of the commit's time.
-    bound: Expressions,
+    bound: TimeBound,
     /// The bound of the step, as rows begin with their value.
     reached: Option<Vec<u8>>,
     schema: SchemaRef,
@@ -47,7 +45,7 @@ pub fn commit_time_field() -> Field {
 impl Temporal {
     /// `value`: one expression over the input, never NULL. `bound`: one of its type over [`commit_time_field`].
     pub fn new(value: Expressions, comparison: TimeComparison, bound: Expressions, schema: SchemaRef) -> Result<Self> {
-        let bound = bound.cast_to(&value.types());
+        let bound = TimeBound::new(bound.cast_to(&value.types()), commit_time_field());
         let ascending = [SortDirection { descending: false, nulls_first: false }];
         let rows = OrderedRows::new(value, &ascending, schema.clone())?;
         Ok(Temporal { rows, comparison, bound, reached: None, schema, counters: Counters::default() })
@@ -65,14 +63,7 @@ impl Temporal {
     ///
     /// Errors: those of the bound, for example a date out of range.
     pub fn advance_to(&mut self, now_us: i64) -> Result<()> {
-        let now: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![now_us]).with_timezone("UTC"));
-        let time = batch(&Arc::new(Schema::new(vec![commit_time_field()])), vec![now], 1)?;
-        let mut errors = ErrorDelta::default();
-        let (_, bound) = self.bound.evaluate(DeltaBatch::inserts(time), &mut errors)?;
-        if bound.first().is_none_or(|bound| bound.is_empty() || bound.is_null(0)) {
-            return Err(Error::new(SqlState::DATETIME_OVERFLOW, "the bound of a condition with now() is out of range"));
-        }
-        self.reached = Some(self.rows.key_of(&bound)?);
+        self.reached = Some(self.rows.key_of(&[self.bound.at(now_us)?])?);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 //!                                    `---- rows whose values a change concerns ---'
 //! ```
 //!
-//! Where the calls look only so many rows back and ahead ([`Reach`]), a step reads the rows around its changes alone.
+//! Where the calls look only so many rows back and ahead, or at sessions ([`Reach`]), a step reads the rows around its changes alone.
 //!
 //! The functions and their frames are evaluated by DataFusion, as ad hoc, on the partition's rows as one batch. Where one
 //! of them raises, the partition is an error and has no rows.
@@ -15,9 +15,9 @@ use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::physical_expr::window::WindowExpr;
 
@@ -29,6 +29,9 @@ use crate::dataflow::state::{OrderedState, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::plan::{OperatorId, Reach, SortDirection};
+
+/// A session is looked for among so many rows at first.
+const SESSION_ROWS: usize = 32;
 
 #[derive(Debug)]
 pub struct Window {
@@ -139,7 +142,8 @@ impl Window {
         errors: &mut ErrorDelta,
     ) -> Result<(Computed<'a>, usize)> {
         let Around { entries, concerned } = match self.reach {
-            Some(reach) => around(state, partition, (first, last), reach)?,
+            Some(Reach::Rows { back, ahead }) => around(state, partition, (first, last), (back, ahead))?,
+            Some(Reach::Sessions { gap_us }) => self.sessions(state, partition, (first, last), gap_us)?,
             None => whole(state, partition)?,
         };
         let (distinct, counts): (Vec<&[u8]>, Vec<usize>) = entries.into_iter().unzip();
@@ -162,6 +166,60 @@ impl Window {
                 Ok((Computed::of(Vec::new(), self.values.empty_rows(0, 0))?, read))
             }
         }
+    }
+
+    /// The rows between two changed entries, and the sessions of the rows next to them on both sides, which are the same before and
+    /// after the change.
+    fn sessions<'a>(
+        &self,
+        state: &'a OrderedState,
+        partition: &[u8],
+        (first, last): (&[u8], &[u8]),
+        gap_us: i64,
+    ) -> Result<Around<'a>> {
+        let mut wanted = SESSION_ROWS;
+        let mut entries = loop {
+            let before = state.before(partition, first, wanted as i64)?;
+            let session = self.session(&before, gap_us)?;
+            let is_all = before.iter().map(|(_, weight)| count_of(*weight)).sum::<usize>() < wanted;
+            if is_all || session < before.len() {
+                break before[..session].to_vec();
+            }
+            wanted *= 4;
+        };
+        entries.reverse();
+        let mut wanted = SESSION_ROWS;
+        let behind = loop {
+            let (mut between, mut behind) = (Vec::new(), Vec::new());
+            state.each_from(partition, first, |entry, weight| {
+                let side = if entry <= last { &mut between } else { &mut behind };
+                side.push((entry, weight));
+                Ok(entry <= last || behind.len() < wanted)
+            })?;
+            let session = self.session(&behind, gap_us)?;
+            if behind.len() < wanted || session < behind.len() {
+                between.extend(&behind[..session]);
+                break between;
+            }
+            wanted *= 4;
+        };
+        entries.extend(behind);
+        let entries: Vec<_> = entries.into_iter().map(|(entry, weight)| (entry, count_of(weight))).collect();
+        let rows = entries.iter().map(|(_, count)| count).sum();
+        Ok(Around { entries, concerned: 0..rows })
+    }
+
+    /// How many of these entries, which follow one another in either direction, are of the session of the first.
+    fn session(&self, entries: &[(&[u8], i64)], gap_us: i64) -> Result<usize> {
+        let entries: Vec<&[u8]> = entries.iter().map(|(entry, _)| *entry).collect();
+        let times = self.rows.order_column(&entries)?;
+        let times = times.as_primitive_opt::<TimestampMicrosecondType>();
+        let times = times.ok_or_else(|| Error::internal("sessions of something that is no time"))?;
+        let is_of_it = |row: &usize| {
+            let near = |row: usize| times.value(row).abs_diff(times.value(row - 1)) <= gap_us.unsigned_abs();
+            times.is_valid(*row) && (*row == 0 || near(*row))
+        };
+        Ok((0..times.len()).take_while(is_of_it).count())
     }
 
     fn call(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
@@ -218,9 +276,9 @@ fn around<'a>(
     state: &'a OrderedState,
     partition: &[u8],
     (first, last): (&[u8], &[u8]),
-    reach: Reach,
+    (back, ahead): (usize, usize),
 ) -> Result<Around<'a>> {
-    let beyond = reach.back + reach.ahead;
+    let beyond = back + ahead;
     let mut entries = state.before(partition, first, beyond as i64)?;
     entries.reverse();
     let before: usize = entries.iter().map(|(_, weight)| count_of(*weight)).sum();
@@ -231,7 +289,7 @@ fn around<'a>(
         *side += count_of(weight);
         Ok(entry <= last || behind < beyond)
     })?;
-    let concerned = before.saturating_sub(reach.ahead)..before + between + behind.min(reach.back);
+    let concerned = before.saturating_sub(ahead)..before + between + behind.min(back);
     let entries = entries.into_iter().map(|(entry, weight)| (entry, count_of(weight))).collect();
     Ok(Around { entries, concerned })
 }

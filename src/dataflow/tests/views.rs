@@ -240,6 +240,7 @@ pub fn view(id: RelationId, plan: &ViewPlan) -> Arc<MaterializedView> {
         plan: Vec::new(),
         columns: plan.columns.clone(),
         depends_on: Vec::new(),
+        emits_on_close: false,
     })
 }
 
@@ -306,7 +307,7 @@ impl TestWorker {
             .iter()
             .map(|(id, rows)| {
                 let rows = futures::stream::iter([Ok(rows.clone())]).boxed();
-                (*id, Backfill { rows, append_only })
+                (*id, Backfill { rows, append_only, watermark_us: None })
             })
             .collect();
         let done = self.dataflows.push_create(view(id, plan), Ok(plan.clone()), backfill);
@@ -348,6 +349,7 @@ pub fn commit(number: u64, deltas: Vec<(RelationId, DeltaBatch)>) -> Arc<Commit>
         catalog: vec![],
         positions: vec![],
         tier: vec![],
+        watermarks: vec![],
     })
 }
 

@@ -19,7 +19,7 @@ fn a_backfill_that_fails_leaves_no_view() {
     let worker = TestWorker::new(0);
     let all = plan(source(READINGS, &readings_schema()));
     let rows = futures::stream::iter([Err(Error::new(SqlState::IO_ERROR, "the file is gone"))]).boxed();
-    let backfill = HashMap::from([(READINGS, Backfill { rows, append_only: false })]);
+    let backfill = HashMap::from([(READINGS, Backfill { rows, append_only: false, watermark_us: None })]);
     let created = worker.dataflows.push_create(view(VIEW, &all), Ok(all.clone()), backfill);
     assert_eq!(worker.block_on(created).unwrap().unwrap_err().state(), SqlState::IO_ERROR);
     assert_eq!(worker.read(VIEW).unwrap_err().state(), SqlState::IO_ERROR, "whoever reads it is told why");
@@ -98,7 +98,7 @@ fn runs_under_the_simulated_executor() {
         ));
         let rows = |from: i64| (from..from + 50).map(|n| reading(n % 7, n as f64 / 10.0, n)).collect::<Vec<_>>();
         let backfill = futures::stream::iter([Ok(batch_of(&readings_schema(), &rows(0)))]).boxed();
-        let backfill = HashMap::from([(READINGS, Backfill { rows: backfill, append_only: false })]);
+        let backfill = HashMap::from([(READINGS, Backfill { rows: backfill, append_only: false, watermark_us: None })]);
         let created = dataflows.push_create(view(VIEW, &counts), Ok(counts.clone()), backfill);
         let writer = dataflows.clone();
         executor.spawn(async move {

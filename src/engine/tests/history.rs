@@ -251,6 +251,7 @@ fn create_table(catalog: &Catalog, name: &str, kind: TableKind) -> CatalogChange
         stored: Vec::new(),
         dropped: Vec::new(),
         last_field_id: 0,
+        watermark: None,
     }))
 }
 

@@ -58,7 +58,7 @@ fn value_of(row: &Row) -> i64 {
 
 /// A view's definition, planned as CREATE MATERIALIZED VIEW does.
 pub fn define(name: &str, sql: &str, catalog: &Catalog, registry: &SessionState) -> Arc<MaterializedView> {
-    let plan = plan_view(registry, &Names(catalog), &parse_query(sql).unwrap(), sql).unwrap();
+    let plan = plan_view(registry, &Names(catalog), &parse_query(sql).unwrap(), sql, None).unwrap();
     Arc::new(MaterializedView {
         id: catalog.next_id(),
         name: name.to_string(),
@@ -67,6 +67,7 @@ pub fn define(name: &str, sql: &str, catalog: &Catalog, registry: &SessionState)
         plan: plan.to_bytes().unwrap(),
         columns: plan.columns.clone(),
         depends_on: plan.sources(),
+        emits_on_close: false,
     })
 }
 

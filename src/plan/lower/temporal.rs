@@ -8,15 +8,13 @@
 //!     Filter: device = 'a'
 //! ```
 
-use arrow::datatypes::{DataType, IntervalMonthDayNano};
-use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
-use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::utils::{split_conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, binary_expr, cast};
 
 use crate::error::{Error, Result};
-use crate::functions::{NOW, NOW_FUNCTIONS, literal_text};
+use crate::functions::{NOW, NOW_FUNCTIONS};
+use crate::plan::rising::rises;
 use crate::plan::view_plan::{Node, TimeComparison};
 
 /// The conditions that read the time, and those that do not.
@@ -65,7 +63,7 @@ pub fn lower(input: Node, condition: Expr) -> Result<Node> {
     if value.column_refs().is_empty() || !bound.column_refs().is_empty() {
         return Err(refused());
     }
-    if !rises(bound) {
+    if !rises(bound, &is_now) {
         return Err(falling());
     }
     let (value, bound) = (value.as_ref().clone(), bound.as_ref().clone());
@@ -80,6 +78,10 @@ fn reads_time(expr: &Expr) -> bool {
     split_conjunction(expr).into_iter().any(|expr| expr.exists(|expr| Ok(named(expr))).unwrap_or(true))
 }
 
+fn is_now(expr: &Expr) -> bool {
+    matches!(expr, Expr::ScalarFunction(call) if call.name() == NOW && call.args.is_empty())
+}
+
 /// A row that a bound has passed is forgotten, so that the bound must not come back.
 fn falling() -> Error {
     super::refuse("a condition whose bound may fall while now() rises").with_hint(
@@ -87,66 +89,4 @@ fn falling() -> Error {
          12:00. Take hours, such as INTERVAL '24 hours'; in UTC also days, and months of whole days, as in \
          time > date_trunc('day', now()) - INTERVAL '1 month'.",
     )
-}
-
-/// Whether the expression never falls while now() rises. By a clock that is set back in autumn, days and dates do fall.
-fn rises(expr: &Expr) -> bool {
-    match expr {
-        Expr::Alias(alias) => rises(&alias.expr),
-        Expr::Cast(cast) => is_time(cast.field.data_type()) && rises(&cast.expr),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus, right }) => {
-            rises_moved_by(left, right) || rises_moved_by(right, left)
-        }
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Minus, right }) => rises_moved_by(left, right),
-        Expr::ScalarFunction(call) => call_rises(call),
-        _ => false,
-    }
-}
-
-/// Months later or earlier, days that the month does not have are all its last one, at the time of day that each of them has.
-fn rises_moved_by(time: &Expr, by: &Expr) -> bool {
-    rises(time) && interval(by).is_some_and(|by| by.months == 0 || is_whole_day(time))
-}
-
-/// Whether it is midnight, of an expression that rises.
-fn is_whole_day(expr: &Expr) -> bool {
-    const UNITS: [&str; 8] = ["day", "week", "month", "quarter", "year", "decade", "century", "millennium"];
-    match expr {
-        Expr::Alias(alias) => is_whole_day(&alias.expr),
-        Expr::Cast(cast) => matches!(cast.field.data_type(), DataType::Date32) || is_whole_day(&cast.expr),
-        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Plus | Operator::Minus, right }) => {
-            let moved =
-                |time: &Expr, by: &Expr| is_whole_day(time) && interval(by).is_some_and(|by| by.nanoseconds == 0);
-            moved(left, right) || moved(right, left)
-        }
-        Expr::ScalarFunction(call) => match (call.name(), call.args.as_slice()) {
-            ("date_trunc", [unit, _]) => {
-                literal_text(unit).is_some_and(|unit| UNITS.contains(&unit.to_lowercase().as_str()))
-            }
-            ("time_bucket", [width, _]) => interval(width).is_some_and(|width| width.nanoseconds == 0),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-fn call_rises(call: &ScalarFunction) -> bool {
-    match (call.name(), call.args.as_slice()) {
-        (NOW, []) => true,
-        ("clock_add", [time, by, _]) => rises(time) && interval(by).is_some_and(|by| (by.months, by.days) == (0, 0)),
-        ("date_trunc" | "time_bucket" | "date_bin", [Expr::Literal(..), time]) => rises(time),
-        _ => false,
-    }
-}
-
-fn is_time(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Timestamp(..) | DataType::Date32)
-}
-
-fn interval(expr: &Expr) -> Option<IntervalMonthDayNano> {
-    match expr {
-        Expr::Negative(inner) => interval(inner),
-        Expr::Literal(ScalarValue::IntervalMonthDayNano(value), _) => *value,
-        _ => None,
-    }
 }

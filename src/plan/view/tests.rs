@@ -76,7 +76,7 @@ pub fn parse(sql: &str) -> Query {
 }
 
 pub fn view(sql: &str) -> Result<ViewPlan> {
-    plan_view(&state(), &Fleet::new(), &parse(sql), sql)
+    plan_view(&state(), &Fleet::new(), &parse(sql), sql, None)
 }
 
 /// The plan's text, and that it survives being stored.
@@ -168,7 +168,7 @@ fn views_expand_and_aliases_requalify() {
     let sql = "SELECT s.truck, s.n, t.driver FROM slow AS s JOIN trucks t USING (truck) WHERE s.n > 3";
     let fleet =
         Fleet::new().with_view("slow", "SELECT truck, count(*) AS n FROM readings WHERE velocity < 1 GROUP BY truck");
-    let plan = plan_view(&state(), &fleet, &parse(sql), sql).unwrap();
+    let plan = plan_view(&state(), &fleet, &parse(sql), sql, None).unwrap();
     assert_eq!(
         plan.explain().lines().collect::<Vec<_>>(),
         &[
@@ -327,7 +327,7 @@ fn damaged_and_future_bytes_are_refused() {
     bytes[last] ^= 1;
     assert_eq!(refused(&bytes), SqlState::DATA_CORRUPTED);
     bytes[last] ^= 1;
-    bytes[4] = 5;
+    bytes[4] = 6;
     assert_eq!(refused(&bytes), SqlState::FEATURE_NOT_SUPPORTED);
     assert_eq!(refused(&bytes[..5]), SqlState::DATA_CORRUPTED);
     assert_eq!(refused(b""), SqlState::DATA_CORRUPTED);

@@ -1,15 +1,16 @@
-//! `TUMBLE(t, time, size)` and `HOP(t, time, slide, size)` in FROM, as the queries that they stand for.
+//! `TUMBLE(t, time, size)`, `HOP(t, time, slide, size)` and `SESSION(t, time, gap, key ...)` in FROM, as the queries that they stand for.
 //!
 //! | written | becomes |
 //! |---|---|
 //! | `TUMBLE(t, time, s)` | `(SELECT *, tumble_start(time, s) AS window_start, window_end(...) AS window_end FROM t)` |
 //! | `HOP(t, time, d, s)` | `(SELECT *, window_end(window_start, s) AS window_end FROM (SELECT *, unnest(hop_starts(time, d, s)) AS window_start FROM t))` |
+//! | `SESSION(t, time, g, k)` | `(SELECT *, session_start(time, g) OVER (PARTITION BY k ORDER BY time) AS window_start, session_end(...) ... FROM t)` |
 
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, TableAlias, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    VisitMut, VisitorMut, WindowType,
 };
 
 use super::names::parts;
@@ -25,7 +26,10 @@ const TUMBLE: &str =
 const HOP: &str = "SELECT *, window_end(window_start, $3) AS window_end \
      FROM (SELECT *, unnest(hop_starts($1, $2, $3)) AS window_start FROM input) AS windows";
 
-/// The table that a TUMBLE or HOP reads.
+const SESSION: &str = "SELECT *, session_start($1, $2) OVER (ORDER BY $1) AS window_start, \
+     session_end($1, $2) OVER (ORDER BY $1) AS window_end FROM input";
+
+/// The table that a TUMBLE, HOP or SESSION reads.
 pub fn window_input(factor: &TableFactor) -> Option<ObjectName> {
     let (_, arguments) = window_call(factor)?;
     match arguments.first() {
@@ -34,12 +38,15 @@ pub fn window_input(factor: &TableFactor) -> Option<ObjectName> {
     }
 }
 
-/// Rewrites a TUMBLE or HOP; leaves everything else as it is.
+/// Rewrites a TUMBLE, HOP or SESSION; leaves everything else as it is.
 pub fn rewrite_window(factor: &mut TableFactor) -> Result<()> {
     let Some((name, arguments)) = window_call(factor) else { return Ok(()) };
-    let (name, template) = (name.to_uppercase(), if name == "tumble" { TUMBLE } else { HOP });
-    let wanted =
-        if name == "TUMBLE" { "a table, a column and a size" } else { "a table, a column, a slide and a size" };
+    let name = name.to_uppercase();
+    let (template, wanted, counts) = match name.as_str() {
+        "TUMBLE" => (TUMBLE, "a table, a column and a size", 3..=3),
+        "HOP" => (HOP, "a table, a column, a slide and a size", 4..=4),
+        _ => (SESSION, "a table, a column, a gap, and the columns that tell sessions apart", 3..=usize::MAX),
+    };
     let expressions: Option<Vec<Expr>> = arguments
         .iter()
         .map(|argument| match argument {
@@ -47,8 +54,7 @@ pub fn rewrite_window(factor: &mut TableFactor) -> Result<()> {
             _ => None,
         })
         .collect();
-    let count = if name == "TUMBLE" { 3 } else { 4 };
-    let Some(expressions) = expressions.filter(|expressions| expressions.len() == count) else {
+    let Some(expressions) = expressions.filter(|expressions| counts.contains(&expressions.len())) else {
         return Err(refused(&name, wanted));
     };
     let Some(table) = table_name(&expressions[0]) else {
@@ -77,6 +83,7 @@ fn window_call(factor: &TableFactor) -> Option<(&'static str, &[FunctionArg])> {
     let name = match parts(name).as_slice() {
         [name] if name == "tumble" => "tumble",
         [name] if name == "hop" => "hop",
+        [name] if name == "session" => "session",
         _ => return None,
     };
     Some((name, &arguments.args))
@@ -93,20 +100,24 @@ fn table_name(expr: &Expr) -> Option<ObjectName> {
 fn refused(name: &str, wanted: &str) -> Error {
     let example = match name {
         "TUMBLE" => "TUMBLE(readings, time, INTERVAL '1 minute')",
-        _ => "HOP(readings, time, INTERVAL '1 minute', INTERVAL '5 minutes')",
+        "HOP" => "HOP(readings, time, INTERVAL '1 minute', INTERVAL '5 minutes')",
+        _ => "SESSION(readings, time, INTERVAL '5 minutes', device)",
     };
     Error::new(SqlState::SYNTAX_ERROR, format!("{name} takes {wanted}")).with_hint(format!("For example {example}."))
 }
 
 fn filled(template: &str, table: ObjectName, arguments: &[Expr]) -> Result<Box<Query>> {
     let mut query = parse_query(template)?;
-    let _ = VisitMut::visit(&mut query, &mut Fill { table, arguments });
+    let keys = if template == SESSION { arguments.get(2..).unwrap_or_default() } else { &[] };
+    let _ = VisitMut::visit(&mut query, &mut Fill { table, arguments, keys });
     Ok(query)
 }
 
 struct Fill<'a> {
     table: ObjectName,
     arguments: &'a [Expr],
+    /// What windows are partitioned by.
+    keys: &'a [Expr],
 }
 
 impl VisitorMut for Fill<'_> {
@@ -125,6 +136,11 @@ impl VisitorMut for Fill<'_> {
             && let Some(argument) = self.arguments.get(number.wrapping_sub(1))
         {
             *expr = argument.clone();
+        }
+        if let Expr::Function(function) = expr
+            && let Some(WindowType::WindowSpec(window)) = &mut function.over
+        {
+            window.partition_by.extend_from_slice(self.keys);
         }
         ControlFlow::Continue(())
     }

@@ -15,7 +15,7 @@ const PAGE_BYTES: u64 = 8192;
 pub fn pg_class(facts: &Facts, rows: &mut Rows) {
     for relation in facts.catalog.relations() {
         let (kind, access, columns) = match relation {
-            Relation::Table(table) => ("r", HEAP, table.columns.len()),
+            Relation::Table(table) => ("r", HEAP, table.user_columns().len()),
             Relation::View(view) => ("v", 0, view.columns.len()),
             Relation::MaterializedView(view) => ("m", HEAP, view.columns.len()),
         };
@@ -70,7 +70,7 @@ pub fn pg_attribute(facts: &Facts, rows: &mut Rows) {
         let id = oid(relation.id());
         match relation {
             Relation::Table(table) => {
-                for (position, column) in table.columns.iter().enumerate() {
+                for (position, column) in table.user_columns().iter().enumerate() {
                     let has_default = column.default.is_some();
                     push_column(rows, id, position, &column.name, &column.sql_type, column.not_null, has_default);
                 }
@@ -156,7 +156,7 @@ fn push_attribute(
 pub fn pg_attrdef(facts: &Facts, rows: &mut Rows) {
     let mut defaults = 0;
     for table in facts.catalog.tables() {
-        for (position, column) in table.columns.iter().enumerate() {
+        for (position, column) in table.user_columns().iter().enumerate() {
             let Some(default) = &column.default else { continue };
             defaults += 1;
             rows.push(row! {

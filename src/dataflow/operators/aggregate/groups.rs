@@ -163,7 +163,7 @@ impl Groups {
     }
 
     /// All output rows of the groups at `places`.
-    fn rows(&self, chunk: &Chunk, places: Vec<u32>) -> Result<DeltaBatch> {
+    pub fn rows(&self, chunk: &Chunk, places: Vec<u32>) -> Result<DeltaBatch> {
         let keys = self.group_columns(chunk, &places)?;
         let (columns, rows) = self.output(chunk, places, Some(keys))?.into_columns()?;
         Ok(DeltaBatch::inserts(batch(&self.schema, columns, rows)?))

@@ -74,6 +74,19 @@ impl Sets {
         Ok(())
     }
 
+    /// Takes out all of the groups with these keys.
+    pub fn forget(&mut self, groups: &[Vec<u8>]) -> Result<()> {
+        let before = self.state.clone();
+        let mut updates = OrderedUpdates::default();
+        for key in groups {
+            before.each_with_prefix(key, |entry, weight| {
+                updates.push(&[entry], -weight);
+                Ok(true)
+            })?;
+        }
+        self.state.apply(&updates)
+    }
+
     /// Puts the step's rows in.
     pub fn apply(&mut self) -> Result<()> {
         self.state.apply(&std::mem::take(&mut self.updates))
