@@ -88,6 +88,10 @@ sentences! {
     "var_pop" "var_pop([DISTINCT] expression)": "Variance of all values, exact and rounded once.";
     "var_samp" "var_samp([DISTINCT] expression)":
         "Variance, taking the values as a sample; exact and rounded once. NULL for fewer than two.";
+    "session_end" "session_end(time, gap) OVER ([PARTITION BY key] ORDER BY time)":
+        "A gap behind the last row of the row's session; `SESSION` in FROM has it as a column.";
+    "session_start" "session_start(time, gap) OVER ([PARTITION BY key] ORDER BY time)":
+        "Time of the first row of the row's session: of rows in the order of their times, none further than a gap from the next.";
 }
 
 /// Functions that plans contain and nobody writes: checked operators and casts.
