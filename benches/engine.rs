@@ -187,6 +187,7 @@ fn commit(number: u64, table: RelationId, delta: DeltaBatch) -> Commit {
         catalog: Vec::new(),
         positions: Vec::new(),
         tier: Vec::new(),
+        watermarks: Vec::new(),
     }
 }
 

@@ -115,7 +115,7 @@ fn a_later_version_is_refused_by_its_number() {
 #[test]
 fn a_record_from_before_watermarks_is_read() {
     let write = Write { watermarks: Vec::new(), ..everything() };
-    let mut body = body_of(&[write.clone()]);
+    let mut body = body_of(std::slice::from_ref(&write));
     body[0] = 1;
     body.truncate(body.len() - 4);
     let (_, parts) = decode_body(&body).unwrap();
