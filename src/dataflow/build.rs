@@ -13,6 +13,7 @@ use datafusion::logical_expr::{Expr, Operator as BinaryOperator, col, lit};
 use super::content::{Bag, Content, Place, Stage};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
+use super::handle::OperatorStats;
 use super::operators::{
     Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Late, LateRows,
     MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window, WindowInputs,
@@ -23,7 +24,7 @@ use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::NOW;
 use crate::io::Parallel;
-use crate::plan::{Closing, MatchKind, Node, Reach, SortDirection, TABLE_WATERMARK, ViewPlan};
+use crate::plan::{Closing, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan};
 use crate::types::{RelationId, WATERMARK};
 
 /// What a step brings: for each relation its changes.
@@ -55,6 +56,8 @@ pub struct Dataflow {
     kept: Kept,
     /// Of the root's output.
     schema: SchemaRef,
+    /// Of the operators, in preorder.
+    ids: Vec<OperatorId>,
 }
 
 /// What a view shows, besides the state of its operators.
@@ -105,7 +108,9 @@ impl Dataflow {
             None if builder.is_append_only(&plan.root) => Kept::Log(LogState::new(schema.clone())),
             None => Kept::Bag(Bag::new(schema.clone())?),
         };
-        Ok(Dataflow { root, kept, schema })
+        let mut ids = Vec::new();
+        add_ids(&plan.root, &mut ids);
+        Ok(Dataflow { root, kept, schema, ids })
     }
 
     /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
@@ -134,6 +139,13 @@ impl Dataflow {
 
     pub fn counters(&self) -> Counters {
         self.root.counters()
+    }
+
+    /// What each operator keeps and did, in preorder.
+    pub fn operator_stats(&self) -> Vec<OperatorStats> {
+        let mut stats = Vec::with_capacity(self.ids.len());
+        self.root.add_stats(&mut self.ids.iter().copied(), &mut stats);
+        stats
     }
 
     /// The time of the commit that the next steps end with, in microseconds; never less than before.
@@ -341,7 +353,21 @@ impl Operator {
     }
 
     fn counters(&self) -> Counters {
-        let mut counters = match self {
+        let mut counters = self.own_counters();
+        self.below().iter().for_each(|below| counters.add(below.counters()));
+        counters
+    }
+
+    /// What this operator and those below it keep and did, in preorder.
+    fn add_stats(&self, ids: &mut impl Iterator<Item = OperatorId>, stats: &mut Vec<OperatorStats>) {
+        let Some(operator) = ids.next() else { return };
+        let Counters { rows_read, rows_emitted } = self.own_counters();
+        stats.push(OperatorStats { operator, state_bytes: self.own_memory_bytes(), rows_read, rows_emitted });
+        self.below().into_iter().for_each(|below| below.add_stats(ids, stats));
+    }
+
+    fn own_counters(&self) -> Counters {
+        match self {
             Operator::Source { .. } => Counters::default(),
             Operator::Filter(_, filter) => filter.counters,
             Operator::Temporal(_, temporal) => temporal.counters,
@@ -356,9 +382,7 @@ impl Operator {
             Operator::DistinctValues(_, distinct) => distinct.counters,
             Operator::Unnest(_, unnest) => unnest.counters,
             Operator::Aggregate(_, aggregate) => aggregate.counters,
-        };
-        self.below().iter().for_each(|below| counters.add(below.counters()));
-        counters
+        }
     }
 
     fn add_states<'a>(&'a mut self, states: &mut Vec<StateRef<'a>>) {
@@ -411,7 +435,11 @@ impl Operator {
     }
 
     fn memory_bytes(&self) -> usize {
-        let own = match self {
+        self.own_memory_bytes() + self.below().iter().map(|below| below.memory_bytes()).sum::<usize>()
+    }
+
+    fn own_memory_bytes(&self) -> usize {
+        match self {
             Operator::Source { .. }
             | Operator::Filter(..)
             | Operator::Project(..)
@@ -426,8 +454,7 @@ impl Operator {
             Operator::Window(_, window) => window.memory_bytes(),
             Operator::DistinctValues(_, distinct) => distinct.memory_bytes(),
             Operator::Aggregate(_, aggregate) => aggregate.memory_bytes(),
-        };
-        own + self.below().iter().map(|below| below.memory_bytes()).sum::<usize>()
+        }
     }
 
     fn top_aggregate(&self) -> Option<&Aggregate> {
@@ -690,6 +717,16 @@ impl Builder<'_> {
         let Some(mut stages) = self.stages_above_aggregate(input)? else { return Ok(None) };
         stages.push(stage);
         Ok(Some(stages))
+    }
+}
+
+/// One for each operator that [`Builder::operator`] makes, in preorder.
+fn add_ids(node: &Node, ids: &mut Vec<OperatorId>) {
+    ids.push(node.id());
+    match node {
+        // One operator.
+        Node::Close { input, .. } => input.inputs().into_iter().for_each(|below| add_ids(below, ids)),
+        _ => node.inputs().into_iter().for_each(|below| add_ids(below, ids)),
     }
 }
 

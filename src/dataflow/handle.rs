@@ -19,7 +19,7 @@ use super::view::ViewSnapshot;
 use crate::catalog::MaterializedView;
 use crate::commit::Commit;
 use crate::error::{Error, Result, SqlState};
-use crate::plan::ViewPlan;
+use crate::plan::{OperatorId, ViewPlan};
 use crate::types::{CommitNumber, RelationId};
 
 /// The rows that a base table has at a new view's place in the order.
@@ -48,7 +48,19 @@ pub struct ViewStats {
     pub late_rows: u64,
     pub rows_read: u64,
     pub rows_emitted: u64,
+    /// In preorder.
+    pub operators: Vec<OperatorStats>,
     pub status: ViewStatus,
+}
+
+/// What one operator of a view keeps and did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorStats {
+    pub operator: OperatorId,
+    /// In memory.
+    pub state_bytes: usize,
+    pub rows_read: u64,
+    pub rows_emitted: u64,
 }
 
 /// Whether a view follows its tables.
@@ -326,6 +338,7 @@ impl ViewStats {
             late_rows: 0,
             rows_read: 0,
             rows_emitted: 0,
+            operators: Vec::new(),
             status,
         }
     }

@@ -185,6 +185,7 @@ impl LiveView {
             late_rows: self.dataflow.late_rows().map_or(0, |late| late.rows().rows()),
             rows_read: counters.rows_read,
             rows_emitted: counters.rows_emitted,
+            operators: self.dataflow.operator_stats(),
             status,
         }
     }

@@ -28,7 +28,7 @@ mod worker;
 
 pub use changelog::{Changelogs, History, HistoryPart};
 pub use errors::ViewError;
-pub use handle::{Backfill, Dataflows, KeepChanges, ViewReads, ViewStats, ViewStatus};
+pub use handle::{Backfill, Dataflows, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus};
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
 pub use worker::Worker;

@@ -128,6 +128,12 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
     let mut text: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
     let stats = environment.handles.dataflows.stats();
     if let Some(stats) = stats.iter().find(|stats| stats.view == view.id) {
+        for kept in stats.operators.iter().filter(|kept| kept.state_bytes > 0) {
+            let ending = format!(" [{}]", kept.operator);
+            if let Some(line) = text.iter_mut().find(|line| line.ends_with(&ending)) {
+                line.push_str(&format!(", {} bytes of state", kept.state_bytes));
+            }
+        }
         text.push(format!(
             "State: {} bytes, {} rows read and {} emitted so far, at commit {}",
             stats.state_bytes, stats.rows_read, stats.rows_emitted, stats.commit

@@ -203,6 +203,7 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
                 late_rows: stats.late_rows,
                 rows_read: stats.rows_read,
                 rows_emitted: stats.rows_emitted,
+                operators: stats.operators,
             },
         )
     });

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::{Arc, LazyLock};
 
 use crate::catalog::{Catalog, Relation};
+use crate::dataflow::OperatorStats;
 use crate::error::Result;
 use crate::table::WatermarkStats;
 use crate::types::{CommitNumber, RelationId};
@@ -103,6 +104,8 @@ pub struct ViewStats {
     pub late_rows: u64,
     pub rows_read: u64,
     pub rows_emitted: u64,
+    /// In preorder.
+    pub operators: Vec<OperatorStats>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

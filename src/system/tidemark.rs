@@ -7,6 +7,8 @@ use super::measures::{self, Measure};
 use super::rows::{Cell, Rows, row};
 use super::table::MakeRows;
 use crate::catalog::{Relation, TableKind};
+use crate::functions::session_state;
+use crate::plan::ViewPlan;
 use crate::types::RelationId;
 use crate::types::calendar::DAY_US;
 use crate::types::text::write_interval;
@@ -24,6 +26,12 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
         "The materialized views: what each reads, how far it is, and the size of its state.",
         "id:oid name:name definition:text depends_on:text[] status:text failure:text",
         Some(views),
+    ),
+    (
+        "view_operators",
+        "What each operator of a live materialized view keeps in memory, and what it did; numbered and printed as by EXPLAIN MATERIALIZED VIEW.",
+        "view:name operator:int8 operation:text state_bytes:int8 rows_read:int8 rows_emitted:int8",
+        Some(view_operators),
     ),
     (
         "sources",
@@ -131,6 +139,22 @@ fn sources(facts: &Facts, rows: &mut Rows) {
         cells.extend(measured(measures::SOURCE, Some(&stats)));
         cells.push(("error", stats.error.into()));
         rows.push(cells);
+    }
+}
+
+fn view_operators(facts: &Facts, rows: &mut Rows) {
+    let registry = session_state(Default::default(), Default::default()).build();
+    for view in facts.catalog.materialized_views() {
+        let Some(stats) = facts.stats.views.get(&view.id) else { continue };
+        let plan = ViewPlan::from_bytes(&view.plan, &registry).ok();
+        for operator in &stats.operators {
+            rows.push(row! {
+                "view" => view.name.as_str(), "operator" => i64::from(operator.operator),
+                "operation" => plan.as_ref().and_then(|plan| plan.describe(operator.operator)),
+                "state_bytes" => operator.state_bytes as i64, "rows_read" => operator.rows_read as i64,
+                "rows_emitted" => operator.rows_emitted as i64,
+            });
+        }
     }
 }
 
