@@ -85,6 +85,9 @@ pub struct TableSettings {
     pub flush_poll_ms: u64,
     /// How often it is looked for rows that are older than their table's retention.
     pub expire_poll_ms: u64,
+    /// For so long `FOR SYSTEM_TIME AS OF` can read what was; 0: not at all. Costs 24 bytes of memory a commit, and deleted and
+    /// former rows stay in memory and in files until then.
+    pub history_retention_ms: u64,
     /// Rows of a Parquet row group.
     pub row_group_rows: usize,
     /// Rows of a Parquet file; larger flushes are split.
@@ -105,6 +108,7 @@ impl Default for TableSettings {
             flush_age_ms: 60_000,
             flush_poll_ms: 500,
             expire_poll_ms: 60_000,
+            history_retention_ms: 0,
             row_group_rows: 131_072,
             file_rows_max: 4 << 20,
             piece_bytes_max: 256 << 20,

@@ -55,6 +55,8 @@ pub struct Golden {
     pub text: String,
     /// `# view: required`: a SELECT that is refused as a materialized view is a failure, not a count.
     pub view_required: bool,
+    /// `# history: kept`: the server can read what was.
+    pub keeps_history: bool,
     opt_outs: Vec<(Mode, String)>,
 }
 
@@ -70,16 +72,26 @@ impl Golden {
             return Err(format!("{name}: {lines} lines; split the file by behaviour ({LINES_MAX} at most)"));
         }
         let mut opt_outs = Vec::new();
-        let mut view_required = false;
+        let (mut view_required, mut keeps_history) = (false, false);
         for line in header {
             if let Some(rest) = line.strip_prefix("skip-mode:") {
                 opt_outs.push(parse_opt_out(rest).map_err(|message| format!("{name}: {message}"))?);
             } else if line == "view: required" {
                 view_required = true;
+            } else if line == "history: kept" {
+                keeps_history = true;
             }
         }
         let records = sqllogictest::parse_with_name(&text, name).map_err(|error| error.to_string())?;
-        Ok(Golden { name: name.to_owned(), path: path.to_owned(), records, text, view_required, opt_outs })
+        Ok(Golden {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            records,
+            text,
+            view_required,
+            keeps_history,
+            opt_outs,
+        })
     }
 
     /// Why the file is not run in this mode. Who cannot have views beside it cannot in `drip` either.

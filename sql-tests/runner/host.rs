@@ -23,14 +23,14 @@ pub fn external() -> Option<String> {
 
 impl Host {
     /// `step_cuts_seed`: 0, or how the steps of views are cut.
-    pub async fn start(step_cuts_seed: u64) -> Result<Host, String> {
+    pub async fn start(step_cuts_seed: u64, keeps_history: bool) -> Result<Host, String> {
         match external() {
             Some(text) => Host::create_database(&text).await,
-            None => Host::start_tidemark(step_cuts_seed).await,
+            None => Host::start_tidemark(step_cuts_seed, keeps_history).await,
         }
     }
 
-    async fn start_tidemark(step_cuts_seed: u64) -> Result<Host, String> {
+    async fn start_tidemark(step_cuts_seed: u64, keeps_history: bool) -> Result<Host, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut settings = Settings {
             data_dir: folder.path().join("data"),
@@ -44,6 +44,7 @@ impl Host {
         settings.query.threads = 1;
         settings.table.flush_age_ms = 3_600_000;
         settings.dataflow.step_cuts_seed = step_cuts_seed;
+        settings.table.history_retention_ms = if keeps_history { 3_600_000 } else { 0 };
         let server = Some(start_server(&settings).await?);
         Ok(Host::Tidemark { server, settings: Box::new(settings), _folder: folder })
     }
@@ -106,6 +107,18 @@ impl Host {
                 server.plant_wrong_row(view).await.map_err(|error| format!("{error:?}"))
             }
             _ => Err("there is no view to spoil".to_owned()),
+        }
+    }
+
+    /// The last commit, and its time as text.
+    pub fn last_commit(&self) -> Result<(u64, String), String> {
+        match self {
+            Host::Tidemark { server: Some(server), .. } => {
+                let stats = server.stats().system;
+                let time = chrono::DateTime::from_timestamp_micros(stats.commits.last_us).ok_or("no such time")?;
+                Ok((stats.durable_commit.0, time.format("%Y-%m-%d %H:%M:%S%.6f+00").to_string()))
+            }
+            _ => Err("commits are not known".to_owned()),
         }
     }
 

@@ -40,7 +40,8 @@ struct Block {
 
 pub async fn run(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut page = Page { host: Host::start(0).await?, client: None, files: HashMap::new() };
+    let mut page =
+        Page { host: Host::start(0, text.contains("FOR SYSTEM_TIME")).await?, client: None, files: HashMap::new() };
     let mut outcome = Ok(());
     for block in blocks(&text) {
         outcome = page.block(&block).await.map_err(|message| format!("{}:{}\n{message}", path.display(), block.line));

@@ -96,7 +96,7 @@ impl Round {
     }
 
     async fn run(&self, tally: &mut Tally) -> Result<(), String> {
-        let mut host = Host::start(self.seed | 1).await?;
+        let mut host = Host::start(self.seed | 1, self.seed.is_multiple_of(2)).await?;
         let outcome = self.run_on(&mut host, tally).await;
         host.stop().await?;
         outcome

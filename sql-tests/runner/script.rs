@@ -61,6 +61,8 @@ struct Script<'a> {
     settings: HashMap<Connection, Vec<String>>,
     views: Views,
     drip: Drip,
+    /// What `${name}` stands for in statements.
+    remembered: Vec<(String, String)>,
     /// Mode `wire`: how statements are sent, and what came back.
     protocol: Option<Protocol>,
     seen: Vec<String>,
@@ -83,11 +85,12 @@ impl<'a> Script<'a> {
             golden,
             mode,
             report,
-            host: Host::start(step_cuts_seed).await?,
+            host: Host::start(step_cuts_seed, golden.keeps_history || keeps_history_besides(golden, mode)).await?,
             sessions: HashMap::new(),
             settings: HashMap::new(),
             views: Views::default(),
             drip: Drip::new(&golden.name, &golden.text),
+            remembered: Vec::new(),
             protocol,
             seen: Vec::new(),
         })
@@ -100,11 +103,13 @@ impl<'a> Script<'a> {
             match record {
                 Record::Statement { loc, conditions, connection, sql, expected, .. } => {
                     if !self.skips(conditions) {
+                        let sql = &self.remembering(sql);
                         self.statement(connection, sql, expected).await.map_err(|message| at(loc, sql, &message))?;
                     }
                 }
                 Record::Query { loc, conditions, connection, sql, expected, .. } => {
                     if !self.skips(conditions) {
+                        let sql = &self.remembering(sql);
                         self.query(connection, sql, expected).await.map_err(|message| at(loc, sql, &message))?;
                     }
                 }
@@ -137,12 +142,23 @@ impl<'a> Script<'a> {
         })
     }
 
-    /// `system ok` records pull the server's test switches.
-    async fn switch(&self, command: &str) -> Result<(), String> {
+    /// `system ok` records pull the server's test switches, and remember what statements say of commits.
+    async fn switch(&mut self, command: &str) -> Result<(), String> {
+        if let Some(name) = command.strip_prefix("remember the last commit as ") {
+            let (commit, time) = self.host.last_commit()?;
+            let name = name.trim();
+            self.remembered.push((format!("${{{name}}}"), commit.to_string()));
+            self.remembered.push((format!("${{time of {name}}}"), time));
+            return Ok(());
+        }
         match command.strip_prefix("plant a wrong row into ") {
             Some(view) => self.host.plant_wrong_row(view.trim()).await,
-            None => Err("the one switch is: plant a wrong row into VIEW".to_owned()),
+            None => Err("the switches are: plant a wrong row into VIEW, remember the last commit as NAME".to_owned()),
         }
+    }
+
+    fn remembering(&self, sql: &str) -> String {
+        self.remembered.iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(name, value))
     }
 
     async fn statement(
@@ -375,4 +391,9 @@ fn at(location: &Location, sql: &str, message: &str) -> String {
 fn unparse(records: &[GoldenRecord]) -> String {
     let text: String = records.iter().map(|record| format!("{record}\n")).collect();
     format!("{}\n", text.trim_end())
+}
+
+/// Half of the files run with history in the modes where it changes what is written, so that keeping it changes no answer.
+fn keeps_history_besides(golden: &Golden, mode: Mode) -> bool {
+    matches!(mode, Mode::Tier | Mode::Restart) && drip::seed_of(&golden.name) % 2 == 1
 }

@@ -2,6 +2,8 @@
 //!
 //! A forward jump of the wall clock against the monotonic one would move `now()` in views and retention ahead, and
 //! nothing could take that back. It is adopted only after it has lasted; meanwhile time goes on at the monotonic pace.
+//! A start has nothing to compare with but the last commit, which may be as old as the server was away: more than a year is
+//! taken for a wrong clock, and held back in the same way.
 
 use std::time::Duration;
 
@@ -10,7 +12,9 @@ use crate::io::Clock;
 /// A jump of more than this is held back ...
 const JUMP_MAX: Duration = Duration::from_secs(600);
 /// ... until it has lasted this long.
-const JUMP_CONFIRMED_AFTER: Duration = Duration::from_secs(600);
+pub const JUMP_CONFIRMED_AFTER: Duration = Duration::from_secs(600);
+/// A start is not later than this after the last commit, as far as is believed at once.
+pub const AWAY_MAX: Duration = Duration::from_secs(366 * 86_400);
 
 #[derive(Debug)]
 pub(super) struct CommitTime {
@@ -23,9 +27,10 @@ pub(super) struct CommitTime {
 }
 
 impl CommitTime {
-    /// At start nothing can be compared: the wall clock is believed.
+    /// `last_us`: of the last commit, 0 where there was none.
     pub fn new(clock: &dyn Clock, last_us: i64) -> Self {
-        CommitTime { last_us, believed_us: clock.now_us(), believed_at: clock.monotonic(), ahead_since: None }
+        let believed_us = if is_believed(clock.now_us(), last_us) { clock.now_us() } else { last_us };
+        CommitTime { last_us, believed_us, believed_at: clock.monotonic(), ahead_since: None }
     }
 
     /// `max(wall, last + 1 us)`, with the wall clock's jumps held back.
@@ -49,6 +54,11 @@ impl CommitTime {
         self.believed_at = now;
         wall_us
     }
+}
+
+/// Whether a start takes the wall clock as it is, after a last commit at `last_us`.
+pub fn is_believed(wall_us: i64, last_us: i64) -> bool {
+    last_us == 0 || wall_us.saturating_sub(last_us) <= AWAY_MAX.as_micros() as i64
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::commit::{Commit, Replayed, SequencerStart, replay};
+use chrono::DateTime;
+
+use crate::commit::{Commit, JUMP_CONFIRMED_AFTER, Replayed, SequencerStart, is_believed, replay};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Clock, Disk, disk_error};
 use crate::table::Tables;
@@ -35,6 +37,8 @@ pub struct Recovered {
     pub orphans_removed: usize,
     /// The object store was another data directory's.
     pub taken_over: bool,
+    /// What is odd about the wall clock, in words.
+    pub clock_warning: Option<String>,
     /// Until tables were readable.
     pub tables_took: Duration,
     /// Until views were in their place as well, and clients could connect.
@@ -93,6 +97,9 @@ impl fmt::Display for Recovered {
                 f,
                 "\nwarning: took over the object store from another data directory; what only that one's log held is not here"
             )?;
+        }
+        if let Some(warning) = &self.clock_warning {
+            write!(f, "\nwarning: {warning}")?;
         }
         if let Some(dropped) = &self.dropped_tail {
             write!(f, "\nwarning: {dropped}")?;
@@ -159,10 +166,32 @@ pub async fn recover(
         damaged_manifests: loaded.damaged.iter().map(ToString::to_string).collect(),
         orphans_removed,
         taken_over,
+        clock_warning: clock_warning(clock.now_us(), start.last_timestamp_us),
         tables_took: clock.monotonic() - started,
         took: clock.monotonic() - started,
     };
     Ok((recovered, start, replayed))
+}
+
+/// A wall clock that does not go with the last commit's time, which only grows.
+fn clock_warning(wall_us: i64, last_us: i64) -> Option<String> {
+    const AHEAD_US: i64 = 600_000_000;
+    let moment = |us: i64| DateTime::from_timestamp_micros(us).map_or_else(|| us.to_string(), |time| time.to_rfc3339());
+    if last_us.saturating_sub(wall_us) > AHEAD_US {
+        return Some(format!(
+            "the last commit is of {}, and the clock says {}; commits go on from the later time, and rows expire by the earlier one",
+            moment(last_us),
+            moment(wall_us)
+        ));
+    }
+    (!is_believed(wall_us, last_us)).then(|| {
+        format!(
+            "the clock says {}, more than a year after the last commit, of {}; it is believed if it still says so in {} minutes",
+            moment(wall_us),
+            moment(last_us),
+            JUMP_CONFIRMED_AFTER.as_secs() / 60
+        )
+    })
 }
 
 /// Whether the manifest is another data directory's. An empty directory takes it over, as after the loss of a machine; a

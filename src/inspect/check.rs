@@ -147,13 +147,11 @@ async fn check_tier(tier: &Tier, report: &mut CheckReport) -> Result<Manifest> {
         let data = table.files.iter().map(|file| (&file.path, file.bytes, file.rows));
         let deleted = table.tombstone_files.iter().map(|file| (&file.path, file.bytes, file.rows));
         for (path, bytes, rows) in data.chain(deleted) {
-            report.files += 1;
-            match tier.check_file(path, bytes, rows).await {
-                Ok(()) => report.rows += rows,
-                Err(error) if is_damage(error.state()) => report.findings.push(Finding::error(path, &error)),
-                Err(error) => return Err(error),
-            }
+            check_file(tier, path, bytes, rows, report).await?;
         }
+    }
+    for file in &manifest.history {
+        check_file(tier, &file.path, file.bytes, file.rows, report).await?;
     }
     if loaded.damaged.is_empty() {
         for (path, bytes) in tier.orphans(&manifest).await? {
@@ -162,6 +160,16 @@ async fn check_tier(tier: &Tier, report: &mut CheckReport) -> Result<Manifest> {
         }
     }
     Ok(manifest)
+}
+
+async fn check_file(tier: &Tier, path: &str, bytes: u64, rows: u64, report: &mut CheckReport) -> Result<()> {
+    report.files += 1;
+    match tier.check_file(path, bytes, rows).await {
+        Ok(()) => report.rows += rows,
+        Err(error) if is_damage(error.state()) => report.findings.push(Finding::error(path, &error)),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn is_damage(state: SqlState) -> bool {

@@ -45,6 +45,10 @@ fn show(manifest: &Manifest, out: &mut String) {
     for (source, position) in &manifest.positions {
         line(out, &format!("  source {source}    position of {} bytes", position.len()));
     }
+    for file in &manifest.history {
+        let text = format!("  history         {}  {} commits up to {}", file.path, file.rows, file.commit_max);
+        line(out, &text);
+    }
     for (id, table) in &manifest.tables {
         let name = manifest.catalog.get(*id).map_or("(dropped)", |relation| relation.name());
         let text = format!(

@@ -13,7 +13,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::plan_query_with_parameters;
 use crate::query::{array_parameters, present};
-use crate::sql::{CursorQuery, DeclareCursor, Statement, column_type, relation_name};
+use crate::sql::{CursorQuery, DeclareCursor, Statement, column_type, forget_moments, relation_name};
 use crate::statement::OutputColumn;
 use crate::statement::definitions::Definitions;
 use crate::statement::scope::change_target;
@@ -145,7 +145,9 @@ fn plan(
     if let Some(table) = changed {
         definitions = definitions.with_row_ids_of(table);
     }
-    let query = definitions.rewritten(query)?;
+    let mut query = query.clone();
+    forget_moments(&mut query);
+    let query = definitions.rewritten(&query)?;
     let plan = plan_query_with_parameters(definitions.state(), &definitions, &query, environment.text, &parameters)?;
     for (name, data_type) in plan.get_parameter_types()? {
         if let Some(number) = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok()) {

@@ -8,6 +8,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::{Token, Word};
 
+use super::as_of::tables_as_of;
 use super::parse::Input;
 use super::statement::{CreateMaterializedView, CreateSource, CreateTable, CreateView, RetentionOption, Statement};
 use super::watermark::{take_emit, take_idle, take_watermark};
@@ -157,6 +158,7 @@ fn source(create: ast::CreateTable, mut watermark: Option<Watermark>) -> Result<
 }
 
 fn view(create: ast::CreateView, emits_on_close: bool) -> Result<Statement> {
+    refuse_past(&create.query)?;
     if create.or_alter {
         return Err(Error::not_built("CREATE OR ALTER VIEW").with_hint("Use CREATE OR REPLACE VIEW."));
     }
@@ -195,6 +197,15 @@ fn view(create: ast::CreateView, emits_on_close: bool) -> Result<Statement> {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "CREATE VIEW has no IF NOT EXISTS"));
     }
     Ok(Statement::CreateView(CreateView { name, or_replace: create.or_replace, columns, query: create.query }))
+}
+
+/// Errors: 0A000 for a view's query that reads the past.
+fn refuse_past(query: &ast::Query) -> Result<()> {
+    if tables_as_of(query)?.is_empty() {
+        return Ok(());
+    }
+    Err(Error::not_built("FOR SYSTEM_TIME AS OF in a view")
+        .with_hint("A view follows the present. Ask the past ad hoc, or CREATE TABLE AS what it was."))
 }
 
 fn refuse_table_clauses(create: &ast::CreateTable) -> Result<()> {

@@ -11,15 +11,19 @@
 //! | `SELECT 1 + FROM t`, `SELECT * name FROM t` | a column `from`, an alias that nobody reads | syntax errors |
 //! | `a JOIN b JOIN c ON p ON q` | an error | `a JOIN (b JOIN c ON p) ON q` |
 //!
+//! And `AS OF COMMIT 17`, which PostgreSQL does not have, is read as an expression with a prefix (`as_of`).
+//!
 //! Everything else is asked of sqlparser's dialect.
 
 use std::any::TypeId;
 
-use sqlparser::ast::{BinaryOperator, Expr, UnaryOperator};
+use sqlparser::ast::{BinaryOperator, Expr, Ident, UnaryOperator};
 use sqlparser::dialect::{Dialect, PostgreSqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::Token;
+
+use super::as_of::COMMIT;
 
 const BASE: PostgreSqlDialect = PostgreSqlDialect {};
 
@@ -34,12 +38,28 @@ pub struct Postgres {
     /// Whether a join may stand within a join without parentheses. Where a statement says NATURAL it may not: such a
     /// join needs no condition, and what follows it would be read as its right side.
     nests_joins: bool,
+    /// Whether the statement says AS OF. Elsewhere `at`, `before` and `changes` are aliases of tables like any other.
+    says_as_of: bool,
 }
 
 /// For a statement of these tokens.
-pub fn dialect<'a>(mut tokens: impl Iterator<Item = &'a Token>) -> &'static Postgres {
-    let is_natural = tokens.any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::NATURAL));
-    if is_natural { &Postgres { nests_joins: false } } else { &Postgres { nests_joins: true } }
+pub fn dialect<'a>(tokens: impl Iterator<Item = &'a Token>) -> &'static Postgres {
+    let (mut is_natural, mut says_as_of, mut last) = (false, false, Keyword::NoKeyword);
+    for token in tokens {
+        let keyword = match token {
+            Token::Word(word) => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        is_natural |= keyword == Keyword::NATURAL;
+        says_as_of |= keyword == Keyword::OF && last == Keyword::AS;
+        last = keyword;
+    }
+    match (is_natural, says_as_of) {
+        (false, false) => &Postgres { nests_joins: true, says_as_of: false },
+        (false, true) => &Postgres { nests_joins: true, says_as_of: true },
+        (true, false) => &Postgres { nests_joins: false, says_as_of: false },
+        (true, true) => &Postgres { nests_joins: false, says_as_of: true },
+    }
 }
 
 fn is_comparison(operator: &BinaryOperator) -> bool {
@@ -77,6 +97,21 @@ fn begins_no_expression(keyword: Keyword) -> bool {
             | WHERE
             | WINDOW
     )
+}
+
+/// `COMMIT 17`, at its first word and behind AS OF.
+fn commit_number(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+    let is = |token: &Token, keyword| matches!(token, Token::Word(word) if word.keyword == keyword);
+    if !is(&parser.peek_token_ref().token, Keyword::COMMIT) || !is(&parser.get_current_token().token, Keyword::OF) {
+        return None;
+    }
+    parser.next_token();
+    let number = parser.peek_token();
+    if !matches!(number.token, Token::Number(..) | Token::Placeholder(_)) {
+        return Some(parser.expected("the number of a commit", number));
+    }
+    let value = parser.parse_value().map(|value| Box::new(Expr::Value(value)));
+    Some(value.map(|value| Expr::Prefixed { prefix: Ident::new(COMMIT), value }))
 }
 
 fn is_is_null(token: &Token) -> bool {
@@ -126,6 +161,11 @@ impl Dialect for Postgres {
         {
             return Some(parser.expected("an expression", token));
         }
+        if self.says_as_of
+            && let Some(commit) = commit_number(parser)
+        {
+            return Some(commit);
+        }
         let (op, precedence) = match parser.peek_token_ref().token {
             Token::Minus => (UnaryOperator::Minus, SIGN_PRECEDENCE),
             Token::Plus => (UnaryOperator::Plus, SIGN_PRECEDENCE),
@@ -163,6 +203,10 @@ impl Dialect for Postgres {
             }
             _ => None,
         }
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.says_as_of
     }
 
     fn supports_select_wildcard_with_alias(&self) -> bool {

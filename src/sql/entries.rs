@@ -109,7 +109,7 @@ statements! {
     SAVEPOINT = "SAVEPOINT", "Marks a place in the transaction that ROLLBACK TO can go back to, also after an error.",
         "SAVEPOINT before", "SAVEPOINT name";
     SELECT = "SELECT", "Reads tables and views, hot and cold, all at one commit.", "SELECT * FROM readings",
-        "[WITH ...] SELECT ... [FROM ...] [WHERE ...] [GROUP BY ...] [HAVING ...] [ORDER BY ...] [LIMIT ...] [OFFSET ...]\n\
+        "[WITH ...] SELECT ... [FROM ... [FOR SYSTEM_TIME AS OF {COMMIT n | time}] ...] [WHERE ...] [GROUP BY ...] [HAVING ...] [ORDER BY ...] [LIMIT ...] [OFFSET ...]\n\
          VALUES (value [, ...]) [, ...]\nTABLE name";
     SET = "SET", "Sets a session's variable; LOCAL until the transaction ends.", "SET TimeZone = 'Europe/Berlin'",
         "SET [SESSION | LOCAL] name = | TO value | DEFAULT\nSET TIME ZONE value";

@@ -3,6 +3,7 @@
 //! Turns text into [`Statement`]s. Knows no catalog: names are not looked up here, types are.
 
 mod alter;
+mod as_of;
 mod copy;
 mod create;
 mod cursor;
@@ -14,6 +15,7 @@ mod statement;
 mod subscribe;
 mod watermark;
 
+pub use as_of::{Moment, TableAsOf, forget_moments, name_tables_as_of, refuse_moment, tables_as_of};
 pub use create::{column_type, relation_name};
 pub use entries::{STATEMENTS, StatementEntry};
 pub use parse::{ParsedStatement, parse_expression, parse_query, parse_statements};

@@ -5,6 +5,7 @@ use sqlparser::ast::{self, SetExpr, TableFactor};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
+use super::as_of::Moment;
 use super::create::{identifier, relation_name};
 use super::parse::{Input, take_word};
 use super::statement::{Statement, Subscribe};
@@ -122,15 +123,9 @@ fn option_value(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<bool> {
 }
 
 fn as_of(input: &Input<'_>, parser: &mut Parser<'_>) -> Result<CommitNumber> {
-    if !take_word(parser, "COMMIT") {
-        return Err(Error::not_built("AS OF a time")
-            .with_hint("Write AS OF COMMIT with a number of the column tidemark_commit."));
-    }
-    let token = parser.next_token();
-    match &token.token {
-        Token::Number(number, _) => number.parse().map(CommitNumber).map_err(|_| {
-            Error::new(SqlState::NUMERIC_OUT_OF_RANGE, format!("\"{number}\" is not the number of a commit"))
-        }),
-        _ => Err(input.unexpected_at(&token)),
+    match Moment::of(&input.check(parser.parse_expr())?)? {
+        Moment::Commit(commit) => Ok(commit),
+        Moment::Time(_) => Err(Error::not_built("a subscription AS OF a time")
+            .with_hint("Write AS OF COMMIT with a number of the column tidemark_commit.")),
     }
 }

@@ -17,7 +17,7 @@ use super::transaction::Transaction;
 use super::write_set::row_ids;
 use crate::catalog::Table;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::relation_name;
+use crate::sql::{refuse_moment, relation_name};
 use crate::types::ROW_ID;
 
 /// UPDATE ... SET ... [FROM ...] [WHERE ...] [RETURNING ...].
@@ -109,6 +109,7 @@ fn target(
     let ast::TableFactor::Table { name, .. } = &relation.relation else {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "not a table"));
     };
+    refuse_moment(&relation.relation, "the table that is changed")?;
     if !relation.joins.is_empty() {
         return Err(
             Error::new(SqlState::SYNTAX_ERROR, "a join cannot be changed").with_hint("Name the others in FROM.")

@@ -2,6 +2,7 @@
 
 pub mod alter;
 pub mod alter_relation;
+mod as_of;
 pub mod backup;
 mod change;
 mod conflict;

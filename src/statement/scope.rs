@@ -17,6 +17,7 @@ use datafusion::functions_table::all_default_table_functions;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource};
 use sqlparser::ast;
 
+use super::as_of::RelationsAsOf;
 use super::handles::Handles;
 use super::kept_plan::{KeptPlan, PlanSlot};
 use super::rows::{collect, collect_held};
@@ -28,7 +29,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::plan::{Found, RelationLookup, ViewPlan, plan_query_with_parameters};
 use crate::query::rewrite::{RewriteNames, rewrite, window_input};
 use crate::query::{ContextInput, QueryContext, QueryResult, Relations};
-use crate::sql::{parse_expression, parse_query};
+use crate::sql::{name_tables_as_of, parse_expression, parse_query};
 use crate::system::{LazyFacts, LeftOut, SystemTables, ViewErrorFact, never_filled};
 use crate::table::SnapshotTable;
 use crate::types::{ROW_ID, RelationId, SqlType};
@@ -120,7 +121,7 @@ impl Environment<'_> {
         }
         let scope = self.scope_over(transaction, query, changed, Vec::new()).await?;
         let plan = scope.plan(query, self.text, self.declared)?;
-        if let Some(slot) = self.slot.filter(|slot| slot.is_wanted()) {
+        if let Some(slot) = self.slot.filter(|slot| !scope.reads_past && slot.is_wanted()) {
             let id = |provider: &Arc<dyn TableProvider>| scope.relation_of(provider);
             if let Some(prepared) = self.handles.query.prepare(&scope.context, &plan, &id) {
                 slot.keep(KeptPlan {
@@ -251,12 +252,14 @@ impl Environment<'_> {
             }
             named
         };
+        let past = RelationsAsOf::of(self, transaction, query).await?;
         transaction.fix_snapshot(self.handles, self.session.read_mode(), &named).await?;
         if let Some(changed) = changed {
             transaction.check_unaltered(self.handles, changed)?;
         }
         let catalog = transaction.catalog(self.handles);
-        let mut public = Relations::new();
+        let reads_past = !past.is_empty();
+        let mut public = past.providers(self.handles, transaction, &catalog)?;
         let mut views = HashMap::new();
         for id in named_relations(&catalog, &names) {
             let Some(relation) = catalog.get(id) else { continue };
@@ -276,7 +279,15 @@ impl Environment<'_> {
             false => LeftOut::default(),
         };
         let facts = self.session.facts(self.handles, catalog.clone(), left_out);
-        Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog })
+        Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog, reads_past })
+    }
+
+    /// For expressions over nothing.
+    pub(super) fn scope_of_nothing(&self, transaction: &Transaction) -> Scope {
+        let catalog = transaction.catalog(self.handles);
+        let facts = self.session.facts(self.handles, catalog.clone(), LeftOut::default());
+        let context = self.context(Relations::new(), facts, transaction.started_us);
+        Scope { context, views: HashMap::new(), catalog, reads_past: false }
     }
 
     /// The names and functions of the statement, over these relations.
@@ -302,6 +313,7 @@ pub struct Scope {
     pub context: QueryContext,
     views: HashMap<String, Arc<View>>,
     catalog: Arc<Catalog>,
+    reads_past: bool,
 }
 
 impl Scope {
@@ -318,6 +330,7 @@ impl Scope {
         declared: &[Option<SqlType>],
     ) -> Result<LogicalPlan> {
         let mut query = query.clone();
+        name_tables_as_of(&mut query);
         rewrite(&mut query, &RewriteNames { never_filled: &never_filled })?;
         plan_query_with_parameters(self.context.state(), relations, &query, text, declared)
     }

@@ -15,7 +15,8 @@ use crate::dataflow::{ViewSnapshot, ViewStatus};
 use crate::error::Error;
 use crate::io::machine::resident_bytes;
 use crate::system::{
-    CursorFact, Facts, LazyFacts, LeftOut, MemoryFact, RelationStats, SessionFacts, SettingFact, SystemStats, ViewStats,
+    CommitFacts, CursorFact, Facts, LazyFacts, LeftOut, MemoryFact, RelationStats, SessionFacts, SettingFact,
+    SystemStats, ViewStats,
 };
 use crate::types::RelationId;
 
@@ -178,6 +179,7 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
                 files: stats.files,
                 tombstones: stats.tombstones,
                 flushed_commit: stats.flushed,
+                readable_from: stats.readable_from,
             },
         ))
     });
@@ -209,9 +211,13 @@ pub fn system_stats(handles: &Handles, catalog: &Catalog) -> SystemStats {
     });
     let views: HashMap<RelationId, ViewStats> = views.collect();
     let memory = memory_facts(handles, catalog, &views);
+    let (readable_from, readable_from_us) = handles.tables.oldest_readable();
+    let last_us = handles.tables.durable().timestamp_us;
+    let ahead_us = last_us.saturating_sub(handles.clock.now_us()).max(0);
     SystemStats {
         memory,
         durable_commit: durable,
+        commits: CommitFacts { last_us, ahead_us, readable_from, readable_from_us },
         started_us: handles.started_us,
         tables: tables.collect(),
         views,

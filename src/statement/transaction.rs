@@ -215,6 +215,11 @@ impl Transaction {
         self.base.as_ref().map(|base| base.at)
     }
 
+    /// The commit that the transaction reads at, and its time in microseconds since 1970.
+    pub fn at_time(&self) -> Option<(CommitNumber, i64)> {
+        self.base.as_ref().map(|base| (base.at, base.timestamp_us))
+    }
+
     /// From here on now() is the time of the commit that is read, as it is in views.
     pub fn bind_time_to_commit(&mut self) {
         if let Some(base) = &self.base {

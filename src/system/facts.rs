@@ -37,6 +37,7 @@ impl Deref for LazyFacts {
 #[derive(Debug, Clone, Default)]
 pub struct SystemStats {
     pub durable_commit: CommitNumber,
+    pub commits: CommitFacts,
     /// Microseconds since 1970.
     pub started_us: i64,
     pub tables: HashMap<RelationId, RelationStats>,
@@ -53,6 +54,18 @@ pub struct LeftOut {
     pub errors: Vec<ViewErrorFact>,
     /// Rows that came too late; `message` is their window.
     pub late: Vec<ViewErrorFact>,
+}
+
+/// The order of commits, and its time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// Of the last commit, microseconds since 1970.
+    pub last_us: i64,
+    /// By so much the time of commits is ahead of the wall clock.
+    pub ahead_us: i64,
+    /// The oldest commit that can be read, and its time.
+    pub readable_from: CommitNumber,
+    pub readable_from_us: i64,
 }
 
 /// What holds memory.
@@ -80,6 +93,7 @@ pub struct RelationStats {
     pub files: u64,
     pub tombstones: u64,
     pub flushed_commit: CommitNumber,
+    pub readable_from: CommitNumber,
 }
 
 impl RelationStats {

@@ -44,6 +44,8 @@ measures! {
         "tombstones", Gauge, "Deleted rows that memory and Parquet files still hold.", |table| table.tombstones;
         "flushed_commit", Gauge, "Rows of commits up to this one are in Parquet files.",
             |table| table.flushed_commit.0;
+        "readable_from", Gauge, "The oldest commit that FOR SYSTEM_TIME AS OF can ask of a table.",
+            |table| table.readable_from.0;
     }
     VIEW of ViewStats {
         "applied_commit", Gauge, "The last commit that a view has applied.", |view| view.applied_commit.0;

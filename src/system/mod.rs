@@ -18,8 +18,8 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::ScalarUDF;
 
 pub use facts::{
-    CursorFact, Facts, LazyFacts, LeftOut, MemoryFact, RelationStats, SessionFacts, SetSetting, SettingFact,
-    SourceStats, SystemStats, ViewErrorFact, ViewStats,
+    CommitFacts, CursorFact, Facts, LazyFacts, LeftOut, MemoryFact, RelationStats, SessionFacts, SetSetting,
+    SettingFact, SourceStats, SystemStats, ViewErrorFact, ViewStats,
 };
 pub use pg_catalog::never_filled;
 

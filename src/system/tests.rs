@@ -100,6 +100,7 @@ fn facts() -> Facts {
         files: 1,
         tombstones: 0,
         flushed_commit: CommitNumber(6),
+        readable_from: CommitNumber(2),
     };
     let view_stats = ViewStats {
         status: "live",

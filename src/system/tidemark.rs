@@ -40,6 +40,12 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
         Some(sources),
     ),
     (
+        "commits",
+        "The last commit, the oldest one that FOR SYSTEM_TIME AS OF can ask, and by how many milliseconds the time of commits is ahead of the wall clock.",
+        "last_commit:int8 last_at:timestamptz readable_from:int8 readable_from_at:timestamptz ahead_ms:int8",
+        Some(commits),
+    ),
+    (
         "view_errors",
         "What materialized views leave out because of an error, by view, operator, error, and row or group.",
         "view:name operator:int8 operation:text sqlstate:text message:text input:text input_digest:text rows:int8",
@@ -200,6 +206,15 @@ fn duration(us: i64) -> String {
     let mut text = Vec::new();
     write_interval(0, (us / DAY_US) as i32, us % DAY_US, &mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+fn commits(facts: &Facts, rows: &mut Rows) {
+    let commits = facts.stats.commits;
+    rows.push(row! {
+        "last_commit" => facts.stats.durable_commit.0 as i64, "last_at" => commits.last_us,
+        "readable_from" => commits.readable_from.0 as i64, "readable_from_at" => commits.readable_from_us,
+        "ahead_ms" => commits.ahead_us / 1000,
+    });
 }
 
 fn view_errors(facts: &Facts, rows: &mut Rows) {

@@ -1,13 +1,13 @@
 //! Compaction: many small cold files become few, and the deletions of their rows are folded in.
 //!
 //! ```text
-//! files of like size, eight or more   -> read, without rows deleted by commits <= flushed -> sorted -> one file
+//! files of like size, eight or more   -> read, without rows that no readable commit has -> sorted -> one file
 //! files of which a quarter is deleted -> the same, one by one
 //! ```
 //!
 //! It is part of a publication (`flush`): the new files are in the next manifest, or nothing happened. Only deletions that
-//! the manifest has are folded: the log still brings the later ones, and they must find their rows. Row ids stay, so that
-//! a transaction that saw a row in an old file can delete it in the new one. Readers of the old files keep them (`garbage`).
+//! the manifest has are folded: the log still brings the later ones, and they must find their rows; and only those by commits
+//! up to the oldest that can be read (`history`): a later one still sees the row. Row ids stay, so that a transaction that saw a row in an old file can delete it in the new one. Readers of the old files keep them (`garbage`).
 //!
 //! Memory is bounded by what is read at a time: `piece_bytes_max` of decoded rows, and one file.
 
@@ -18,7 +18,7 @@ use futures::TryStreamExt;
 use rustc_hash::FxHashSet;
 
 use super::cell::TableCell;
-use super::flush::{Naming, sort_columns};
+use super::flush::{Cut, Naming, sort_columns};
 use super::segment::row_ids;
 use super::snapshot::TableSnapshot;
 use super::tables::Tables;
@@ -87,12 +87,12 @@ fn choose(cell: &TableCell, version: &Version, tables: &Tables) -> Option<Vec<us
             return Some(fits);
         }
     }
-    worn_out(cell, version).map(|position| vec![position])
+    worn_out(cell, version, tables.oldest_readable().0).map(|position| vec![position])
 }
 
 /// The file with the most deleted rows, where enough of the table's are.
-fn worn_out(cell: &TableCell, version: &Version) -> Option<usize> {
-    let flushed = version.cold.flushed;
+fn worn_out(cell: &TableCell, version: &Version, readable_from: CommitNumber) -> Option<usize> {
+    let flushed = version.cold.flushed.min(readable_from);
     let deleted = version.tombstones.count_at(flushed) as u64;
     let futile = cell.futile_tombstones.load(std::sync::atomic::Ordering::Relaxed);
     if deleted < DELETED_ROWS_MIN || deleted * DELETED_ONE_IN < version.cold.rows() || deleted <= futile {
@@ -117,10 +117,11 @@ impl Tables {
         cell: &Arc<TableCell>,
         version: &Version,
         cold: &TableFiles,
+        cut: Cut,
         naming: Naming,
     ) -> Result<Option<Compacted>> {
         let Some(chosen) = choose(cell, version, self) else { return Ok(None) };
-        let flushed = version.cold.flushed;
+        let folded_to = version.cold.flushed.min(cut.readable_from);
         // Without deletions, so that every row is seen, and which of them are gone.
         let undeleted = Version { tombstones: Tombstones::default(), ..version.clone() };
         let all = TableSnapshot::at_version(cell.clone(), self.tier.clone(), CommitNumber::MAX, Arc::new(undeleted));
@@ -129,7 +130,7 @@ impl Tables {
         for position in chosen {
             let mut rows = all.clone().cold_file(position, (0..all.columns()).collect(), BATCH_ROWS).await?;
             while let Some(rows) = rows.try_next().await? {
-                let alive = version.tombstones.alive(row_ids(&rows)?, flushed);
+                let alive = version.tombstones.alive(row_ids(&rows)?, folded_to);
                 let kept = match &alive {
                     Some(alive) => {
                         let ids = row_ids(&rows)?.values().iter().zip(alive.values());
@@ -150,7 +151,7 @@ impl Tables {
             }
         }
         if folded.is_empty() && read.len() < 2 {
-            let seen = version.tombstones.count_at(flushed) as u64;
+            let seen = version.tombstones.count_at(folded_to) as u64;
             cell.futile_tombstones.store(seen, std::sync::atomic::Ordering::Relaxed);
             return Ok(None);
         }
@@ -175,6 +176,7 @@ impl Tables {
             files.files.push(file);
         }
         if !folded.is_empty() {
+            files.readable_from = cut.readable_from;
             self.rewrite_tombstones(cell, version, naming, &folded, &mut files).await?;
         }
         Ok(Some(Compacted { folded, files, files_read: read.len(), rows_written }))

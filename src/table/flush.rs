@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! 1  under the publish lock: f = durable head, the versions of all tables, catalog and positions
-//! 2  rows of commits <= f that are alive at f -> sorted files; tombstones <= f of cold rows -> a tombstone file
+//! 2  rows of commits <= f that a readable commit has -> sorted files; tombstones <= f of cold rows -> a tombstone file
 //! 3  the manifest, if its number is free
 //! 4  a TierChange commit, durable: so the head is past f
 //! 5  under the publish lock: the versions' rows up to f leave memory; readers that come later read at b > f
@@ -28,7 +28,7 @@ use crate::catalog::{Table, TableKind};
 use crate::commit::{Sequencer, TierChange, Write};
 use crate::delta::batch_bytes;
 use crate::error::{Error, Result, SqlState};
-use crate::tier::{DataFile, FileSettings, Manifest, Published as Outcome, TableFiles, Tier, WriterId};
+use crate::tier::{DataFile, FileSettings, HistoryFile, Manifest, Published as Outcome, TableFiles, Tier, WriterId};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// A table's tombstone files are merged into one when they would be more.
@@ -71,6 +71,8 @@ pub(super) struct Published {
 struct Captured {
     durable: DurableState,
     tables: Vec<(Arc<TableCell>, Arc<Version>)>,
+    /// The oldest commit that can be read: later deletions are not folded in.
+    readable_from: CommitNumber,
 }
 
 /// What the names of an attempt's files are made of.
@@ -78,6 +80,21 @@ struct Captured {
 pub(super) struct Naming {
     pub number: u64,
     pub attempt: u32,
+}
+
+/// Between what goes cold and what does not, and between what can be read and what cannot.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    /// Rows of commits up to this one go cold.
+    pub to: CommitNumber,
+    pub readable_from: CommitNumber,
+}
+
+impl Cut {
+    /// Rows that were deleted by then are in no commit that can be read.
+    fn folded_to(self) -> CommitNumber {
+        self.readable_from.min(self.to)
+    }
 }
 
 /// A table's new cold part.
@@ -135,16 +152,18 @@ impl Tables {
             // The log's rows from before an ALTER have other columns than the manifest's catalog says.
             let behind = cell.altered_at.is_some_and(|altered| altered > version.cold.flushed);
             let wanted = wanted(&cell.table) || behind;
-            let mut table = self.write_table(cell, version, flushed_to, naming, wanted, &mut report).await?;
+            let cut = Cut { to: flushed_to, readable_from: captured.readable_from.max(version.cold.readable_from) };
+            let mut table = self.write_table(cell, version, cut, naming, wanted, &mut report).await?;
             if compact == Some(cell.table.id) && !table.written {
-                self.compact_table(&mut table, version, naming, &mut report).await?;
+                self.compact_table(&mut table, version, cut, naming, &mut report).await?;
             }
             flushed.push(table);
         }
         if compact.is_some() && report.compacted == 0 {
             return Ok(Published { report, ..Published::default() });
         }
-        let mut manifest = manifest(&current.writer, &captured.durable, sequencer.next_row_id(), &flushed);
+        let history = self.write_history(&current, flushed_to, naming).await?;
+        let mut manifest = manifest(&current.writer, &captured.durable, sequencer.next_row_id(), &flushed, history);
         loop {
             manifest.number = number;
             match self.tier.publish(&manifest).await {
@@ -157,6 +176,7 @@ impl Tables {
                 Err(error) => return Err(error),
             }
         }
+        self.garbage.unnamed(&current.history, &manifest.history, number);
         *current = manifest;
         self.attempts.store(0, Ordering::Relaxed);
         report.manifest = number;
@@ -181,13 +201,14 @@ impl Tables {
         if durable.commit != head {
             return Err(Error::internal(format!("tables heard of commit {} at head {head}", durable.commit)));
         }
+        let readable_from = self.oldest_readable().0;
         let cells = self.cells.read();
         let tables = durable.catalog.tables().filter_map(|table| cells.get(&table.id)).map(|cell| {
             let version = cell.state.read().version.clone();
             (cell.clone(), version)
         });
         let tables = tables.collect();
-        Ok(Captured { durable, tables })
+        Ok(Captured { durable, tables, readable_from })
     }
 
     /// Writes what a table's version has up to `to`. A table that was not asked for only moves on where there is
@@ -196,17 +217,19 @@ impl Tables {
         &self,
         cell: &Arc<TableCell>,
         version: &Version,
-        to: CommitNumber,
+        cut: Cut,
         naming: Naming,
         wanted: bool,
         report: &mut FlushReport,
     ) -> Result<Flushed> {
+        let to = cut.to;
         let mut files = version.cold.as_ref().clone();
-        let tombstones = version.unflushed_tombstones(to);
+        let tombstones = version.unflushed_tombstones(to, cut.folded_to());
         let rows = version.hot.rows_at(to);
         let written = wanted && (rows > 0 || !tombstones.is_empty());
         if rows > 0 && wanted {
-            let new = self.write_rows(cell, version, to, naming).await?;
+            files.readable_from = cut.readable_from;
+            let new = self.write_rows(cell, version, cut, naming).await?;
             report.rows += new.iter().map(|file| file.rows).sum::<u64>();
             report.bytes += new.iter().map(|file| file.bytes).sum::<u64>();
             report.files += new.len() as u64;
@@ -218,7 +241,7 @@ impl Tables {
         }
         if !tombstones.is_empty() && wanted {
             report.tombstones += tombstones.len() as u64;
-            self.write_tombstones(cell.table.id, version, to, naming, tombstones, &mut files).await?;
+            self.write_tombstones(cell.table.id, version, naming, tombstones, &mut files).await?;
         }
         Ok(Flushed { cell: cell.clone(), files: Arc::new(files), written, folded: FxHashSet::default() })
     }
@@ -227,10 +250,11 @@ impl Tables {
         &self,
         table: &mut Flushed,
         version: &Version,
+        cut: Cut,
         naming: Naming,
         report: &mut FlushReport,
     ) -> Result<()> {
-        if let Some(compacted) = self.compact_files(&table.cell, version, &table.files, naming).await? {
+        if let Some(compacted) = self.compact_files(&table.cell, version, &table.files, cut, naming).await? {
             report.compacted += compacted.files_read as u64;
             report.rows += compacted.rows_written;
             report.files += u64::from(compacted.rows_written > 0);
@@ -240,19 +264,13 @@ impl Tables {
         Ok(())
     }
 
-    async fn write_rows(
-        &self,
-        cell: &TableCell,
-        version: &Version,
-        to: CommitNumber,
-        naming: Naming,
-    ) -> Result<Vec<DataFile>> {
+    async fn write_rows(&self, cell: &TableCell, version: &Version, cut: Cut, naming: Naming) -> Result<Vec<DataFile>> {
         let settings =
             FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
         let sort_columns = sort_columns(&cell.table);
         let mut files = Vec::new();
         for (part, rows) in
-            parts(version, to, settings.file_rows_max, self.settings.piece_bytes_max)?.into_iter().enumerate()
+            parts(version, cut, settings.file_rows_max, self.settings.piece_bytes_max)?.into_iter().enumerate()
         {
             let path = Tier::rows_path(cell.table.id, naming.number, naming.attempt, part);
             let file = self.tier.write_rows(path, &cell.form, &rows.batches, &sort_columns, &settings, rows.commits);
@@ -265,15 +283,13 @@ impl Tables {
         &self,
         id: RelationId,
         version: &Version,
-        to: CommitNumber,
         naming: Naming,
         mut new: Vec<(RowId, CommitNumber)>,
         files: &mut TableFiles,
     ) -> Result<()> {
         if files.tombstone_files.len() >= TOMBSTONE_FILES_MAX {
-            let end = version.cold.row_id_end;
-            let all = version.tombstones.iter().filter(|(row_id, commit)| *row_id < end && *commit <= to);
-            new = all.collect();
+            let (end, flushed) = (version.cold.row_id_end, version.cold.flushed);
+            new.extend(version.tombstones.iter().filter(|(row_id, commit)| *row_id < end && *commit <= flushed));
             files.tombstone_files.clear();
         }
         new.sort_unstable();
@@ -297,8 +313,7 @@ impl Tables {
             state.folded.push(run);
         }
         if table.written {
-            let clean = swapped.version.hot.num_rows() == 0
-                && swapped.version.unflushed_tombstones(CommitNumber::MAX).is_empty();
+            let clean = swapped.version.hot.num_rows() == 0 && !swapped.version.has_unflushed_tombstones();
             state.hot_since = (!clean).then(|| self.clock.monotonic());
         }
         state.version = Arc::new(swapped.version);
@@ -396,7 +411,13 @@ impl Tables {
 }
 
 /// Without its number.
-fn manifest(writer: &WriterId, durable: &DurableState, next_row_id: RowId, flushed: &[Flushed]) -> Manifest {
+fn manifest(
+    writer: &WriterId,
+    durable: &DurableState,
+    next_row_id: RowId,
+    flushed: &[Flushed],
+    history: Vec<HistoryFile>,
+) -> Manifest {
     let tables = flushed.iter().map(|table| (table.cell.table.id, table.files.as_ref().clone()));
     Manifest {
         number: 0,
@@ -408,6 +429,7 @@ fn manifest(writer: &WriterId, durable: &DurableState, next_row_id: RowId, flush
         positions: durable.positions.as_ref().clone(),
         watermarks: durable.watermarks.clone(),
         tables: tables.collect(),
+        history,
     }
 }
 
@@ -434,13 +456,13 @@ struct Part {
     bytes: usize,
 }
 
-/// The rows alive at `to`, cut into files.
-fn parts(version: &Version, to: CommitNumber, file_rows_max: usize, bytes_max: usize) -> Result<Vec<Part>> {
+/// The rows of commits up to `cut.to` that a commit which can be read has, cut into files.
+fn parts(version: &Version, cut: Cut, file_rows_max: usize, bytes_max: usize) -> Result<Vec<Part>> {
     let file_rows_max = file_rows_max.max(1);
     let mut parts: Vec<Part> = Vec::new();
-    for (rows, first, last) in version.hot.parts_at(to) {
+    for (rows, first, last) in version.hot.parts_at(cut.to) {
         let row_ids = super::segment::row_ids(&rows)?;
-        let rows = match version.tombstones.alive(row_ids, to) {
+        let rows = match version.tombstones.alive(row_ids, cut.folded_to()) {
             Some(alive) => arrow::compute::filter_record_batch(&rows, &alive)?,
             None => rows,
         };

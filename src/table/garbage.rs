@@ -16,8 +16,11 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::tables::Tables;
-use crate::tier::{MANIFESTS_KEPT, TableFiles};
+use crate::tier::{HistoryFile, MANIFESTS_KEPT, TableFiles};
 use crate::types::RelationId;
+
+/// Stands for no table.
+const HISTORY: RelationId = RelationId(0);
 
 /// Versions that were replaced, oldest first, by table.
 #[derive(Debug, Default)]
@@ -40,6 +43,13 @@ impl Garbage {
         let paths = old.paths().filter(|path| !kept.contains(path)).map(str::to_string).collect();
         let replaced = Replaced { version: Arc::downgrade(old), paths, manifest };
         self.0.lock().entry(table).or_default().push_back(replaced);
+    }
+
+    /// Files of the history that are not named any more. Only a start reads them.
+    pub fn unnamed(&self, old: &[HistoryFile], new: &[HistoryFile], manifest: u64) {
+        let gone = old.iter().filter(|file| !new.contains(file)).map(|file| file.path.clone());
+        let replaced = Replaced { version: Weak::new(), paths: gone.collect(), manifest };
+        self.0.lock().entry(HISTORY).or_default().push_back(replaced);
     }
 
     /// What may go now that `manifest` is the newest. An earlier version that is still read keeps what all later ones had.

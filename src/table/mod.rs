@@ -5,6 +5,7 @@
 //! flush (durable rows)    -> tier: files and manifest -> swap under the publish lock
 //! compact                 -> the same of cold rows: fewer files, without rows that were deleted
 //! backup                  =  a manifest that holds everything, with its files, elsewhere
+//! history                 =  commits before the head that can be read: no deletion by a later one is folded in
 //! garbage                 =  files that no manifest needs and nobody reads
 //! snapshot at b           =  files - tombstones(<= b)  +  prefix(<= b) of hot rows - tombstones(<= b)
 //! scan                    =  a snapshot as DataFusion reads it
@@ -12,7 +13,7 @@
 //!
 //! Invariants:
 //!   * sequenced state: everything applied; durable state: its prefix up to the durable head
-//!   * flushed <= durable head; a snapshot's commit >= flushed
+//!   * flushed <= durable head; a snapshot's commit >= flushed, but for one of the past, which knows up to which row id
 //!   * what a snapshot reads is immutable: a flush or a merge makes new parts, and leaves the old ones to who holds them
 
 mod backup;
@@ -21,6 +22,7 @@ mod columns;
 mod compact;
 mod flush;
 mod garbage;
+mod history;
 mod keyed;
 mod pins;
 mod restore;

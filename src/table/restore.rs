@@ -32,6 +32,7 @@ impl Tables {
             }
             self.cells.write().insert(table.id, cell);
         }
+        self.restore_history(manifest).await?;
         *self.durable.lock() = DurableState {
             commit: manifest.commit,
             timestamp_us: manifest.last_timestamp_us,

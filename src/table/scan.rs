@@ -67,7 +67,7 @@ impl TableProvider for SnapshotTable {
         let options = state.config_options();
         let (partitions, batch_rows) = (options.execution.target_partitions.max(1), options.execution.batch_size.get());
         let hot = hot::scan(&self.snapshot, &projection, partitions, batch_rows)?;
-        let cold = if self.snapshot.files().is_empty() {
+        let cold = if !self.snapshot.files().iter().any(|file| self.snapshot.reads(file)) {
             None
         } else {
             let predicate = conjunction(filters.iter().filter(|filter| self.stored_as_is(filter)).cloned());

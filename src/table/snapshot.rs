@@ -27,6 +27,8 @@ pub struct TableSnapshot {
     at: CommitNumber,
     version: Arc<Version>,
     overlay: Option<Arc<Overlay>>,
+    /// Of a snapshot of the past: cold rows from this id on came later.
+    row_id_end: Option<RowId>,
     /// Kept for its `Drop`.
     _pin: Option<Arc<Pin>>,
 }
@@ -57,7 +59,13 @@ impl TableSnapshot {
                 cell.table.name, version.cold.flushed
             )));
         }
-        Ok(TableSnapshot { cell, tier, at, version, overlay: None, _pin: pin })
+        Ok(TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: pin })
+    }
+
+    /// The same as it was at an earlier commit, without a transaction's own writes; `row_id_end` where cold rows may be of a later
+    /// one. The caller knows that the version still has what was there.
+    pub(super) fn at_earlier(&self, at: CommitNumber, row_id_end: Option<RowId>) -> TableSnapshot {
+        TableSnapshot { at, row_id_end, overlay: None, ..self.clone() }
     }
 
     /// A version that the caller holds anyway, which is not older than `at` where it is to be read at that.
@@ -67,7 +75,7 @@ impl TableSnapshot {
         at: CommitNumber,
         version: Arc<Version>,
     ) -> TableSnapshot {
-        TableSnapshot { cell, tier, at, version, overlay: None, _pin: None }
+        TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: None }
     }
 
     /// Number of columns with `_row_id`.
@@ -108,7 +116,7 @@ impl TableSnapshot {
         Ok(TableSnapshot { cell: Arc::new(cell), version, ..self.clone() })
     }
 
-    /// Number of visible rows.
+    /// Number of visible rows; not known without reading them for a snapshot of the past, where it is too large.
     pub fn row_count(&self) -> usize {
         let rows = self.version.rows_at(self.at);
         let Some(overlay) = &self.overlay else { return rows };
@@ -143,6 +151,9 @@ impl TableSnapshot {
         batch_rows: usize,
     ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let file = self.files().get(file).ok_or_else(|| Error::internal("a file that is not there"))?;
+        if !self.reads(file) {
+            return Ok(stream::empty().boxed());
+        }
         let form = &self.cell.form;
         let row_id = form.table_schema().fields().len() - 1;
         let hidden = self.may_hide(file.row_id_min, file.row_id_max);
@@ -172,8 +183,14 @@ impl TableSnapshot {
         Ok(rows.map(visible).boxed())
     }
 
+    /// The files that rows are read from. All of them, also where a snapshot of the past reads no row of some.
     pub(super) fn files(&self) -> &[DataFile] {
         &self.version.cold.files
+    }
+
+    /// Whether any row of the file was there by the snapshot's commit.
+    pub(super) fn reads(&self, file: &DataFile) -> bool {
+        self.row_id_end.is_none_or(|end| file.row_id_min < end)
     }
 
     pub(super) fn form(&self) -> &StoredForm {
@@ -200,7 +217,8 @@ impl TableSnapshot {
             let from = overlay.deleted.partition_point(|row_id| *row_id < low);
             overlay.deleted.get(from).is_some_and(|row_id| *row_id <= high)
         });
-        own || self.version.tombstones.any_in(low, high, self.at)
+        let later = self.row_id_end.is_some_and(|end| high >= end);
+        own || later || self.version.tombstones.any_in(low, high, self.at)
     }
 
     /// The rows that are not deleted, `_row_id` last in them, and the columns `projection` of those.
@@ -215,7 +233,12 @@ impl TableSnapshot {
 
     fn alive(&self, rows: &RecordBatch) -> Result<Option<BooleanArray>> {
         let row_ids = row_ids(rows)?;
-        let committed = self.version.tombstones.alive(row_ids, self.at);
+        let mut committed = self.version.tombstones.alive(row_ids, self.at);
+        if let Some(end) = self.row_id_end {
+            let earlier = row_ids.values().iter().map(|row_id| *row_id < end).collect::<BooleanBuffer>();
+            let earlier = BooleanArray::new(earlier, None);
+            committed = Some(committed.map_or(Ok(earlier.clone()), |alive| and(&alive, &earlier))?);
+        }
         let Some(overlay) = self.overlay.as_ref().filter(|overlay| !overlay.deleted.is_empty()) else {
             return Ok(committed);
         };

@@ -17,6 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Prepared, TableCell};
 use super::garbage::Garbage;
+use super::history::History;
 use super::snapshot::TableSnapshot;
 use super::version::Version;
 use crate::catalog::{Catalog, CatalogChange, RowRuns, Table};
@@ -25,7 +26,7 @@ use crate::delta::Weights;
 use crate::error::{Error, Result, SqlState};
 use crate::io::Clock;
 use crate::settings::TableSettings;
-use crate::tier::{Manifest, TableFiles, Tier};
+use crate::tier::{CommitMark, Manifest, TableFiles, Tier};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// What the published commits said, up to one of them.
@@ -54,6 +55,8 @@ pub struct TableStats {
     pub bytes_keyed: u64,
     /// Rows of commits up to this one are cold.
     pub flushed: CommitNumber,
+    /// The oldest commit that the table can be read at.
+    pub readable_from: CommitNumber,
 }
 
 /// A write's parts for one table, each with the row id of its first insert.
@@ -74,6 +77,8 @@ pub struct Tables {
     /// Flushes begun since the newest manifest.
     pub(super) attempts: AtomicU32,
     pub(super) garbage: Garbage,
+    /// Locked behind `durable` where both are.
+    pub(super) history: Mutex<History>,
     pub(super) before_flush: OnceLock<BeforeFlush>,
 }
 
@@ -88,6 +93,7 @@ impl Tables {
             manifest: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
             garbage: Garbage::default(),
+            history: Mutex::default(),
             before_flush: OnceLock::new(),
         })
     }
@@ -117,7 +123,8 @@ impl Tables {
         if self.cells.read().contains_key(&id) {
             return Ok(());
         }
-        let cold = TableFiles { flushed: CommitNumber(commit.0.saturating_sub(1)), ..TableFiles::default() };
+        let flushed = CommitNumber(commit.0.saturating_sub(1));
+        let cold = TableFiles { flushed, readable_from: commit, ..TableFiles::default() };
         let cell = Arc::new(TableCell::new(table, Version { cold: Arc::new(cold), ..Version::default() })?);
         self.cells.write().entry(id).or_insert(cell);
         Ok(())
@@ -218,6 +225,9 @@ impl Tables {
     pub fn apply_commit(&self, commit: &Commit) -> Result<()> {
         self.check_manifests(commit)?;
         let before = self.durable.lock().commit;
+        if commit.number <= before {
+            self.history.lock().know(row_id_end(commit)?);
+        }
         self.advance(commit)?;
         for delta in &commit.tables {
             match self.cell(delta.table) {
@@ -317,6 +327,14 @@ impl Tables {
         }
         durable.commit = commit.number;
         durable.timestamp_us = commit.timestamp_us;
+        if self.settings.history_retention_ms > 0 {
+            let mark = CommitMark {
+                commit: commit.number,
+                timestamp_us: commit.timestamp_us,
+                row_id_end: row_id_end(commit)?,
+            };
+            self.history.lock().push(mark, self.history_retention_us());
+        }
         Ok(())
     }
 
@@ -382,6 +400,7 @@ impl Tables {
 
     pub fn stats(&self, id: RelationId) -> Result<TableStats> {
         let cell = self.cell(id)?;
+        let readable_from = self.oldest_readable().0;
         let state = cell.state.read();
         let version = &state.version;
         Ok(TableStats {
@@ -394,8 +413,19 @@ impl Tables {
             rows_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.len() as u64),
             bytes_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.memory_bytes() as u64),
             flushed: version.cold.flushed,
+            readable_from: version.cold.readable_from.max(readable_from),
         })
     }
+}
+
+/// Above the ids of all rows that the commit inserts.
+fn row_id_end(commit: &Commit) -> Result<RowId> {
+    let mut end = 0;
+    for delta in &commit.tables {
+        let ids = super::segment::row_ids(delta.delta.rows())?;
+        end = end.max(arrow::compute::max(ids).map_or(0, |last| last + 1));
+    }
+    Ok(end)
 }
 
 /// Rows come in the order of their ids; a combined commit may give them in another.

@@ -25,6 +25,7 @@ use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
 mod altered;
 mod concurrent;
+mod past;
 
 pub(super) const READINGS: RelationId = RelationId(16384);
 pub(super) const TRUCKS: RelationId = RelationId(16385);
@@ -246,8 +247,18 @@ struct Simulation {
 
 impl Simulation {
     async fn open(&self) -> Database {
-        let settings =
-            TableSettings { row_group_rows: 4, file_rows_max: 16, compact_files_min: 2, ..TableSettings::default() };
+        self.open_keeping(0).await
+    }
+
+    /// With so many milliseconds of history.
+    async fn open_keeping(&self, history_retention_ms: u64) -> Database {
+        let settings = TableSettings {
+            row_group_rows: 4,
+            file_rows_max: 16,
+            compact_files_min: 2,
+            history_retention_ms,
+            ..TableSettings::default()
+        };
         Database::open(&self.media, self.clock.clone(), settings, &*self.spawn).await.unwrap()
     }
 }

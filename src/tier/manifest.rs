@@ -46,6 +46,9 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub watermarks: BTreeMap<RelationId, i64>,
     pub tables: BTreeMap<RelationId, TableFiles>,
+    /// Which commits up to `commit` can still be read, oldest first; none where no history is kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<HistoryFile>,
 }
 
 /// Who put a manifest there.
@@ -66,6 +69,9 @@ pub struct TableFiles {
     pub files: Vec<DataFile>,
     /// Deletions of rows in `files`, by commits <= `flushed`.
     pub tombstone_files: Vec<TombstoneFile>,
+    /// Rows that were deleted by commits <= this one may be in no file any more: earlier commits cannot be read.
+    #[serde(default)]
+    pub readable_from: CommitNumber,
 }
 
 impl TableFiles {
@@ -132,6 +138,26 @@ pub struct TombstoneFile {
     pub checksums: Option<Checksums>,
 }
 
+/// One commit of the past. Row ids are given in the order of commits, so that they tell what was there by then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommitMark {
+    pub commit: CommitNumber,
+    /// Microseconds since 1970.
+    pub timestamp_us: i64,
+    /// Above the id of every row that this commit and earlier ones inserted, and of none that a later one did.
+    pub row_id_end: RowId,
+}
+
+/// A Parquet file of [`CommitMark`]s.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryFile {
+    pub path: String,
+    pub rows: u64,
+    pub bytes: u64,
+    pub commit_max: CommitNumber,
+    pub checksums: Checksums,
+}
+
 impl Manifest {
     pub fn path(number: u64) -> String {
         format!("manifest/{number:020}.json")
@@ -179,7 +205,8 @@ impl Manifest {
 
     /// Every file that the manifest names.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.tables.values().flat_map(TableFiles::paths)
+        let history = self.history.iter().map(|file| file.path.as_str());
+        self.tables.values().flat_map(TableFiles::paths).chain(history)
     }
 }
 

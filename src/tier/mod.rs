@@ -6,6 +6,7 @@
 //! manifest/<number>.json            which files are the cold part of each table (manifest.rs)
 //! data/<table>/<manifest>-<n>.parquet    rows, sorted (parquet/)
 //! data/<table>/<manifest>-deleted.parquet   (row id, commit) of deleted cold rows
+//! data/history/<manifest>.parquet   (commit, time, end of row ids) of the commits that can still be read
 //! ```
 
 mod checksums;
@@ -17,7 +18,7 @@ mod store;
 mod verified;
 
 pub use checksums::Checksums;
-pub use manifest::{DataFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile, WriterId};
+pub use manifest::{CommitMark, DataFile, HistoryFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile, WriterId};
 pub(crate) use parquet::from_stored;
 pub use parquet::{ColdRows, FileSettings, StoredForm};
 pub use statistics::{Bound, ColumnBounds};

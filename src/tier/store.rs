@@ -15,9 +15,11 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use super::parquet::{count_rows, encode_rows, encode_tombstones, read_all, read_tombstones};
+use super::parquet::{count_rows, encode_marks, encode_rows, encode_tombstones, read_all, read_marks, read_tombstones};
 use super::verified::VerifiedStore;
-use super::{Checksums, ColdRows, DataFile, FileSettings, Manifest, StoredForm, TombstoneFile, WriterId};
+use super::{
+    Checksums, ColdRows, CommitMark, DataFile, FileSettings, HistoryFile, Manifest, StoredForm, TombstoneFile, WriterId,
+};
 use crate::error::{Error, Result, SqlState};
 use crate::types::{CommitNumber, RelationId, RowId};
 
@@ -97,6 +99,9 @@ impl Tier {
                     self.store.know(path, bytes, checksums);
                 }
             }
+        }
+        for file in &manifest.history {
+            self.store.know(&file.path, file.bytes, &file.checksums);
         }
     }
 
@@ -215,6 +220,15 @@ impl Tier {
         Ok(TombstoneFile { path, rows: tombstones.len() as u64, bytes, checksums })
     }
 
+    /// `marks`: in the order of commits, at least one.
+    pub async fn write_marks(&self, path: String, marks: &[CommitMark]) -> Result<HistoryFile> {
+        let encoded = encode_marks(marks)?;
+        let bytes = encoded.len() as u64;
+        let checksums = self.put(&path, encoded).await?;
+        let commit_max = marks.last().map(|mark| mark.commit).unwrap_or_default();
+        Ok(HistoryFile { path, rows: marks.len() as u64, bytes, commit_max, checksums })
+    }
+
     async fn put(&self, path: &str, bytes: Vec<u8>) -> Result<Checksums> {
         let (checksums, length) = (Checksums::of(&bytes), bytes.len() as u64);
         let put = self.store.put(&Path::from(path), PutPayload::from(bytes)).await;
@@ -236,6 +250,10 @@ impl Tier {
 
     pub async fn read_tombstones(&self, file: &TombstoneFile) -> Result<Vec<(RowId, CommitNumber)>> {
         read_tombstones(self.store.clone(), &file.path, file.bytes).await
+    }
+
+    pub async fn read_marks(&self, file: &HistoryFile) -> Result<Vec<CommitMark>> {
+        read_marks(self.store.clone(), &file.path, file.bytes).await
     }
 
     /// Reads a file of the manifest whole: its checksums, its form, its number of rows. Errors: XX001, the store's.
@@ -291,6 +309,10 @@ impl Tier {
     /// of unknown outcome wrote may count, so that no other may write there.
     pub fn rows_path(table: RelationId, number: u64, attempt: u32, part: usize) -> String {
         format!("data/{table}/{}-{part:04}.parquet", stem(number, attempt))
+    }
+
+    pub fn history_path(number: u64, attempt: u32) -> String {
+        format!("data/history/{}.parquet", stem(number, attempt))
     }
 
     pub fn tombstones_path(table: RelationId, number: u64, attempt: u32) -> String {

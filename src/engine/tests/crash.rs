@@ -6,6 +6,7 @@
 //!   * it is the ledger's database at one commit, not before the last acknowledged one: whole commits, every row once
 //!   * every view is its query by loops, and leaves out as many rows as err
 //!   * tables and views have the digests that the history published at that commit
+//!   * a commit before it, of those that can be read, has the ledger's rows of then
 //!   * views come from a checkpoint and the log behind it in many of them, and from the tables in the others
 //!   * it takes further writes, a checkpoint and a flush, and another crash loses none of them (every third machine, for time)
 
@@ -28,6 +29,7 @@ use crate::engine::publisher::Publisher;
 use crate::error::Result;
 use crate::functions;
 use crate::settings::{Settings, TableSettings, WalSettings};
+use crate::table::TableSnapshot;
 use crate::testing::oracle::{self, Row};
 use crate::testing::values::rows_of;
 use crate::testing::{CrashPoint, CrashReport, FaultEffect, SimDisk, SimExecutor, SimRng, SimStore};
@@ -42,7 +44,14 @@ const SEED: u64 = 2026;
 fn settings() -> Settings {
     Settings {
         wal: WalSettings { segment_bytes_max: 12 << 10, ..WalSettings::default() },
-        table: TableSettings { row_group_rows: 4, file_rows_max: 60, compact_files_min: 2, ..TableSettings::default() },
+        table: TableSettings {
+            row_group_rows: 4,
+            file_rows_max: 60,
+            compact_files_min: 2,
+            // A millisecond goes by with each write.
+            history_retention_ms: 25,
+            ..TableSettings::default()
+        },
         ..Settings::default()
     }
 }
@@ -115,6 +124,32 @@ pub(super) struct Found {
     /// Name, rows, rows in error.
     views: Vec<(String, Vec<Row>, i64)>,
     view_digests: Digests,
+    past: Past,
+}
+
+/// Tables as they were at an earlier commit.
+struct Past {
+    commit: CommitNumber,
+    tables: BTreeMap<RelationId, Rows>,
+    /// A flush came since.
+    is_cold: bool,
+}
+
+/// The oldest commit that can be read, or one between it and the head.
+async fn examine_past(core: &Core, head: CommitNumber, snapshots: &[(RelationId, TableSnapshot)]) -> Past {
+    let oldest = core.tables.oldest_readable().0;
+    let commit = if head.0.is_multiple_of(2) { oldest } else { CommitNumber(oldest.0.midpoint(head.0)) };
+    let mut past = Past { commit, tables: BTreeMap::new(), is_cold: false };
+    for (id, snapshot) in snapshots {
+        let Ok(was) = core.tables.as_of(snapshot, commit) else {
+            assert!(core.tables.stats(*id).unwrap().readable_from > commit);
+            continue;
+        };
+        past.is_cold |= core.tables.stats(*id).unwrap().flushed > commit;
+        let batches = was.stream(None, 7).try_collect::<Vec<_>>().await.unwrap();
+        past.tables.insert(*id, batches.iter().flat_map(rows_of).map(split).collect());
+    }
+    past
 }
 
 pub(super) async fn examine(core: &Core) -> Found {
@@ -131,6 +166,7 @@ pub(super) async fn examine(core: &Core) -> Found {
         positions: durable.positions.as_ref().clone(),
         ..State::default()
     };
+    let past = examine_past(core, head, &snapshots).await;
     let mut tables = Digests::new();
     for (id, snapshot) in snapshots {
         let mut rows = Rows::new();
@@ -154,11 +190,15 @@ pub(super) async fn examine(core: &Core) -> Found {
         views.push((view.name.clone(), rows, snapshot.errors().unwrap().map(|error| error.weight).sum()));
     }
     let view_digests = digests_of(&contents);
-    Found { head, state, tables, views, view_digests }
+    Found { head, state, tables, views, view_digests, past }
 }
 
 fn digests_of(views: &ViewReads) -> Digests {
     views.iter().map(|(id, view)| (*id, view.as_ref().unwrap().digest().unwrap())).collect()
+}
+
+fn rendered(row: &Row) -> Vec<String> {
+    row.iter().map(oracle::Value::render).collect()
 }
 
 impl Found {
@@ -174,6 +214,12 @@ impl Found {
             let wanted = views::oracle(name, &expected);
             assert_eq!(oracle::render(rows), oracle::render(&wanted), "view {name} at {}", self.head);
             assert_eq!(*errors, views::errors(name, &expected), "errors of view {name} at {}", self.head);
+        }
+        let then = ledger.state_at(self.past.commit);
+        for (table, rows) in &self.past.tables {
+            let lines = |rows: &Rows| rows.iter().map(|(id, row)| (*id, rendered(row))).collect::<Vec<_>>();
+            let was = then.tables.get(table).map(lines);
+            assert_eq!(Some(lines(rows)), was, "table {table} as of {}, head {}", self.past.commit, self.head);
         }
         // A group may be durable that was never published.
         if let Some((tables, views)) = published.get(&self.head) {
@@ -281,7 +327,8 @@ impl History {
             let found = examine(&core).await;
             found.check(&ledger.lock(), &published.lock());
             witness.seen.lock().tables = found.tables;
-            let client = Client { core: core.clone(), ledger, registry };
+            let clock = Some(executor.sim_clock.clone());
+            let client = Client { core: core.clone(), ledger, registry, clock };
             play(client, executor.spawner.clone(), seed, operations, sabotaged).await;
             if last {
                 core.tables.flush_all(&core.sequencer).await.unwrap();
@@ -323,38 +370,49 @@ struct Wreck {
     ledger: Ledger,
 }
 
+/// What a recovery came by.
+#[derive(Debug, Default, Clone, Copy)]
+struct Recovery {
+    /// Views came from a checkpoint.
+    from_checkpoint: bool,
+    /// A commit was read whose rows had gone cold since.
+    past: bool,
+}
+
 /// Recovers and compares. Every third machine goes on, crashes again and recovers again.
-/// Whether views came from a checkpoint.
-fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> bool {
+fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> Recovery {
     let Wreck { point, store, ledger } = wreck;
     let machine = Machine { disk: point.disk, store, directory: "simulated" };
     let seed = point.call;
     machine.disk.restart();
     let ledger = Arc::new(Mutex::new(ledger));
     let again = published.clone();
-    let mut restored = false;
+    let mut all = Recovery::default();
     for restart in 0..if seed.is_multiple_of(3) { 2 } else { 1 } {
         let (machine, ledger, registry) = (machine.clone(), ledger.clone(), registry.clone());
         let (published, disk) = (again.clone(), machine.disk.clone());
-        let (from_checkpoint, _) = simulate(seed + restart, |executor| async move {
+        let (recovered, _) = simulate(seed + restart, |executor| async move {
+            let mut recovered = Recovery::default();
             let (core, _witness) = open(&machine, registry.clone(), &executor).await;
             let found = examine(&core).await;
+            recovered.past = found.past.is_cold;
             // What was written after the first recovery was never published in the history.
             let published = if restart == 0 { published } else { Published::new() };
             found.check(&ledger.lock(), &published);
             ledger.lock().forget_after(found.head);
-            let from_checkpoint = core.recovered.checkpoint.is_some();
+            recovered.from_checkpoint = core.recovered.checkpoint.is_some();
             if restart == 0 {
-                go_on(&Client { core, ledger, registry }, &SimRng::new(seed)).await;
+                go_on(&Client { core, ledger, registry, clock: None }, &SimRng::new(seed)).await;
             } else {
-                assert!(from_checkpoint, "the checkpoint after the first recovery was not found");
+                assert!(recovered.from_checkpoint, "the checkpoint after the first recovery was not found");
             }
-            from_checkpoint
+            recovered
         });
-        restored |= from_checkpoint;
+        all.from_checkpoint |= recovered.from_checkpoint;
+        all.past |= recovered.past;
         disk.restart();
     }
-    restored
+    all
 }
 
 /// Names the call when a check panics, so that the run can be repeated.
@@ -407,7 +465,7 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     println!("{} operations; {} machines recovered", OPERATIONS.iter().sum::<usize>(), wrecks.len());
     println!("{report}");
     // Recoveries know nothing of each other.
-    let restored = Mutex::new(0);
+    let counts = Mutex::new((0, 0));
     let (wrecks, queue) = (wrecks.len(), Mutex::new(wrecks.into_iter()));
     let (published, registry) = (history.published.lock().clone(), &history.registry);
     std::thread::scope(|scope| {
@@ -416,8 +474,10 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
                 while let Some(wreck) = { queue.lock().next() } {
                     let point = &wreck.point;
                     let _scope = Scope(point.call, point.operation.clone(), point.effect);
-                    let from_checkpoint = recover(wreck, &published, registry);
-                    *restored.lock() += usize::from(from_checkpoint);
+                    let recovered = recover(wreck, &published, registry);
+                    let mut counts = counts.lock();
+                    counts.0 += usize::from(recovered.from_checkpoint);
+                    counts.1 += usize::from(recovered.past);
                 }
             });
         }
@@ -429,7 +489,9 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     assert!(report.calls_seen > 400, "{report}");
     let from = |folder: &str| report.sites.iter().filter(|site| site.contains(folder)).count();
     assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6 && from("src/dataflow/checkpoint/") >= 10, "{report}");
-    let restored = restored.into_inner();
+    let (restored, past) = counts.into_inner();
+    println!("{past} recoveries read a commit whose rows had gone cold since");
+    assert!(past > wrecks / 4, "{past} of {wrecks}");
     println!("views from a checkpoint in {restored} recoveries, made again in the others");
     assert!(restored > wrecks / 4, "{restored} of {wrecks}");
 }

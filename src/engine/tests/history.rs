@@ -1,6 +1,7 @@
 //! The script: what several writers, one definer and a flusher ask of the core, drawn from a seed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use datafusion::execution::SessionState;
@@ -15,7 +16,7 @@ use crate::engine::core::Core;
 use crate::error::{Result, SqlState};
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::column_of;
-use crate::testing::{DiskFault, FaultEffect, SimDisk, SimRng, SimSpawner};
+use crate::testing::{DiskFault, FaultEffect, SimClock, SimDisk, SimRng, SimSpawner};
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
 const WRITERS: usize = 4;
@@ -32,6 +33,8 @@ pub struct Client {
     pub core: Arc<Core>,
     pub ledger: Arc<Mutex<Ledger>>,
     pub registry: SessionState,
+    /// On which a millisecond goes by with each write.
+    pub clock: Option<SimClock>,
 }
 
 /// `operations` of them, a tenth each definitions, flushes and checkpoints. Returns once all of it is durable. `sabotage`: calls
@@ -184,6 +187,9 @@ async fn linger(rng: &SimRng, most: u64) {
 impl Client {
     /// Sequences a write and records it, with nothing in between.
     pub fn sequence(&self, ledger: &mut Ledger, write: Write) -> Result<Durable> {
+        if let Some(clock) = &self.clock {
+            clock.advance(Duration::from_millis(1));
+        }
         let ((), durable) = self.core.sequencer.sequence(write, |sequenced| {
             self.core.tables.apply_with_definitions(sequenced)?;
             ledger.record(sequenced);

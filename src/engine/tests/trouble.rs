@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 async fn client_of(machine: &Machine, ledger: &Arc<Mutex<Ledger>>, executor: &Executor) -> Client {
     let (core, _witness) = open(machine, registry(), executor).await;
-    let client = Client { core, ledger: ledger.clone(), registry: registry() };
+    let client = Client { core, ledger: ledger.clone(), registry: registry(), clock: None };
     create_tables(&client).await;
     client
 }
@@ -243,7 +243,7 @@ fn the_older_of_two_servers_over_one_store_is_fenced() {
 
             let (core, _witness) = open(&newer, registry(), &executor).await;
             assert!(core.recovered.taken_over);
-            let second = Client { core, ledger: taken, registry: registry() };
+            let second = Client { core, ledger: taken, registry: registry(), clock: None };
             compare(&second).await;
             for operation in 0..flushes_of_the_newer {
                 second.write(second.draw_rows(&rng, operation)).await;

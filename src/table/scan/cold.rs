@@ -37,7 +37,7 @@ pub(super) fn scan(
     partitions: usize,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let mut groups: Vec<(Vec<bool>, Vec<&DataFile>)> = Vec::new();
-    for file in snapshot.files() {
+    for file in snapshot.files().iter().filter(|file| snapshot.reads(file)) {
         let present = projection.iter().map(|column| snapshot.form().position_in(file, *column).is_some()).collect();
         match groups.iter_mut().find(|(other, _)| *other == present) {
             Some((_, files)) => files.push(file),

@@ -28,6 +28,14 @@ fn manifest() -> Manifest {
             bytes: 9,
             checksums: None,
         }],
+        readable_from: CommitNumber(3),
+    };
+    let history = HistoryFile {
+        path: "data/history/c.parquet".into(),
+        rows: 5,
+        bytes: 80,
+        commit_max: CommitNumber(7),
+        checksums: Checksums::of(b"marks"),
     };
     Manifest {
         number: 42,
@@ -35,6 +43,7 @@ fn manifest() -> Manifest {
         next_row_id: 12,
         positions: BTreeMap::from([(RelationId(16385), vec![0, 255])]),
         tables: BTreeMap::from([(RelationId(16384), table)]),
+        history: vec![history],
         ..Manifest::default()
     }
 }
@@ -47,7 +56,8 @@ fn it_comes_back() {
     let bytes = manifest().to_bytes().unwrap();
     assert_eq!(Manifest::from_bytes(&path, &bytes).unwrap(), manifest());
     assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
-    assert_eq!(manifest().paths().collect::<Vec<_>>(), ["data/16384/a.parquet", "data/16384/b.parquet"]);
+    let paths = ["data/16384/a.parquet", "data/16384/b.parquet", "data/history/c.parquet"];
+    assert_eq!(manifest().paths().collect::<Vec<_>>(), paths);
     assert_eq!(manifest().replay_after(), CommitNumber(7));
 }
 

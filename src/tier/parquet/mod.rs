@@ -5,8 +5,8 @@ mod stored;
 mod writer;
 
 pub use reader::ColdRows;
-pub(super) use reader::{count_rows, read_all, read_tombstones};
+pub(super) use reader::{count_rows, read_all, read_marks, read_tombstones};
 pub use stored::StoredForm;
 pub(crate) use stored::from_stored;
 pub use writer::FileSettings;
-pub(super) use writer::{encode_rows, encode_tombstones};
+pub(super) use writer::{encode_marks, encode_rows, encode_tombstones};

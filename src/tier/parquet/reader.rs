@@ -22,6 +22,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::stored::from_stored;
 use crate::error::{Error, Result};
+use crate::tier::CommitMark;
 use crate::types::{CommitNumber, RowId};
 
 /// Rows of cold files, some columns of them.
@@ -97,19 +98,43 @@ pub(in crate::tier) async fn read_tombstones(
     path: &str,
     bytes: u64,
 ) -> Result<Vec<(RowId, CommitNumber)>> {
-    let schema = super::writer::tombstone_schema();
-    let mut batches = read_all(store, path, bytes, vec![0, 1], schema, 1 << 16).await?;
-    let mut tombstones = Vec::new();
+    let rows = read_integers(store, path, bytes, super::writer::tombstone_schema()).await?;
+    Ok(rows.into_iter().map(|[row_id, commit]| (row_id, CommitNumber(commit as u64))).collect())
+}
+
+/// All of a file of commits' marks.
+pub(in crate::tier) async fn read_marks(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: u64,
+) -> Result<Vec<CommitMark>> {
+    let rows = read_integers(store, path, bytes, super::writer::mark_schema()).await?;
+    let mark = |[commit, timestamp_us, row_id_end]: [i64; 3]| CommitMark {
+        commit: CommitNumber(commit as u64),
+        timestamp_us,
+        row_id_end,
+    };
+    Ok(rows.into_iter().map(mark).collect())
+}
+
+/// A file of integers that are not NULL.
+async fn read_integers<const N: usize>(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: u64,
+    schema: SchemaRef,
+) -> Result<Vec<[i64; N]>> {
+    let mut batches = read_all(store, path, bytes, (0..N).collect(), schema, 1 << 16).await?;
+    let mut rows = Vec::new();
     while let Some(batch) = batches.try_next().await? {
-        let [row_ids, commits] = batch.columns() else {
-            return Err(Error::corrupted(format!("tombstone file \"{path}\" has other columns")));
+        let columns: Vec<&[i64]> =
+            batch.columns().iter().map(|column| &column.as_primitive::<Int64Type>().values()[..]).collect();
+        let Ok(columns) = <[&[i64]; N]>::try_from(columns) else {
+            return Err(Error::corrupted(format!("file \"{path}\" has other columns")));
         };
-        let (row_ids, commits) = (row_ids.as_primitive::<Int64Type>(), commits.as_primitive::<Int64Type>());
-        tombstones.extend(
-            row_ids.values().iter().zip(commits.values()).map(|(row, commit)| (*row, CommitNumber(*commit as u64))),
-        );
+        rows.extend((0..batch.num_rows()).map(|row| columns.map(|column| column[row])));
     }
-    Ok(tombstones)
+    Ok(rows)
 }
 
 /// What kept a file from being read: damage, or the store.

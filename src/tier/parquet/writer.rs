@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::StoredForm;
 use crate::error::{Error, Result};
+use crate::tier::CommitMark;
 use crate::tier::statistics::{ColumnBounds, holds_nan};
 use crate::types::{CommitNumber, RowId};
 
@@ -54,9 +55,26 @@ pub(in crate::tier) fn encode_tombstones(tombstones: &[(RowId, CommitNumber)]) -
     encode(&rows, base_properties())
 }
 
+/// In the order of commits.
+pub(in crate::tier) fn encode_marks(marks: &[CommitMark]) -> Result<Vec<u8>> {
+    let commits = Int64Array::from_iter_values(marks.iter().map(|mark| mark.commit.0 as i64));
+    let times = Int64Array::from_iter_values(marks.iter().map(|mark| mark.timestamp_us));
+    let row_ids = Int64Array::from_iter_values(marks.iter().map(|mark| mark.row_id_end));
+    let columns: Vec<ArrayRef> = vec![Arc::new(commits), Arc::new(times), Arc::new(row_ids)];
+    encode(&RecordBatch::try_new(mark_schema(), columns)?, base_properties())
+}
+
 pub(super) fn tombstone_schema() -> SchemaRef {
-    let column = |name| Field::new(name, DataType::Int64, false);
-    Arc::new(Schema::new(vec![column("row_id"), column("commit")]))
+    integers(&["row_id", "commit"])
+}
+
+pub(super) fn mark_schema() -> SchemaRef {
+    integers(&["commit", "timestamp_us", "row_id_end"])
+}
+
+fn integers(names: &[&str]) -> SchemaRef {
+    let column = |name: &&str| Field::new(*name, DataType::Int64, false);
+    Arc::new(Schema::new(names.iter().map(column).collect::<Vec<_>>()))
 }
 
 fn sorted(rows: RecordBatch, sort_columns: &[usize]) -> Result<RecordBatch> {
