@@ -9,6 +9,8 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 
 use super::ledger::{Ledger, State};
+use super::past::KEPT;
+use super::places::{alter_places, insert_place, stale_place};
 use super::views::{VIEWS, define};
 use crate::catalog::{Catalog, CatalogChange, Column, Relation, RowRuns, Table, TableKind};
 use crate::commit::{Durable, SourcePosition, TableWrite, Write};
@@ -20,6 +22,7 @@ use crate::testing::{DiskFault, FaultEffect, SimClock, SimDisk, SimRng, SimSpawn
 use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
 const WRITERS: usize = 4;
+const HOUR_US: u64 = 3_600_000_000;
 /// Of ten operations, so many are definitions, flushes and checkpoints.
 const DEFINITIONS: usize = 1;
 const FLUSHES: usize = 1;
@@ -71,8 +74,13 @@ async fn writer(client: Client, rng: SimRng, operations: usize) {
             let mut ledger = client.ledger.lock();
             let (write, refusal) = draw(&ledger, &rng, operation as i64);
             ledger.operations += 1;
+            let places = id_of(&ledger.state, "places");
+            let is_of_places = write.tables.iter().any(|table| Some(table.table) == places);
             let sequenced = client.sequence(&mut ledger, write);
-            assert_eq!(sequenced.as_ref().err().map(crate::error::Error::state), refusal, "{sequenced:?}");
+            let refused = sequenced.as_ref().err().map(crate::error::Error::state);
+            // Until an ALTER is durable, the table takes no rows.
+            let altering = is_of_places && refused == Some(SqlState::SERIALIZATION_FAILURE);
+            assert!(refused == refusal || altering, "{sequenced:?}");
             sequenced
         };
         let Ok(durable) = sequenced else { continue };
@@ -112,7 +120,8 @@ async fn flusher(client: Client, rng: SimRng, operations: usize, may_fail: bool)
     for _ in 0..operations {
         linger(&rng, 30).await;
         client.ledger.lock().operations += 1;
-        let table = client.core.tables.durable().catalog.find("readings").map(Relation::id);
+        let name = if rng.one_in(3) { "places" } else { "readings" };
+        let table = client.core.tables.durable().catalog.find(name).map(Relation::id);
         let flushed = match table.filter(|_| rng.one_in(3)) {
             Some(table) => client.core.tables.flush(table, &client.core.sequencer).await,
             None => client.core.tables.flush_all(&client.core.sequencer).await,
@@ -218,10 +227,12 @@ impl Client {
     }
 }
 
-/// `readings` (a bag), `devices` (by key) and `events` (append only), where they are missing.
+/// `readings` and `places` (bags), `devices` (by key) and `events` (append only), where they are missing. `places` is altered
+/// again and again, so no view reads it.
 pub async fn create_tables(client: &Client) {
     for (name, kind) in [
         ("readings", TableKind::Plain),
+        ("places", TableKind::Plain),
         ("devices", TableKind::PrimaryKey { columns: vec![0] }),
         ("events", TableKind::AppendOnly),
     ] {
@@ -268,7 +279,7 @@ fn definition(catalog: Vec<CatalogChange>) -> Write {
 /// A write, and the SQLSTATE that refuses it, if it must be refused.
 fn draw(ledger: &Ledger, rng: &SimRng, operation: i64) -> (Write, Option<SqlState>) {
     let state = &ledger.state;
-    let writes = match rng.below(20) {
+    let writes = match rng.below(24) {
         0..6 => vec![insert(state, "readings", new_rows(rng, operation))],
         6..9 => vec![insert(state, "events", new_rows(rng, operation))],
         9..11 => vec![replace_device(state, rng, operation)],
@@ -277,7 +288,12 @@ fn draw(ledger: &Ledger, rng: &SimRng, operation: i64) -> (Write, Option<SqlStat
         15..17 => vec![insert(state, "readings", new_rows(rng, operation)), replace_device(state, rng, operation)],
         17 => vec![delete(state, "devices", rng, 1)],
         18 => return duplicate_key(state, rng, operation),
-        _ => return dropped_table(ledger, rng, operation),
+        19 => return dropped_table(ledger, rng, operation),
+        20..23 => vec![insert_place(state, rng, operation)],
+        _ => match stale_place(state, rng, operation) {
+            Some(write) if rng.one_in(2) => return (write, Some(SqlState::SERIALIZATION_FAILURE)),
+            _ => vec![delete(state, "places", rng, 1 + rng.below(2) as usize)],
+        },
     };
     let mut write = Write { tables: writes.into_iter().flatten().collect(), ..Write::default() };
     if let [only] = write.tables.as_slice()
@@ -305,12 +321,21 @@ fn dropped_table(ledger: &Ledger, rng: &SimRng, operation: i64) -> (Write, Optio
 
 fn draw_definition(state: &State, rng: &SimRng, registry: &SessionState) -> Write {
     let catalog = &state.catalog;
+    if rng.one_in(3)
+        && let Some(altered) = alter_places(catalog, rng)
+    {
+        return definition(vec![altered]);
+    }
     let missing = VIEWS.iter().find(|(name, sql)| {
         catalog.find(name).is_none() && (!sql.contains("events") || catalog.find("events").is_some())
     });
     match (missing, rng.below(4)) {
         (Some((name, sql)), 0..3) => {
-            definition(vec![CatalogChange::CreateMaterializedView(define(name, sql, catalog, registry))])
+            let mut changes = vec![CatalogChange::CreateMaterializedView(define(name, sql, catalog, registry))];
+            if *name == KEPT {
+                changes.push(CatalogChange::KeepChanges { relation: catalog.next_id(), retention_us: HOUR_US });
+            }
+            definition(changes)
         }
         _ if catalog.find("events").is_none() => {
             definition(vec![create_table(catalog, "events", TableKind::AppendOnly)])
@@ -338,7 +363,7 @@ fn drop_cascade(catalog: &Catalog, name: &str) -> Vec<CatalogChange> {
     drops
 }
 
-fn id_of(state: &State, name: &str) -> Option<RelationId> {
+pub(super) fn id_of(state: &State, name: &str) -> Option<RelationId> {
     state.catalog.find(name).map(Relation::id)
 }
 
@@ -376,8 +401,9 @@ fn insert_into(table: RelationId, rows: Vec<Row>) -> TableWrite {
 
 fn delete(state: &State, table: &str, rng: &SimRng, most: usize) -> Option<TableWrite> {
     let rows = pick(state, table, rng, most);
-    let deletes = (!rows.is_empty()).then(|| batch(&rows));
-    id_of(state, table).map(|table| TableWrite { table, schema_version: 1, inserts: None, deletes })
+    let table = state.catalog.table(id_of(state, table)?)?;
+    let deletes = (!rows.is_empty()).then(|| batch_of(table, &rows));
+    Some(TableWrite { table: table.id, schema_version: table.schema_version, inserts: None, deletes })
 }
 
 /// An update is a delete and an insert.
@@ -403,9 +429,14 @@ fn replace_device(state: &State, rng: &SimRng, operation: i64) -> Option<TableWr
 fn batch(rows: &[(RowId, Row)]) -> RecordBatch {
     let catalog = Catalog::default();
     let CatalogChange::CreateTable(table) = create_table(&catalog, "any", TableKind::Plain) else { unreachable!() };
+    batch_of(&table, rows)
+}
+
+/// Rows of a table as it is now, with their ids behind them.
+pub(super) fn batch_of(table: &Table, rows: &[(RowId, Row)]) -> RecordBatch {
     let schema = table.schema_with_row_id();
-    let values =
-        (0..3).map(|column| column_of(schema.field(column).data_type(), rows.iter().map(move |(_, row)| &row[column])));
+    let values = (0..table.columns.len())
+        .map(|column| column_of(schema.field(column).data_type(), rows.iter().map(move |(_, row)| &row[column])));
     let ids = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(id, _)| *id))) as ArrayRef;
     RecordBatch::try_new(schema.clone(), values.chain([ids]).collect()).unwrap()
 }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, CatalogChange, Relation};
+use arrow::ipc::reader::StreamReader;
+
+use crate::catalog::{Catalog, CatalogChange, Relation, StoredColumn, Table};
 use crate::commit::SequencedWrite;
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::rows_of;
@@ -76,13 +78,15 @@ pub fn split(mut row: Row) -> (RowId, Row) {
 impl State {
     fn apply(&mut self, entry: &Entry) {
         for change in &entry.catalog {
-            if let CatalogChange::CreateTable(table) = change {
-                self.tables.insert(table.id, Rows::new());
-            }
-            if let CatalogChange::Expire { table, rows, .. } = change {
-                let present = self.tables.get_mut(table).unwrap();
-                let unseen_from = self.catalog.next_id();
-                self.expired.extend(rows.iter().map(|id| (*table, unseen_from, present.remove(&id).unwrap())));
+            match change {
+                CatalogChange::CreateTable(table) => drop(self.tables.insert(table.id, Rows::new())),
+                CatalogChange::AlterTable(next) => self.alter(next),
+                CatalogChange::Expire { table, rows, .. } => {
+                    let present = self.tables.get_mut(table).unwrap();
+                    let unseen_from = self.catalog.next_id();
+                    self.expired.extend(rows.iter().map(|id| (*table, unseen_from, present.remove(&id).unwrap())));
+                }
+                _ => {}
             }
             self.catalog.apply(change);
         }
@@ -98,6 +102,18 @@ impl State {
                 self.tables.remove(id);
                 self.positions.remove(id);
             }
+        }
+    }
+
+    /// Each row gets the columns of the next definition: what it had of them, and what their definition says of the others.
+    pub fn alter(&mut self, next: &Table) {
+        let Some(before) = self.catalog.table(next.id).map(|table| table.stored_columns()) else { return };
+        let place = |stored: &StoredColumn| before.iter().position(|old| old.field_id == stored.field_id);
+        let columns: Vec<(Option<usize>, Value)> =
+            next.stored_columns().iter().map(|stored| (place(stored), value_of_missing(stored))).collect();
+        for row in self.tables.get_mut(&next.id).unwrap().values_mut() {
+            let value = |(place, missing): &(Option<usize>, Value)| place.map_or(missing, |at| &row[at]).clone();
+            *row = columns.iter().map(value).collect();
         }
     }
 
@@ -130,6 +146,12 @@ impl State {
         let positions = self.positions.iter().map(|(source, position)| format!("{source} read to {position:?}"));
         relations.chain(rows).chain(positions).collect()
     }
+}
+
+fn value_of_missing(stored: &StoredColumn) -> Value {
+    let Some(bytes) = &stored.missing else { return Value::Null };
+    let batch = StreamReader::try_new(bytes.as_slice(), None).unwrap().next().unwrap().unwrap();
+    rows_of(&batch).remove(0).remove(0)
 }
 
 impl Ledger {
