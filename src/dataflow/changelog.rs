@@ -33,6 +33,7 @@ use crate::settings::DataflowSettings;
 use crate::types::{CommitNumber, RelationId};
 
 mod segment;
+pub mod survey;
 
 /// A segment is closed once it holds this much, or an eighth of what may be kept.
 const SEGMENT_BYTES_MAX: u64 = 8 << 20;

@@ -26,7 +26,7 @@ mod subscription;
 mod view;
 mod worker;
 
-pub use changelog::{Changelogs, History, HistoryPart};
+pub use changelog::{Changelogs, History, HistoryPart, survey as changes};
 pub use errors::ViewError;
 pub use handle::{Backfill, Dataflows, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus};
 pub use subscription::{Change, Subject, Subscription};

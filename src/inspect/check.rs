@@ -1,5 +1,5 @@
 //! Reads everything and says what is wrong: the log, manifests, every file of the manifest that counts, checkpoints of views
-//! and every page that they name, stored plans, and whether they fit together.
+//! and every page that they name, the changes that are kept for subscribers, stored plans, and whether they fit together.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use super::catalog::{bad_plans, catalog_at_head};
 use super::finding::{Finding, Severity};
 use super::wal::{findings, undecodable};
 use crate::commit::read_record;
-use crate::dataflow::checkpoint;
+use crate::dataflow::{changes, checkpoint};
 use crate::error::{Result, SqlState};
 use crate::io::{Disk, disk_error};
 use crate::tier::{LoadedManifest, Manifest, Tier, identity};
@@ -24,6 +24,8 @@ pub struct CheckReport {
     pub rows: u64,
     pub checkpoints: usize,
     pub pages: usize,
+    /// Changes that are kept for subscribers, of single commits.
+    pub changes: u64,
     pub relations: usize,
     pub findings: Vec<Finding>,
 }
@@ -40,7 +42,7 @@ impl fmt::Display for CheckReport {
         self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))?;
         write!(
             f,
-            "checked {} segments with {} commits, {} manifests, {} files with {} rows, {} checkpoints with {} pages, {} relations: ",
+            "checked {} segments with {} commits, {} manifests, {} files with {} rows, {} checkpoints with {} pages, {} kept changes, {} relations: ",
             self.segments,
             self.commits,
             self.manifests,
@@ -48,6 +50,7 @@ impl fmt::Display for CheckReport {
             self.rows,
             self.checkpoints,
             self.pages,
+            self.changes,
             self.relations
         )?;
         match self.findings.iter().filter(|finding| finding.severity > Severity::Note).count() {
@@ -71,6 +74,9 @@ pub async fn check(disk: &dyn Disk, tier: Option<&Tier>) -> Result<CheckReport> 
     let state = checkpoint::survey(disk)?;
     (report.checkpoints, report.pages) = (state.checkpoints.len(), state.pages);
     report.findings.extend(super::checkpoint::findings(&state));
+    let kept = changes::survey(disk)?;
+    report.changes = kept.iter().map(|file| file.records).sum();
+    report.findings.extend(super::changes::findings(&kept, survey.first_commit()));
     let catalog = catalog_at_head(disk, &manifest)?;
     report.relations = catalog.relations().count();
     report.findings.extend(bad_plans(&catalog));

@@ -8,6 +8,7 @@
 //! ```
 
 mod catalog;
+mod changes;
 mod check;
 mod checkpoint;
 mod directory;

@@ -205,9 +205,18 @@ pub(super) fn read_segment(
     let content = file.disk.read(&path).map_err(|error| disk_error("read", &path, error))?;
     let end = bytes.map_or(content.len(), |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     let is_there = end <= content.len();
-    let content = &content[..end.min(content.len())];
-    let mut read = SegmentRead { header: None, bytes: 0, end: file.name.base, is_whole: false };
-    let Some(header) = SegmentHeader::decode(content, file.name)? else { return Ok(read) };
+    let read = read_content(file.name, &content[..end.min(content.len())], each)?;
+    Ok(SegmentRead { is_whole: read.is_whole && is_there, ..read })
+}
+
+/// The same of a file's content.
+pub(super) fn read_content(
+    name: SegmentName,
+    content: &[u8],
+    each: &mut dyn FnMut(RecordMeta, &Decode<'_>) -> Result<()>,
+) -> Result<SegmentRead> {
+    let mut read = SegmentRead { header: None, bytes: 0, end: name.base, is_whole: false };
+    let Some(header) = SegmentHeader::decode(content, name)? else { return Ok(read) };
     read.header = Some(header);
     let seed = header_crc(content);
     let mut offset = HEADER_BYTES;
@@ -221,7 +230,7 @@ pub(super) fn read_segment(
         offset += FRAME_BYTES + payload.len();
     }
     read.bytes = offset as u64;
-    read.is_whole = is_there && offset == content.len();
+    read.is_whole = offset == content.len();
     Ok(read)
 }
 
