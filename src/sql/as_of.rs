@@ -9,9 +9,11 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    self, Expr, Ident, ObjectName, Query, TableAlias, TableFactor, TableVersion, Value, Visit, VisitMut, Visitor,
-    VisitorMut,
+    self, Expr, Ident, ObjectName, Query, Spanned, TableAlias, TableFactor, TableVersion, Value, Visit, VisitMut,
+    Visitor, VisitorMut,
 };
+
+use sqlparser::tokenizer::Location;
 
 use super::create::{identifier, relation_name};
 use crate::error::{Error, Result, SqlState};
@@ -30,6 +32,8 @@ pub enum Moment {
 pub struct TableAsOf {
     pub table: String,
     pub moment: Moment,
+    /// Where its name stands in the text.
+    pub location: Location,
 }
 
 /// The word COMMIT in front of a number, as the dialect reads it.
@@ -97,7 +101,8 @@ impl TablesAsOf {
         let TableVersion::ForSystemTimeAsOf(expr) = version else {
             return Err(Error::not_built(version.to_string()).with_hint("Write FOR SYSTEM_TIME AS OF."));
         };
-        let table = TableAsOf { table: relation_name(name)?, moment: Moment::of(expr)? };
+        let location = name.span().start;
+        let table = TableAsOf { table: relation_name(name)?, moment: Moment::of(expr)?, location };
         self.tables.insert(name_as_of(name, version), table);
         Ok(())
     }

@@ -205,7 +205,7 @@ fn refuse_past(query: &ast::Query) -> Result<()> {
         return Ok(());
     }
     Err(Error::not_built("FOR SYSTEM_TIME AS OF in a view")
-        .with_hint("A view follows the present. Ask the past ad hoc, or CREATE TABLE AS what it was."))
+        .with_hint("A view follows the present. Ask the past ad hoc, or INSERT what it was into a table."))
 }
 
 fn refuse_table_clauses(create: &ast::CreateTable) -> Result<()> {

@@ -24,12 +24,12 @@ use super::write_set::WriteSet;
 use crate::catalog::{Catalog, Relation};
 use crate::error::{Error, Result, SqlState};
 use crate::query::Relations;
-use crate::sql::{Moment, TableAsOf, tables_as_of};
+use crate::sql::{Moment, TableAsOf, char_position, tables_as_of};
 use crate::table::SnapshotTable;
 use crate::types::{CommitNumber, SqlType};
 
 /// The tables of the past that a query names, by their names in it.
-pub(super) struct RelationsAsOf(BTreeMap<String, (String, When)>);
+pub(super) struct RelationsAsOf(BTreeMap<String, (TableAsOf, When)>);
 
 enum When {
     Commit(CommitNumber),
@@ -45,12 +45,12 @@ impl RelationsAsOf {
         query: &ast::Query,
     ) -> Result<RelationsAsOf> {
         let mut relations = BTreeMap::new();
-        for (name, TableAsOf { table, moment }) in tables_as_of(query)? {
-            let when = match moment {
-                Moment::Commit(commit) => When::Commit(commit),
+        for (name, table) in tables_as_of(query)? {
+            let when = match &table.moment {
+                Moment::Commit(commit) => When::Commit(*commit),
                 Moment::Time(expression) => {
-                    let time_us = Box::pin(time_of(environment, transaction, &expression)).await?;
-                    reach(environment.handles, transaction, time_us, &expression).await?;
+                    let time_us = Box::pin(time_of(environment, transaction, expression)).await?;
+                    reach(environment.handles, transaction, time_us, expression).await?;
                     When::Time(time_us, expression.to_string())
                 }
             };
@@ -64,17 +64,28 @@ impl RelationsAsOf {
     }
 
     /// Their rows. Errors: 22023 for a moment that cannot be read, 0A000 for views, 42P01.
-    pub fn providers(&self, handles: &Handles, transaction: &Transaction, catalog: &Catalog) -> Result<Relations> {
-        let mut relations = Relations::new();
+    pub fn providers(
+        &self,
+        environment: &Environment<'_>,
+        transaction: &Transaction,
+        catalog: &Catalog,
+    ) -> Result<Relations> {
+        let (handles, mut relations) = (environment.handles, Relations::new());
         let Some((at, at_us)) = transaction.at_time() else { return Ok(relations) };
-        for (name, (table, when)) in &self.0 {
+        for (name, (TableAsOf { table, location, .. }, when)) in &self.0 {
             let id = match catalog.find(table) {
                 Some(Relation::Table(table)) => table.id,
                 Some(other) => {
                     let what = format!("FOR SYSTEM_TIME AS OF of {} \"{table}\"", other.kind_name());
                     return Err(Error::not_built(what).with_hint("Ask its query of the tables that it reads."));
                 }
-                None => return Err(no_relation(catalog, table)),
+                None => {
+                    let error = no_relation(catalog, table);
+                    return Err(match char_position(environment.text, *location) {
+                        Some(position) => error.with_position(position),
+                        None => error,
+                    });
+                }
             };
             let commit = match when {
                 When::Commit(commit) => *commit,

@@ -259,7 +259,7 @@ impl Environment<'_> {
         }
         let catalog = transaction.catalog(self.handles);
         let reads_past = !past.is_empty();
-        let mut public = past.providers(self.handles, transaction, &catalog)?;
+        let mut public = past.providers(self, transaction, &catalog)?;
         let mut views = HashMap::new();
         for id in named_relations(&catalog, &names) {
             let Some(relation) = catalog.get(id) else { continue };

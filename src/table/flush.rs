@@ -67,6 +67,12 @@ pub(super) struct Published {
     pub held: Vec<Arc<TableFiles>>,
 }
 
+/// When the flusher did what it does from time to time; monotonic.
+struct LastTimes {
+    fence_checked: Duration,
+    published: Duration,
+}
+
 /// The state at the durable head that a flush works from.
 struct Captured {
     durable: DurableState,
@@ -177,6 +183,7 @@ impl Tables {
             }
         }
         self.garbage.unnamed(&current.history, &manifest.history, number);
+        self.garbage.published(number, &manifest.tables);
         *current = manifest;
         self.attempts.store(0, Ordering::Relaxed);
         report.manifest = number;
@@ -301,7 +308,12 @@ impl Tables {
     /// Puts a table's new cold part in place. Under the publish lock.
     fn swap(&self, table: &Flushed, manifest: u64) {
         // An ALTER may have put another cell in its place since.
-        let cell = self.cell(table.cell.table.id).unwrap_or_else(|_| table.cell.clone());
+        let id = table.cell.table.id;
+        let cell = self.cell(id).unwrap_or_else(|_| {
+            // Dropped since.
+            self.garbage.dropped(id, table.files.clone());
+            table.cell.clone()
+        });
         let mut state = cell.state.write();
         self.garbage.replaced(cell.table.id, &state.version.cold, &table.files, manifest);
         let swapped = state.version.with_cold(table.files.clone(), &table.folded);
@@ -328,7 +340,7 @@ impl Tables {
         let poll = Duration::from_millis(self.settings.flush_poll_ms.max(1));
         let mut wait = poll;
         let mut retry_wait = RETRY_WAIT_MIN;
-        let mut fence_checked = self.clock.monotonic();
+        let mut last = LastTimes { fence_checked: self.clock.monotonic(), published: self.clock.monotonic() };
         loop {
             tokio::select! {
                 biased;
@@ -336,7 +348,7 @@ impl Tables {
                 () = self.clock.sleep(wait) => {}
             }
             wait = poll;
-            match self.flush_and_compact(&sequencer, &mut fence_checked).await {
+            match self.flush_and_compact(&sequencer, &mut last).await {
                 Ok(()) => retry_wait = RETRY_WAIT_MIN,
                 Err(error) if error.state() == SqlState::ADMIN_SHUTDOWN => return Ok(()),
                 Err(error) if error.state() == SqlState::OBJECT_IN_USE => return Err(error),
@@ -350,14 +362,18 @@ impl Tables {
     }
 
     /// What is due now. Errors: those of a flush or a compaction.
-    async fn flush_and_compact(&self, sequencer: &Sequencer, fence_checked: &mut Duration) -> Result<()> {
-        let due = self.due();
-        if !due.is_empty() || self.has_empty_log().await {
+    async fn flush_and_compact(&self, sequencer: &Sequencer, last: &mut LastTimes) -> Result<()> {
+        let (due, now) = (self.due(), self.clock.monotonic());
+        // Files wait for manifests, also where nothing is written any more.
+        let collects = self.garbage.waits()
+            && now.saturating_sub(last.published) >= Duration::from_millis(self.settings.flush_age_ms);
+        if !due.is_empty() || collects || self.has_empty_log().await {
+            last.published = now;
             let published = self.publish_next(|table| due.contains(&table.id), None, sequencer).await?;
             let FlushReport { manifest, rows, files, .. } = published.report;
             tracing::debug!(manifest, rows, files, "flushed");
-        } else if self.clock.monotonic() - *fence_checked >= FENCE_CHECK {
-            *fence_checked = self.clock.monotonic();
+        } else if now.saturating_sub(last.fence_checked) >= FENCE_CHECK {
+            last.fence_checked = now;
             self.check_fence(sequencer).await;
         }
         if let Some(table) = self.compaction_due() {

@@ -7,8 +7,10 @@
 //!     version of a table holds its `TableFiles`, and every file of a version stays until it and all earlier ones are let go
 //!   * everything else that this server replaced is removed with a later publication
 //!
-//! What a server never knew of (files of flushes that came to no manifest, of dropped tables, of its former life) goes at the
-//! next start, when nobody reads (`Tier::remove_orphans`).
+//! The last version of a dropped table is replaced by nothing, with the first manifest that does not name the table.
+//!
+//! What a server never knew of (files of flushes that came to no manifest, of its former life) goes at the next start, when
+//! nobody reads (`Tier::remove_orphans`).
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
@@ -22,9 +24,13 @@ use crate::types::RelationId;
 /// Stands for no table.
 const HISTORY: RelationId = RelationId(0);
 
-/// Versions that were replaced, oldest first, by table.
 #[derive(Debug, Default)]
-pub(super) struct Garbage(Mutex<BTreeMap<RelationId, VecDeque<Replaced>>>);
+pub(super) struct Garbage {
+    /// Versions that were replaced, oldest first, by table.
+    replaced: Mutex<BTreeMap<RelationId, VecDeque<Replaced>>>,
+    /// The last versions of dropped tables that the newest manifest may still name.
+    dropped: Mutex<BTreeMap<RelationId, Arc<TableFiles>>>,
+}
 
 #[derive(Debug)]
 struct Replaced {
@@ -42,20 +48,47 @@ impl Garbage {
         let kept: HashSet<&str> = new.paths().collect();
         let paths = old.paths().filter(|path| !kept.contains(path)).map(str::to_string).collect();
         let replaced = Replaced { version: Arc::downgrade(old), paths, manifest };
-        self.0.lock().entry(table).or_default().push_back(replaced);
+        self.push(table, replaced);
+    }
+
+    fn push(&self, table: RelationId, replaced: Replaced) {
+        if !replaced.paths.is_empty() {
+            self.replaced.lock().entry(table).or_default().push_back(replaced);
+        }
+    }
+
+    /// The table is gone, or was when a flush put its last version in place.
+    pub fn dropped(&self, table: RelationId, last: Arc<TableFiles>) {
+        self.dropped.lock().insert(table, last);
+    }
+
+    /// Manifest `manifest` was published, and names these tables.
+    pub fn published(&self, manifest: u64, named: &BTreeMap<RelationId, TableFiles>) {
+        let mut dropped = self.dropped.lock();
+        dropped.retain(|table, last| {
+            if !named.contains_key(table) {
+                self.replaced(*table, last, &TableFiles::default(), manifest);
+            }
+            named.contains_key(table)
+        });
+    }
+
+    /// Files that go once there were some more manifests.
+    pub fn waits(&self) -> bool {
+        !self.dropped.lock().is_empty() || !self.replaced.lock().is_empty()
     }
 
     /// Files of the history that are not named any more. Only a start reads them.
     pub fn unnamed(&self, old: &[HistoryFile], new: &[HistoryFile], manifest: u64) {
         let gone = old.iter().filter(|file| !new.contains(file)).map(|file| file.path.clone());
         let replaced = Replaced { version: Weak::new(), paths: gone.collect(), manifest };
-        self.0.lock().entry(HISTORY).or_default().push_back(replaced);
+        self.push(HISTORY, replaced);
     }
 
     /// What may go now that `manifest` is the newest. An earlier version that is still read keeps what all later ones had.
     fn take(&self, manifest: u64) -> Vec<String> {
         let mut paths = Vec::new();
-        let mut tables = self.0.lock();
+        let mut tables = self.replaced.lock();
         for queue in tables.values_mut() {
             let is_needed = |replaced: &Replaced| {
                 let kept_for_need = manifest < replaced.manifest + MANIFESTS_KEPT as u64;

@@ -340,8 +340,10 @@ impl Tables {
 
     fn forget_dropped(&self, commit: &Commit) {
         for change in &commit.catalog {
-            if let CatalogChange::Drop(id) = change {
-                self.cells.write().remove(id);
+            if let CatalogChange::Drop(id) = change
+                && let Some(cell) = self.cells.write().remove(id)
+            {
+                self.garbage.dropped(*id, cell.state.read().version.cold.clone());
             }
         }
     }

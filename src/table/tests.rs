@@ -153,9 +153,13 @@ impl Database {
     }
 
     pub async fn create(&self, table: Arc<Table>) -> Result<CommitNumber> {
+        self.define(CatalogChange::CreateTable(table)).await
+    }
+
+    pub async fn define(&self, change: CatalogChange) -> Result<CommitNumber> {
         let tables = self.tables.clone();
         let apply = |sequenced: &crate::commit::SequencedWrite<'_>| tables.apply_with_definitions(sequenced);
-        let write = Write { catalog: vec![CatalogChange::CreateTable(table)], ..Write::default() };
+        let write = Write { catalog: vec![change], ..Write::default() };
         let ((), durable) = self.sequencer.sequence(write, apply)?;
         durable.await
     }

@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStore;
 
 use super::*;
+use crate::catalog::CatalogChange;
 use crate::io::SystemClock;
 use crate::settings::TableSettings;
 use crate::table::tests::{Database, Media, READINGS, TRUCKS, collect, reading_rows, readings, truck_rows, trucks};
@@ -164,4 +165,28 @@ async fn files_of_the_manifests_that_are_kept_stay() {
             assert!(manifest.paths().all(|path| there.contains(path)), "manifest {number} lacks a file");
         }
     }
+}
+
+/// A reader that began before the DROP reads on; then the files go, and no start is needed for it.
+#[tokio::test]
+async fn files_of_a_dropped_table_go_while_the_server_runs() {
+    let media = Media::new(1);
+    let database = open(&media).await;
+    flushed_files(&database, 2, 20).await;
+    database.create(trucks()).await.unwrap();
+    let old = files(&media).await;
+    let reader = database.at_head(READINGS);
+    database.define(CatalogChange::Drop(READINGS)).await.unwrap();
+    let publish = async |load: i64| {
+        database.insert(TRUCKS, truck_rows(&[(load, load)])).await.unwrap();
+        database.tables.flush_all(&database.sequencer).await.unwrap();
+    };
+    for load in 0..MANIFESTS_KEPT as i64 + 2 {
+        publish(load).await;
+    }
+    assert!(files(&media).await.is_superset(&old), "they are being read");
+    assert_eq!(collect(&reader, None).await.num_rows(), 40);
+    drop(reader);
+    publish(99).await;
+    assert!(files(&media).await.is_disjoint(&old), "nobody needs them");
 }
