@@ -24,7 +24,7 @@ use crate::types::CommitNumber;
 pub enum Moment {
     Commit(CommitNumber),
     /// An expression over nothing, of a point in time.
-    Time(Expr),
+    Time(Box<Expr>),
 }
 
 /// A table of the past.
@@ -51,7 +51,7 @@ impl Moment {
                 Expr::Value(value) => commit(&value.value).map(Moment::Commit),
                 _ => Err(Error::internal("COMMIT without a number")),
             },
-            other => Ok(Moment::Time(other.clone())),
+            other => Ok(Moment::Time(Box::new(other.clone()))),
         }
     }
 }
