@@ -8,7 +8,7 @@
 //! A time is answered only where no later commit can come before it: a time between the last commit and now is committed
 //! first, so that the same question has the same answer for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::AsArray;
@@ -21,7 +21,7 @@ use super::rows::collect;
 use super::scope::{Environment, Planned, cast, no_relation, skeleton};
 use super::transaction::{Transaction, sequence};
 use super::write_set::WriteSet;
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, Table};
 use crate::error::{Error, Result, SqlState};
 use crate::query::Relations;
 use crate::sql::{Moment, TableAsOf, char_position, tables_as_of};
@@ -59,8 +59,13 @@ impl RelationsAsOf {
         Ok(RelationsAsOf(relations))
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// Their definitions, which are those of now.
+    pub fn tables(&self, catalog: &Catalog) -> HashMap<String, Arc<Table>> {
+        let table = |(name, (table, _)): (&String, &(TableAsOf, When))| match catalog.find(&table.table) {
+            Some(Relation::Table(table)) => Some((name.clone(), table.clone())),
+            _ => None,
+        };
+        self.0.iter().filter_map(table).collect()
     }
 
     /// Their rows. Errors: 22023 for a moment that cannot be read, 0A000 for views, 42P01.

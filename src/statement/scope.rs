@@ -121,7 +121,7 @@ impl Environment<'_> {
         }
         let scope = self.scope_over(transaction, query, changed, Vec::new()).await?;
         let plan = scope.plan(query, self.text, self.declared)?;
-        if let Some(slot) = self.slot.filter(|slot| !scope.reads_past && slot.is_wanted()) {
+        if let Some(slot) = self.slot.filter(|slot| scope.past.is_empty() && slot.is_wanted()) {
             let id = |provider: &Arc<dyn TableProvider>| scope.relation_of(provider);
             if let Some(prepared) = self.handles.query.prepare(&scope.context, &plan, &id) {
                 slot.keep(KeptPlan {
@@ -258,8 +258,8 @@ impl Environment<'_> {
             transaction.check_unaltered(self.handles, changed)?;
         }
         let catalog = transaction.catalog(self.handles);
-        let reads_past = !past.is_empty();
         let mut public = past.providers(self, transaction, &catalog)?;
+        let past = past.tables(&catalog);
         let mut views = HashMap::new();
         for id in named_relations(&catalog, &names) {
             let Some(relation) = catalog.get(id) else { continue };
@@ -279,7 +279,7 @@ impl Environment<'_> {
             false => LeftOut::default(),
         };
         let facts = self.session.facts(self.handles, catalog.clone(), left_out);
-        Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog, reads_past })
+        Ok(Scope { context: self.context(public, facts, transaction.started_us), views, catalog, past })
     }
 
     /// For expressions over nothing.
@@ -287,7 +287,7 @@ impl Environment<'_> {
         let catalog = transaction.catalog(self.handles);
         let facts = self.session.facts(self.handles, catalog.clone(), LeftOut::default());
         let context = self.context(Relations::new(), facts, transaction.started_us);
-        Scope { context, views: HashMap::new(), catalog, reads_past: false }
+        Scope { context, views: HashMap::new(), catalog, past: HashMap::new() }
     }
 
     /// The names and functions of the statement, over these relations.
@@ -313,7 +313,8 @@ pub struct Scope {
     pub context: QueryContext,
     views: HashMap<String, Arc<View>>,
     catalog: Arc<Catalog>,
-    reads_past: bool,
+    /// Tables of the past, by their names in the query.
+    past: HashMap<String, Arc<Table>>,
 }
 
 impl Scope {
@@ -361,15 +362,19 @@ impl Scope {
 impl Scope {
     /// What a query sees of a relation.
     pub(super) fn found(&self, name: &TableReference, provider: Arc<dyn TableProvider>) -> Result<Found> {
-        let table = match name.schema() {
-            None | Some("public") => self.catalog.find(name.table()),
-            Some(_) => None,
+        let table = match (name.schema(), self.past.get(name.table())) {
+            (None, Some(table)) => Some(table),
+            (None | Some("public"), None) => self.catalog.find(name.table()).and_then(|relation| match relation {
+                Relation::Table(table) => Some(table),
+                _ => None,
+            }),
+            (Some(_), _) => None,
         };
         let schema = provider.schema();
         let source = provider_as_source(provider);
         match table {
             // Who asks for row ids gets everything.
-            Some(Relation::Table(table)) if table.watermark.is_some() && schema.index_of(ROW_ID).is_err() => {
+            Some(table) if table.watermark.is_some() && schema.index_of(ROW_ID).is_err() => {
                 user_columns_of(table, source)
             }
             _ => Ok(Found::Rows(source)),
