@@ -18,23 +18,21 @@
 //!
 //! W4's counts and maxima are compared with those of a loop over the rows.
 
+mod harness;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, RecordBatch, TimestampMicrosecondArray};
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, SchemaRef};
-use datafusion::common::{HashMap, TableReference};
-use futures::{StreamExt, stream};
-use tidemark::catalog::{MaterializedView, Table};
-use tidemark::commit::{Commit, TableDelta};
-use tidemark::dataflow::{Backfill, Dataflows, Worker};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+use tidemark::catalog::Table;
+use tidemark::commit::Commit;
 use tidemark::delta::DeltaBatch;
 use tidemark::error::Result;
-use tidemark::io::{Clock, ScopedThreads, SystemClock};
-use tidemark::plan::{Found, RelationLookup, RelationSource, plan_view};
-use tidemark::settings::DataflowSettings;
-use tidemark::sql::{CreateTable, Statement, parse_query, parse_statements};
-use tidemark::types::{CommitNumber, RelationId};
+use tidemark::io::{Clock, SystemClock};
+use tidemark::types::RelationId;
 use tikv_jemallocator::Jemalloc;
+
+use self::harness::{Engine, START_US, THREADS, commit, mix, table};
 
 /// As in the server.
 #[global_allocator]
@@ -44,14 +42,16 @@ const BATCH_ROWS: usize = 65_536;
 const DEVICES: u64 = 10_000;
 const SENSORS: u64 = 1_000_000;
 const SITES: i32 = 200;
-/// 2026-01-01 00:00:00 UTC.
-const START_US: i64 = 1_767_225_600_000_000;
 
 const RUNS: usize = 3;
 const READINGS: RelationId = RelationId(1);
 const REGISTRY: RelationId = RelationId(2);
 const VIEW: RelationId = RelationId(3);
 const CONSUMER: RelationId = RelationId(4);
+
+const READINGS_SQL: &str =
+    "CREATE TABLE readings (ts timestamptz, device_id int, sensor_id int, temperature double precision) APPEND ONLY";
+const REGISTRY_SQL: &str = "CREATE TABLE devices (id int, site int)";
 
 const W3: &str = "SELECT sensor_id, count(*) AS n, sum(temperature) AS total, min(temperature) AS low, \
                   max(temperature) AS high, avg(temperature) AS mean FROM readings GROUP BY sensor_id";
@@ -77,10 +77,10 @@ fn main() {
     let rows = arguments.iter().filter_map(|argument| argument.parse::<u64>().ok()).next().unwrap_or(20_000_000);
     let chosen = |name: &str| arguments.iter().any(|argument| argument == name);
     let all = !WORKLOADS.iter().any(|(name, _)| chosen(name));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build();
     let runtime = runtime.expect("a runtime");
-    let tables = Tables::new();
-    let commits = commits(&tables.readings, rows);
+    let tables = [table(READINGS, READINGS_SQL), table(REGISTRY, REGISTRY_SQL)];
+    let commits = commits(&tables[0], rows);
     println!("{rows} rows, batches of {BATCH_ROWS}, one commit each, two threads, median of {RUNS} runs");
     for (name, sql) in WORKLOADS.into_iter().filter(|(name, _)| all || chosen(name)) {
         let run = || runtime.block_on(run(&tables, sql, name, &commits)).expect("the workload runs");
@@ -107,68 +107,38 @@ struct Run {
     correction: Option<f64>,
 }
 
-async fn run(tables: &Tables, sql: &str, name: &str, commits: &[Arc<Commit>]) -> Result<Run> {
-    // All commits are put into the queue at once.
-    let settings = DataflowSettings { lag_bytes_max: u64::MAX, ..DataflowSettings::default() };
-    let (dataflows, worker) = Worker::new(settings, CommitNumber(0));
-    let worker = worker.with_threads(Arc::new(ScopedThreads::new(2)));
-    let worker = tokio::spawn(worker.run());
-    let schema = create(tables, &dataflows, VIEW, sql).await?;
+async fn run(tables: &[Arc<Table>], sql: &str, name: &str, commits: &[Arc<Commit>]) -> Result<Run> {
+    let mut engine = Engine::start(tables);
+    engine.create((VIEW, "bench"), sql, &[(REGISTRY, DeltaBatch::inserts(registry_rows()))]).await?;
     if name == "W3c" {
         let consumer = "SELECT count(*) AS groups, sum(n) AS rows FROM bench";
-        create(&tables.with_view(schema), &dataflows, CONSUMER, consumer).await?;
+        engine.create((CONSUMER, "consumer"), consumer, &[]).await?;
     }
     let clock = SystemClock::new();
     let started = clock.monotonic();
-    commits.iter().for_each(|commit| dataflows.push_commit(commit.clone()));
-    let view_rows = read(&dataflows).await?.iter().map(|batch| batch.num_rows() as u64).sum();
+    commits.iter().for_each(|commit| engine.push(commit.clone()));
+    let view_rows = read(&engine).await?.iter().map(|batch| batch.num_rows() as u64).sum();
     let seconds = (clock.monotonic() - started).as_secs_f64();
-    let state_bytes = dataflows.stats().iter().map(|stats| stats.state_bytes).sum();
+    let state_bytes = engine.stats().iter().map(|stats| stats.state_bytes).sum();
     let mut correction = None;
     if name == "W4" {
         let started = clock.monotonic();
-        dataflows.push_commit(Arc::new(move_device(commits.len() as u64 + 1)));
-        let found = read(&dataflows).await?;
+        engine.push(move_device(commits.len() as u64 + 1));
+        let found = read(&engine).await?;
         correction = Some((clock.monotonic() - started).as_secs_f64() * 1e3);
         assert_eq!(counts_and_maxima(&found), expected_by_site(commits), "W4 differs from a loop over the rows");
     }
-    dataflows.stop();
-    worker.await.expect("the worker ends");
+    engine.stop().await;
     Ok(Run { seconds, view_rows, state_bytes, correction })
 }
 
-async fn create(tables: &Tables, dataflows: &Dataflows, id: RelationId, sql: &str) -> Result<SchemaRef> {
-    let registry = tidemark::functions::session_state(Default::default(), Default::default()).build();
-    let plan = plan_view(&registry, tables, &*parse_query(sql)?, sql, None)?;
-    let view = MaterializedView {
-        id,
-        name: "bench".to_owned(),
-        sql: sql.to_owned(),
-        settings: Default::default(),
-        plan: plan.to_bytes()?,
-        columns: plan.columns.clone(),
-        depends_on: plan.sources(),
-        emits_on_close: false,
-    };
-    let mut backfill = HashMap::new();
-    for id in plan.sources().into_iter().filter(|id| *id != VIEW) {
-        let rows = if id == REGISTRY { vec![Ok(registry_rows())] } else { Vec::new() };
-        backfill
-            .insert(id, Backfill { rows: stream::iter(rows).boxed(), append_only: id == READINGS, watermark_us: None });
-    }
-    let view = Arc::new(view);
-    dataflows.push_create(view.clone(), Ok(plan), backfill).await.expect("the worker answers")?;
-    Ok(view.schema())
-}
-
 /// Every row of the view at a barrier behind what was pushed.
-async fn read(dataflows: &Dataflows) -> Result<Vec<RecordBatch>> {
-    let (_, mut views) = dataflows.push_read(&[VIEW]).await.expect("the worker answers");
-    views.remove(&VIEW).expect("what was asked for")?.batches(None, BATCH_ROWS).collect()
+async fn read(engine: &Engine) -> Result<Vec<RecordBatch>> {
+    engine.read(VIEW).await?.batches(None, BATCH_ROWS).collect()
 }
 
 /// Device 0 moves from site 0 to site 1.
-fn move_device(number: u64) -> Commit {
+fn move_device(number: u64) -> Arc<Commit> {
     let row = |site: i32| {
         let columns: [ArrayRef; 2] = [Arc::new(Int32Array::from(vec![0])), Arc::new(Int32Array::from(vec![site]))];
         RecordBatch::try_from_iter_with_nullable(["id", "site"].into_iter().zip(columns).map(|(n, c)| (n, c, true)))
@@ -176,19 +146,7 @@ fn move_device(number: u64) -> Commit {
     };
     let changes = [DeltaBatch::deletes(row(0)), DeltaBatch::inserts(row(1))];
     let delta = DeltaBatch::concat(&row(0).schema(), &changes).expect("one schema");
-    commit(number, REGISTRY, delta)
-}
-
-fn commit(number: u64, table: RelationId, delta: DeltaBatch) -> Commit {
-    Commit {
-        number: CommitNumber(number),
-        timestamp_us: START_US + number as i64,
-        tables: vec![TableDelta { table, schema_version: 1, delta: Arc::new(delta) }],
-        catalog: Vec::new(),
-        positions: Vec::new(),
-        tier: Vec::new(),
-        watermarks: Vec::new(),
-    }
+    commit(number, vec![(REGISTRY, delta)])
 }
 
 /// Site, count and maximum, in the order of the sites.
@@ -221,57 +179,6 @@ fn expected_by_site(commits: &[Arc<Commit>]) -> Vec<(i32, i64, f64)> {
     sites
 }
 
-struct Tables {
-    readings: Arc<Table>,
-    devices: Arc<Table>,
-    /// The schema of the view "bench", once there is one.
-    view: Option<SchemaRef>,
-}
-
-impl Tables {
-    fn new() -> Tables {
-        let readings = "CREATE TABLE readings (ts timestamptz, device_id int, sensor_id int, temperature double precision) \
-                        APPEND ONLY";
-        let devices = "CREATE TABLE devices (id int, site int)";
-        Tables { readings: table(READINGS, readings), devices: table(REGISTRY, devices), view: None }
-    }
-
-    fn with_view(&self, schema: SchemaRef) -> Tables {
-        Tables { readings: self.readings.clone(), devices: self.devices.clone(), view: Some(schema) }
-    }
-}
-
-impl RelationLookup for Tables {
-    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
-        let table = [&self.readings, &self.devices].into_iter().find(|table| table.name == name.table());
-        let source = match (table, &self.view) {
-            (Some(table), _) => RelationSource { id: table.id, name: table.name.clone(), schema: table.schema() },
-            (None, Some(schema)) => RelationSource { id: VIEW, name: name.table().to_owned(), schema: schema.clone() },
-            (None, None) => return Ok(None),
-        };
-        Ok(Some(Found::Rows(Arc::new(source))))
-    }
-}
-
-fn table(id: RelationId, sql: &str) -> Arc<Table> {
-    let statement = parse_statements(sql).expect("it parses").remove(0).statement;
-    let Statement::CreateTable(create) = statement else { panic!("not a table") };
-    let CreateTable { name, columns, kind, .. } = create;
-    Arc::new(Table {
-        id,
-        name,
-        columns,
-        kind,
-        schema_version: 1,
-        upsert: false,
-        source: None,
-        stored: Vec::new(),
-        dropped: Vec::new(),
-        last_field_id: 0,
-        watermark: None,
-    })
-}
-
 fn registry_rows() -> RecordBatch {
     let ids: ArrayRef = Arc::new(Int32Array::from_iter_values(0..DEVICES as i32));
     let sites: ArrayRef = Arc::new(Int32Array::from_iter_values((0..DEVICES as i32).map(|id| id % SITES)));
@@ -284,7 +191,7 @@ fn commits(readings: &Table, rows: u64) -> Vec<Arc<Commit>> {
     let commits = starts.map(|(index, start)| {
         let numbers: Vec<u64> = (start..rows.min(start + BATCH_ROWS as u64)).collect();
         let delta = DeltaBatch::inserts(batch(readings, &numbers));
-        Arc::new(commit(index as u64 + 1, readings.id, delta))
+        commit(index as u64 + 1, vec![(readings.id, delta)])
     });
     commits.collect()
 }
@@ -304,12 +211,4 @@ fn batch(readings: &Table, numbers: &[u64]) -> RecordBatch {
         Arc::new(Int64Array::from_iter_values(numbers.iter().map(|number| *number as i64))),
     ];
     RecordBatch::try_new(readings.schema_with_row_id(), columns).expect("the columns of readings")
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-fn mix(value: u64) -> u64 {
-    let mut mixed = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    mixed ^ (mixed >> 31)
 }
