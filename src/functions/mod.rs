@@ -60,7 +60,6 @@ pub use server::POSTGRES_VERSION;
 pub use session::{DATABASE, analyzer, session_state, type_planner};
 pub use set_order::{Chosen, SetFunction, SetOrder};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
-#[cfg(test)]
 pub use time::Window;
 pub use time::{NOW, NOW_FUNCTIONS, ON_TIME, are_on_time, is_total_bucket, on_time};
 pub use unary_plus::UNARY_PLUS;
