@@ -537,11 +537,12 @@ impl Builder<'_> {
             ),
             Node::DistinctValues { input, keys, first_distinct, schema, .. } => Operator::DistinctValues(
                 Box::new(self.operator(input)?),
-                Box::new(DistinctValues::new(*keys, *first_distinct, arrow_schema(schema))?),
+                Box::new(DistinctValues::new(*keys, *first_distinct, arrow_schema(schema), self.parallel.clone())?),
             ),
-            Node::Unnest { input, column, schema, .. } => {
-                Operator::Unnest(Box::new(self.operator(input)?), Unnest::new(*column, arrow_schema(schema)))
-            }
+            Node::Unnest { input, column, schema, .. } => Operator::Unnest(
+                Box::new(self.operator(input)?),
+                Unnest::new(*column, arrow_schema(schema), self.parallel.clone()),
+            ),
             Node::Aggregate { input, .. } => {
                 Operator::Aggregate(Box::new(self.operator(input)?), Box::new(self.aggregate(node)?))
             }
@@ -595,7 +596,7 @@ impl Builder<'_> {
 
     fn join(&self, node: &Node) -> Result<Join> {
         let JoinParts { left, right, residual, schema } = self.join_parts(node)?;
-        Join::new((left.0, &left.1), (right.0, &right.1), residual, schema)
+        Join::new((left.0, &left.1), (right.0, &right.1), residual, schema, self.parallel.clone())
     }
 
     fn match_join(&self, node: &Node) -> Result<MatchJoin> {
@@ -643,7 +644,8 @@ impl Builder<'_> {
         let directions: Vec<SortDirection> = order.iter().map(|key| key.direction).collect();
         let bound = Bound { kind: *kind, skip: *skip, fetch: *fetch, shows_rank: *shows_rank };
         let keys = self.compile(node, input, &keys)?;
-        Top::new(keys, &directions, bound, arrow_schema(input.schema()), arrow_schema(schema))
+        let append_only = self.is_append_only(input);
+        Top::new(keys, &directions, bound, append_only, arrow_schema(input.schema()), arrow_schema(schema))
     }
 
     fn window(&self, node: &Node) -> Result<Window> {

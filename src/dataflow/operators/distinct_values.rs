@@ -9,17 +9,20 @@
 //! How often each pair is there is the state: one ordered multiset for all distinct columns. A pair with a NULL value is
 //! not kept, because aggregates leave it out.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, UInt32Array, new_null_array};
 use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::Counters;
+use super::{Counters, threads_for};
 use crate::dataflow::expression::batch;
-use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
+use crate::io::{Parallel, parallel};
 
 #[derive(Debug)]
 pub struct DistinctValues {
@@ -30,6 +33,7 @@ pub struct DistinctValues {
     /// Number of the distinct column (2 bytes), then the pair in arrow's row format.
     state: OrderedState,
     schema: SchemaRef,
+    parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
 
@@ -40,18 +44,17 @@ struct Pairs {
     rows: Vec<Rows>,
 }
 
-/// One row's pair.
-struct Touched<'a> {
-    distinct: usize,
-    pair: &'a [u8],
-    weight: i64,
-    batch: usize,
-    row: u32,
+/// What a step does to the pairs of one distinct column.
+struct Changed {
+    updates: OrderedUpdates,
+    /// For each batch the rows whose pair came or went, and by how much.
+    rows: Vec<(Vec<u32>, Vec<i64>)>,
+    rows_read: u64,
 }
 
 impl DistinctValues {
     /// `schema`: `keys` columns, then plain ones, then from `first_distinct` on the distinct ones.
-    pub fn new(keys: usize, first_distinct: usize, schema: SchemaRef) -> Result<Self> {
+    pub fn new(keys: usize, first_distinct: usize, schema: SchemaRef, parallel: Arc<dyn Parallel>) -> Result<Self> {
         let converters = (first_distinct..schema.fields().len()).map(|distinct| {
             let fields = (0..keys).chain([distinct]).map(|column| sort_field(&schema, column)).collect();
             Ok(RowConverter::new(fields)?)
@@ -62,6 +65,7 @@ impl DistinctValues {
             converters: converters.collect::<Result<_>>()?,
             state: OrderedState::default(),
             schema,
+            parallel,
             counters: Counters::default(),
         })
     }
@@ -75,37 +79,63 @@ impl DistinctValues {
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>> {
-        let pairs = input.iter().map(|delta| self.pairs(delta)).collect::<Result<Vec<_>>>()?;
-        let mut touched = touched(&input, &pairs, self.first_distinct);
-        touched.sort_by(|left, right| (left.distinct, left.pair).cmp(&(right.distinct, right.pair)));
+        let threads = threads_for(&*self.parallel, input.iter().map(DeltaBatch::num_rows).sum());
+        let pairs = parallel::map(threads, input.iter().collect(), |delta| self.pairs(delta));
+        let pairs = pairs.into_iter().collect::<Result<Vec<_>>>()?;
+        let columns = (0..self.converters.len()).collect();
+        let changed = parallel::map(threads, columns, |distinct| self.changed(&input, &pairs, distinct));
+        let changed = changed.into_iter().collect::<Result<Vec<_>>>()?;
         let mut output = input.iter().map(|delta| self.passed(delta)).collect::<Result<Vec<_>>>()?;
-        // For each batch and distinct column the rows whose pair came or went.
-        let mut changed = vec![vec![(Vec::new(), Vec::new()); self.converters.len()]; input.len()];
-        let mut updates = OrderedUpdates::default();
-        for same in touched.chunk_by(|left, right| left.distinct == right.distinct && left.pair == right.pair) {
-            let Some(first) = same.first() else { continue };
-            let number = (first.distinct as u16).to_be_bytes();
-            let before = self.state.weight(&[&number, first.pair].concat())?;
-            let change: i64 = same.iter().map(|touched| touched.weight).sum();
-            self.counters.rows_read += 1;
-            updates.push(&[&number, first.pair], change);
-            let weight = i64::from(before + change > 0) - i64::from(before > 0);
-            if weight != 0 {
-                let (rows, weights): &mut (Vec<u32>, Vec<i64>) = &mut changed[first.batch][first.distinct];
-                rows.push(first.row);
-                weights.push(weight);
-            }
-        }
-        self.state.apply(&updates)?;
-        for (pairs, changed) in pairs.iter().zip(changed) {
-            for (distinct, (rows, weights)) in changed.into_iter().enumerate().filter(|(_, (rows, _))| !rows.is_empty())
-            {
+        let mut updates = Vec::with_capacity(changed.len());
+        for (distinct, changed) in changed.into_iter().enumerate() {
+            self.counters.rows_read += changed.rows_read;
+            updates.push(changed.updates);
+            for (pairs, (rows, weights)) in pairs.iter().zip(changed.rows).filter(|(_, (rows, _))| !rows.is_empty()) {
                 output.push(self.pair_rows(pairs, distinct, rows, weights)?);
             }
         }
+        self.state.apply_all(&updates, threads)?;
         output.retain(|delta| !delta.is_empty());
         self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
+    }
+
+    fn changed(&self, input: &[DeltaBatch], pairs: &[Pairs], distinct: usize) -> Result<Changed> {
+        let mut places: Vec<(usize, u32)> = Vec::new();
+        for (batch, pairs) in pairs.iter().enumerate() {
+            let values = &pairs.columns[self.first_distinct + distinct];
+            places.extend((0..values.len()).filter(|row| values.is_valid(*row)).map(|row| (batch, row as u32)));
+        }
+        let pair = |place: u32| {
+            let (batch, row) = places[place as usize];
+            pairs[batch].rows[distinct].row(row as usize).data()
+        };
+        let weight = |place: &u32| {
+            let (batch, row) = places[*place as usize];
+            input[batch].weight(row as usize)
+        };
+        let number = (distinct as u16).to_be_bytes();
+        let mut changed = Changed {
+            updates: OrderedUpdates::default(),
+            rows: vec![(Vec::new(), Vec::new()); input.len()],
+            rows_read: 0,
+        };
+        let order = in_order(0..places.len() as u32, pair);
+        for same in order.chunk_by(|left, right| pair(*left) == pair(*right)) {
+            let Some(first) = same.first() else { continue };
+            let before = self.state.weight(&[&number, pair(*first)].concat())?;
+            let change: i64 = same.iter().map(weight).sum();
+            changed.rows_read += 1;
+            changed.updates.push(&[&number, pair(*first)], change);
+            let weight = i64::from(before + change > 0) - i64::from(before > 0);
+            if weight != 0 {
+                let (batch, row) = places[*first as usize];
+                let (rows, weights) = &mut changed.rows[batch];
+                rows.push(row);
+                weights.push(weight);
+            }
+        }
+        Ok(changed)
     }
 
     fn pairs(&self, delta: &DeltaBatch) -> Result<Pairs> {
@@ -143,20 +173,6 @@ impl DistinctValues {
         let columns = columns.collect::<Result<Vec<_>>>()?;
         DeltaBatch::new(batch(&self.schema, columns, rows.len())?, weights.into())
     }
-}
-
-fn touched<'a>(input: &[DeltaBatch], pairs: &'a [Pairs], first_distinct: usize) -> Vec<Touched<'a>> {
-    let mut touched = Vec::new();
-    for (number, (delta, pairs)) in input.iter().zip(pairs).enumerate() {
-        for (distinct, rows) in pairs.rows.iter().enumerate() {
-            let values = &pairs.columns[first_distinct + distinct];
-            for row in (0..values.len()).filter(|row| values.is_valid(*row)) {
-                let (pair, weight) = (rows.row(row).data(), delta.weight(row));
-                touched.push(Touched { distinct, pair, weight, batch: number, row: row as u32 });
-            }
-        }
-    }
-    touched
 }
 
 fn sort_field(schema: &Schema, column: usize) -> SortField {

@@ -7,18 +7,22 @@
 //!
 //! NULL matches nothing, so rows with a NULL key are not kept.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, UInt32Array};
+use arrow::buffer::NullBuffer;
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use arrow::row::{RowConverter, Rows, SortField};
+use arrow::row::{RowConverter, SortField};
 
-use super::{Counters, filter};
+use super::{Counters, each_batch, filter, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
+use crate::io::{Parallel, parallel};
 
 /// Matches are turned into columns in batches of about this many.
 const BATCH_ROWS: usize = 8192;
@@ -29,6 +33,7 @@ pub struct Join {
     right: Side,
     residual: Option<Expressions>,
     schema: SchemaRef,
+    parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
 
@@ -41,12 +46,20 @@ struct Side {
     state: OrderedState,
 }
 
-/// A delta of one side with its keys; rows with a NULL in the key are not among them.
+/// A delta of one side, and what it brings into the arrangement; rows with a NULL in the key are not among these.
 struct Keyed {
     delta: DeltaBatch,
-    keys: Rows,
-    /// Rows in the order of their keys.
-    order: Vec<u32>,
+    /// In the order of the entries.
+    updates: OrderedUpdates,
+    /// For each of them its row and its key's length.
+    rows: Vec<(u32, u32)>,
+}
+
+impl Keyed {
+    /// What the entry of one of `rows` begins with.
+    fn key(&self, place: usize) -> &[u8] {
+        &self.updates.key(place)[..self.rows[place].1 as usize]
+    }
 }
 
 impl Join {
@@ -56,6 +69,7 @@ impl Join {
         (right_keys, right_schema): (Expressions, &Schema),
         residual: Option<Expressions>,
         schema: SchemaRef,
+        parallel: Arc<dyn Parallel>,
     ) -> Result<Self> {
         if left_keys.types() != right_keys.types() {
             return Err(Error::internal("the two sides of a join key have different types"));
@@ -65,6 +79,7 @@ impl Join {
             right: Side::new(right_keys, right_schema)?,
             residual,
             schema,
+            parallel,
             counters: Counters::default(),
         })
     }
@@ -75,39 +90,50 @@ impl Join {
         right: Vec<DeltaBatch>,
         errors: &mut ErrorDelta,
     ) -> Result<Vec<DeltaBatch>> {
+        let threads = &*self.parallel;
+        let left = each_batch(threads, left, errors, |delta, errors| self.left.keyed(delta, errors))?;
+        let right = each_batch(threads, right, errors, |delta, errors| self.right.keyed(delta, errors))?;
         let mut output = Vec::new();
-        let left = self.left.keyed(left, errors)?;
-        for delta in &left {
-            self.matches(delta, true, &mut output)?;
-        }
-        self.left.arrange(&left)?;
-        let right = self.right.keyed(right, errors)?;
-        for delta in &right {
-            self.matches(delta, false, &mut output)?;
-        }
-        self.right.arrange(&right)?;
+        self.matches(&left, true, &mut output)?;
+        self.left.arrange(left, &*self.parallel)?;
+        self.matches(&right, false, &mut output)?;
+        self.right.arrange(right, &*self.parallel)?;
         if let Some(residual) = &self.residual {
-            output =
-                output.into_iter().map(|delta| filter::apply(residual, delta, errors)).collect::<Result<Vec<_>>>()?;
+            let apply = |delta, errors: &mut ErrorDelta| filter::apply(residual, delta, errors);
+            output = each_batch(&*self.parallel, output, errors, apply)?;
         }
         output.retain(|delta| !delta.is_empty());
         self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
     }
 
-    /// Pairs the rows of one side's delta with the other side's state.
-    fn matches(&mut self, delta: &Keyed, delta_is_left: bool, output: &mut Vec<DeltaBatch>) -> Result<()> {
+    /// Pairs the rows of one side's deltas with the other side's state.
+    fn matches(&mut self, deltas: &[Keyed], delta_is_left: bool, output: &mut Vec<DeltaBatch>) -> Result<()> {
+        let rows = deltas.iter().map(|delta| delta.rows.len()).sum();
+        let threads = threads_for(&*self.parallel, rows);
+        for found in parallel::map(threads, deltas.iter().collect(), |delta| self.matches_of(delta, delta_is_left)) {
+            let (pairs, rows_read) = found?;
+            output.extend(pairs);
+            self.counters.rows_read += rows_read;
+        }
+        Ok(())
+    }
+
+    /// The pairs, and how many entries were read.
+    fn matches_of(&self, delta: &Keyed, delta_is_left: bool) -> Result<(Vec<DeltaBatch>, u64)> {
         let other = if delta_is_left { &self.right } else { &self.left };
-        let mut pairs = Pairs::default();
+        let (mut output, mut rows_read, mut pairs) = (Vec::new(), 0, Pairs::default());
+        let mut start = 0;
         // Rows of one key stand together, and meet the same entries: each is looked up and read once.
-        let same_key = |left: &u32, right: &u32| delta.keys.row(*left as usize) == delta.keys.row(*right as usize);
-        for rows in delta.order.chunk_by(same_key) {
-            let Some(first) = rows.first() else { continue };
-            let key = delta.keys.row(*first as usize);
-            for (entry, entry_weight) in other.state.with_prefix(key.data())? {
-                self.counters.rows_read += 1;
-                for rows in rows.chunks(BATCH_ROWS) {
-                    pairs.add(rows, &delta.delta, &entry[key.data().len()..], entry_weight);
+        while start < delta.rows.len() {
+            let key = delta.key(start);
+            let behind = (start..delta.rows.len()).find(|place| delta.key(*place) != key);
+            let same = &delta.rows[start..behind.unwrap_or(delta.rows.len())];
+            start += same.len();
+            for (entry, entry_weight) in other.state.with_prefix(key)? {
+                rows_read += 1;
+                for rows in same.chunks(BATCH_ROWS) {
+                    pairs.add(rows, &delta.delta, &entry[key.len()..], entry_weight);
                     if pairs.rows.len() >= BATCH_ROWS {
                         output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
                     }
@@ -117,7 +143,7 @@ impl Join {
         if !pairs.rows.is_empty() {
             output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
         }
-        Ok(())
+        Ok((output, rows_read))
     }
 
     pub fn states(&mut self) -> [StateRef<'_>; 2] {
@@ -142,11 +168,11 @@ struct Pairs<'a> {
 
 impl<'a> Pairs<'a> {
     /// Each of `rows` with one entry.
-    fn add(&mut self, rows: &[u32], delta: &DeltaBatch, entry: &'a [u8], entry_weight: i64) {
+    fn add(&mut self, rows: &[(u32, u32)], delta: &DeltaBatch, entry: &'a [u8], entry_weight: i64) {
         self.entry_of_row.resize(self.rows.len() + rows.len(), self.entries.len() as u32);
         self.entries.push(entry);
-        self.rows.extend_from_slice(rows);
-        self.weights.extend(rows.iter().map(|row| delta.weight(*row as usize) * entry_weight));
+        self.rows.extend(rows.iter().map(|(row, _)| *row));
+        self.weights.extend(rows.iter().map(|(row, _)| delta.weight(*row as usize) * entry_weight));
     }
 
     fn flush(&mut self, delta: &Keyed, other: &Side, delta_is_left: bool, schema: &SchemaRef) -> Result<DeltaBatch> {
@@ -175,37 +201,36 @@ impl Side {
         })
     }
 
-    fn keyed(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<Keyed>> {
-        let mut keyed = Vec::with_capacity(input.len());
-        for delta in input {
-            let (delta, keys) = self.keys.evaluate(delta, errors)?;
-            let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
-            let has_null = |row: usize| keys.iter().any(|key| key.is_null(row));
-            let mut order: Vec<u32> =
-                (0..delta.num_rows()).filter(|row| !has_null(*row)).map(|row| row as u32).collect();
-            let keys = self.key_converter.convert_columns(&keys)?;
-            order.sort_by(|left, right| keys.row(*left as usize).cmp(&keys.row(*right as usize)));
-            keyed.push(Keyed { delta, keys, order });
+    fn keyed(&self, delta: DeltaBatch, errors: &mut ErrorDelta) -> Result<Keyed> {
+        let (delta, keys) = self.keys.evaluate(delta, errors)?;
+        let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
+        let nulls =
+            keys.iter().fold(None, |nulls, key| NullBuffer::union(nulls.as_ref(), key.logical_nulls().as_ref()));
+        let keys = self.key_converter.convert_columns(&keys)?;
+        let columns = delta.rows().columns();
+        // A join on nothing but keys keeps no column.
+        let rows = if columns.is_empty() { None } else { Some(self.row_converter.convert_columns(columns)?) };
+        let key = |row: u32| keys.row(row as usize).data();
+        let value = |row: u32| rows.as_ref().map_or(&[][..], |rows| rows.row(row as usize).data());
+        let is_kept = |row: &u32| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row as usize));
+        let mut unordered = OrderedUpdates::default();
+        let kept: Vec<u32> = (0..delta.num_rows() as u32).filter(is_kept).collect();
+        kept.iter().for_each(|row| unordered.push(&[key(*row), value(*row)], delta.weight(*row as usize)));
+        let order = in_order(0..kept.len() as u32, |place| unordered.key(place as usize));
+        let mut updates = OrderedUpdates::default();
+        let mut ordered = Vec::with_capacity(kept.len());
+        for place in order {
+            let row = kept[place as usize];
+            updates.push(&[unordered.key(place as usize)], delta.weight(row as usize));
+            ordered.push((row, key(row).len() as u32));
         }
-        Ok(keyed)
+        Ok(Keyed { delta, updates, rows: ordered })
     }
 
-    fn arrange(&mut self, input: &[Keyed]) -> Result<()> {
-        let mut updates = OrderedUpdates::default();
-        for Keyed { delta, keys, order } in input {
-            if delta.rows().num_columns() == 0 {
-                for row in order {
-                    updates.push(&[keys.row(*row as usize).data()], delta.weight(*row as usize));
-                }
-                continue;
-            }
-            let rows = self.row_converter.convert_columns(delta.rows().columns())?;
-            for row in order {
-                let row = *row as usize;
-                updates.push(&[keys.row(row).data(), rows.row(row).data()], delta.weight(row));
-            }
-        }
-        self.state.apply(&updates)
+    fn arrange(&mut self, input: Vec<Keyed>, threads: &dyn Parallel) -> Result<()> {
+        let rows = input.iter().map(|delta| delta.rows.len()).sum();
+        let updates: Vec<OrderedUpdates> = input.into_iter().map(|delta| delta.updates).collect();
+        self.state.apply_all(&updates, threads_for(threads, rows))
     }
 }
 

@@ -8,16 +8,16 @@
 //! Rows that the ORDER BY does not tell apart stand in the order of the whole row: NULL last, ascending. Floats that are
 //! equal in SQL are one value in all of these; as they came, they stand behind.
 
-use arrow::array::{ArrayRef, BooleanArray, UInt32Array};
-use arrow::compute::{SortOptions, take};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_empty_array};
+use arrow::compute::{SortOptions, concat, take};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
 use std::sync::Arc;
 
 use crate::dataflow::errors::ErrorDelta;
-use crate::dataflow::expression::Expressions;
-use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::dataflow::expression::{Expressions, take_rows};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
@@ -41,6 +41,16 @@ pub struct OrderedRows {
     floats: Vec<usize>,
     pub schema: SchemaRef,
     pub state: OrderedState,
+}
+
+/// Which rows of a step can be among the first of their partition, whatever else is in it: of rows that are equal in the
+/// order either all or none.
+#[derive(Debug, Clone, Copy)]
+pub struct Nearest {
+    /// Those with fewer before them than this.
+    pub end: u64,
+    /// Counted in rows, or in rows that the order tells apart.
+    pub by_rows: bool,
 }
 
 /// What a step changes.
@@ -75,7 +85,7 @@ impl OrderedRows {
         let mut entry: Vec<SortField> = keys_fields.iter().cloned().chain(ties).collect();
         let is_padded = entry.is_empty();
         if is_padded {
-            entry.push(SortField::new(arrow::datatypes::DataType::Boolean));
+            entry.push(SortField::new(DataType::Boolean));
         }
         let converter = |fields: Vec<SortField>| match fields.is_empty() {
             true => Ok(None),
@@ -101,10 +111,26 @@ impl OrderedRows {
         Ok(converter.convert_columns(&keys)?.row(0).data().to_vec())
     }
 
-    /// A step's changes; rows whose keys cannot be computed are errors.
-    pub fn change(&self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Change> {
-        let (delta, keys) = self.keys.evaluate(DeltaBatch::concat(&self.schema, &input)?, errors)?;
-        let keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
+    /// A step's changes, of which only the nearest matter if so given; rows whose keys cannot be computed are errors.
+    pub fn change(&self, input: Vec<DeltaBatch>, nearest: Option<Nearest>, errors: &mut ErrorDelta) -> Result<Change> {
+        let mut parts = Vec::with_capacity(input.len());
+        for delta in input {
+            let (mut delta, keys) = self.keys.evaluate(delta, errors)?;
+            let mut keys: Vec<ArrayRef> = keys.iter().map(canonical_array).collect();
+            if let (Some(nearest), Some(converter)) = (nearest, &self.key_converter) {
+                let kept = self.nearest(&delta, converter.convert_columns(&keys)?, &keys, nearest)?;
+                delta = take_rows(&delta, &kept)?;
+                keys = keys.iter().map(|key| Ok(take(key, &kept, None)?)).collect::<Result<_>>()?;
+            }
+            parts.push((delta, keys));
+        }
+        let (deltas, keys): (Vec<DeltaBatch>, Vec<Vec<ArrayRef>>) = parts.into_iter().unzip();
+        let delta = DeltaBatch::concat(&self.schema, &deltas)?;
+        let column = |(index, data_type): (usize, DataType)| -> Result<ArrayRef> {
+            let parts: Vec<&dyn Array> = keys.iter().map(|keys| keys[index].as_ref()).collect();
+            Ok(if parts.is_empty() { new_empty_array(&data_type) } else { concat(&parts)? })
+        };
+        let keys = self.keys.types().into_iter().enumerate().map(column).collect::<Result<Vec<_>>>()?;
         let row = delta.rows().columns();
         let mut columns: Vec<ArrayRef> = keys.iter().cloned().chain(row.iter().map(canonical_array)).collect();
         columns.extend(self.floats.iter().map(|column| row[*column].clone()));
@@ -118,8 +144,8 @@ impl OrderedRows {
             None => None,
         };
         let entry = |row: &u32| entries.row(*row as usize).data();
-        let mut distinct: Vec<(u32, i64)> = (0..delta.num_rows()).map(|row| (row as u32, delta.weight(row))).collect();
-        distinct.sort_unstable_by(|left, right| entry(&left.0).cmp(entry(&right.0)));
+        let order = in_order(0..delta.num_rows() as u32, |row| entry(&row));
+        let mut distinct: Vec<(u32, i64)> = order.into_iter().map(|row| (row, delta.weight(row as usize))).collect();
         distinct.dedup_by(|next, kept| {
             let equal = entry(&next.0) == entry(&kept.0);
             if equal {
@@ -129,6 +155,33 @@ impl OrderedRows {
         });
         distinct.retain(|(_, weight)| *weight != 0);
         Ok(Change { partitions, entries, distinct })
+    }
+
+    /// The rows of a delta without negative weights that may be the first of their partitions; `order`: their keys.
+    fn nearest(&self, delta: &DeltaBatch, order: Rows, keys: &[ArrayRef], nearest: Nearest) -> Result<UInt32Array> {
+        let partitions = match &self.partition_converter {
+            Some(converter) => Some(converter.convert_columns(keys.get(..self.partition_count).unwrap_or_default())?),
+            None => None,
+        };
+        let key = |row: u32| order.row(row as usize).data();
+        let partition = |row: u32| partitions.as_ref().map_or(&[][..], |rows| rows.row(row as usize).data());
+        let mut kept = Vec::new();
+        let (mut rows, mut peers, mut before, mut last): (u64, u64, u64, Option<u32>) = (0, 0, 0, None);
+        for row in in_order(0..delta.num_rows() as u32, key) {
+            let is_new = last.is_none_or(|last| partition(last) != partition(row));
+            if is_new {
+                (rows, peers, before) = (0, 0, 0);
+            } else if last.is_some_and(|last| key(last) != key(row)) {
+                peers += 1;
+                before = if nearest.by_rows { rows } else { peers };
+            }
+            rows += u64::try_from(delta.weight(row as usize)).unwrap_or(0);
+            last = Some(row);
+            if before < nearest.end {
+                kept.push(row);
+            }
+        }
+        Ok(kept.into())
     }
 
     /// The row's columns of some entries.

@@ -69,7 +69,7 @@ impl Temporal {
 
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
         let reached = self.reached.as_deref().ok_or_else(|| Error::internal("a step without a time"))?;
-        let change = self.rows.change(input, errors)?;
+        let change = self.rows.change(input, None, errors)?;
         let (mut updates, mut output): (OrderedUpdates, Vec<(&[u8], i64)>) = Default::default();
         let expires = self.comparison.expires();
         let before = self.rows.state.clone();

@@ -9,16 +9,17 @@
 //! A step reads the first rows of the partitions that it changes before it and after it, and emits the difference.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use arrow::array::{ArrayRef, UInt64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::Counters;
-use super::ordered_rows::OrderedRows;
+use super::ordered_rows::{Nearest, OrderedRows};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{OrderedState, StateRef};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::plan::{RankKind, SortDirection};
@@ -27,6 +28,8 @@ use crate::plan::{RankKind, SortDirection};
 pub struct Top {
     rows: OrderedRows,
     bound: Bound,
+    /// No row has a negative weight: one that is behind the bound never comes before it again, and is not kept.
+    append_only: bool,
     schema: SchemaRef,
     pub counters: Counters,
 }
@@ -43,19 +46,29 @@ pub struct Bound {
     pub shows_rank: bool,
 }
 
+impl Bound {
+    /// The last rank that is wanted.
+    fn end(&self) -> u64 {
+        self.skip.saturating_add(self.fetch)
+    }
+}
+
 /// An entry of the state with its rank, 0 where it is not shown, and its weight.
 type Ranked<'a> = (&'a [u8], u64, i64);
 
 impl Top {
-    /// `keys`: the partition's expressions, then one per direction. `input`: the columns of the rows.
+    /// `keys`: the partition's expressions, then one per direction. `input`: the columns of the rows. `append_only`: none
+    /// of them is ever taken back.
     pub fn new(
         keys: Expressions,
         directions: &[SortDirection],
         bound: Bound,
+        append_only: bool,
         input: SchemaRef,
         schema: SchemaRef,
     ) -> Result<Self> {
-        Ok(Top { rows: OrderedRows::new(keys, directions, input)?, bound, schema, counters: Counters::default() })
+        let rows = OrderedRows::new(keys, directions, input)?;
+        Ok(Top { rows, bound, append_only, schema, counters: Counters::default() })
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -67,49 +80,86 @@ impl Top {
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let change = self.rows.change(input, errors)?;
+        let nearest = self.append_only.then(|| Nearest { end: self.bound.end(), by_rows: !self.is_dense() });
+        let change = self.rows.change(input, nearest, errors)?;
         let before = self.rows.state.clone();
         self.rows.state.apply(&change.updates())?;
-        let mut changed = Vec::new();
+        let (mut changed, mut surplus) = (Vec::new(), OrderedUpdates::default());
         for (partition, ..) in change.partitions() {
             let (old, new) = (self.first(&before, partition)?, self.first(&self.rows.state, partition)?);
             self.counters.rows_read += (old.len() + new.len()) as u64;
             difference(&old, &new, &mut changed);
+            if self.append_only {
+                self.add_surplus(partition, &mut surplus)?;
+            }
         }
         let output = self.output(&changed)?;
         self.counters.rows_emitted += changed.len() as u64;
+        self.rows.state.apply(&surplus)?;
         Ok(output)
+    }
+
+    fn is_dense(&self) -> bool {
+        self.bound.kind == RankKind::DenseRank
     }
 
     /// The entries of a partition that are among the first.
     fn first<'a>(&self, state: &'a OrderedState, partition: &[u8]) -> Result<Vec<Ranked<'a>>> {
-        let Bound { kind, skip, fetch, shows_rank } = self.bound;
-        let end = skip.saturating_add(fetch);
+        let Bound { kind, skip, shows_rank, .. } = self.bound;
+        let end = self.bound.end();
         let mut found: Vec<Ranked<'a>> = Vec::new();
-        let (mut rows, mut rank, mut peers): (u64, u64, Option<&[u8]>) = (0, 0, None);
-        state.each_with_prefix(partition, |entry, weight| {
-            let count = u64::try_from(weight).unwrap_or(0);
+        self.each_ranked(state, partition, |entry, weight, rows, rank| {
             if kind == RankKind::RowNumber {
-                let (first, last) = (rows.max(skip), (rows + count).min(end));
+                let (first, last) = (rows.start.max(skip), rows.end.min(end));
                 match shows_rank {
                     true => found.extend((first..last).map(|row| (entry, row + 1, 1))),
                     false if first < last => found.push((entry, 0, (last - first) as i64)),
                     false => {}
                 }
-                rows += count;
-                return Ok(rows < end);
-            }
-            if !peers.is_some_and(|peers| entry.starts_with(peers)) {
-                rank = if kind == RankKind::Rank { rows + 1 } else { rank + 1 };
-                peers = Some(self.rows.peer_prefix(entry)?);
+                return rows.end < end;
             }
             if rank > skip && rank <= end {
                 found.push((entry, if shows_rank { rank } else { 0 }, weight));
             }
-            rows += count;
-            Ok(rank <= end)
+            rank <= end
         })?;
         Ok(found)
+    }
+
+    /// What takes away the rows of a partition that are behind the bound.
+    fn add_surplus(&self, partition: &[u8], surplus: &mut OrderedUpdates) -> Result<()> {
+        let end = self.bound.end();
+        self.each_ranked(&self.rows.state, partition, |entry, weight, rows, rank| {
+            let behind = match self.bound.kind {
+                RankKind::RowNumber => (rows.end - rows.end.min(end.max(rows.start))) as i64,
+                _ if rank > end => weight,
+                _ => 0,
+            };
+            if behind > 0 {
+                surplus.push(&[entry], -behind);
+            }
+            true
+        })
+    }
+
+    /// Calls `each` with the entries of a partition in order, until it has enough: entry, weight, places of its rows from
+    /// 0, rank (of row numbers: 0).
+    fn each_ranked<'a>(
+        &self,
+        state: &'a OrderedState,
+        partition: &[u8],
+        mut each: impl FnMut(&'a [u8], i64, Range<u64>, u64) -> bool,
+    ) -> Result<()> {
+        let (mut rows, mut rank, mut peers): (u64, u64, Option<&[u8]>) = (0, 0, None);
+        state.each_with_prefix(partition, |entry, weight| {
+            let count = u64::try_from(weight).unwrap_or(0);
+            if self.bound.kind != RankKind::RowNumber && !peers.is_some_and(|peers| entry.starts_with(peers)) {
+                rank = if self.is_dense() { rank + 1 } else { rows + 1 };
+                peers = Some(self.rows.peer_prefix(entry)?);
+            }
+            rows += count;
+            Ok(each(entry, weight, rows - count..rows, rank))
+        })
     }
 
     fn output(&self, changed: &[Ranked<'_>]) -> Result<Vec<DeltaBatch>> {

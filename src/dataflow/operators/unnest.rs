@@ -1,37 +1,38 @@
 //! One row for each element of a list: the windows of HOP. Linear, so it keeps nothing.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
-use super::Counters;
+use super::{Counters, threads_for};
 use crate::dataflow::expression::batch;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
+use crate::io::{Parallel, parallel};
 
 #[derive(Debug)]
 pub struct Unnest {
     /// The list's place among the columns.
     column: usize,
     schema: SchemaRef,
+    parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
 
 impl Unnest {
     /// `schema`: the input's, with the element in place of the list.
-    pub fn new(column: usize, schema: SchemaRef) -> Self {
-        Unnest { column, schema, counters: Counters::default() }
+    pub fn new(column: usize, schema: SchemaRef, parallel: Arc<dyn Parallel>) -> Self {
+        Unnest { column, schema, parallel, counters: Counters::default() }
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>> {
-        let mut output = Vec::with_capacity(input.len());
-        for delta in input {
-            let unnested = self.unnested(&delta)?;
-            self.counters.rows_emitted += unnested.num_rows() as u64;
-            if !unnested.is_empty() {
-                output.push(unnested);
-            }
-        }
+        let threads = threads_for(&*self.parallel, input.iter().map(DeltaBatch::num_rows).sum());
+        let output = parallel::map(threads, input, |delta| self.unnested(&delta)).into_iter();
+        let mut output = output.collect::<Result<Vec<_>>>()?;
+        output.retain(|delta| !delta.is_empty());
+        self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
     }
 

@@ -115,7 +115,7 @@ impl Window {
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let change = self.rows.change(input, errors)?;
+        let change = self.rows.change(input, None, errors)?;
         let before = self.rows.state.clone();
         self.rows.state.apply(&change.updates())?;
         let mut output = Vec::new();

@@ -23,6 +23,7 @@ mod ordered;
 mod page;
 mod probe;
 mod residence;
+mod spine;
 mod stored;
 
 pub use bytes::{KIND_CHECKPOINT, Reader, Writer, open_envelope};
@@ -31,7 +32,7 @@ pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
 pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
-pub use ordered::{OrderedState, OrderedUpdates};
+pub use ordered::{OrderedState, OrderedUpdates, in_order};
 pub use page::{Home, PageStore, Place};
 pub use residence::Residence;
 pub use stored::{StateImage, StateReader, StateRef, StateWriter, places};

@@ -1,12 +1,15 @@
 //! Ordered state: distinct byte strings in ascending order, each with a weight, in leaves of a few hundred.
 //!
 //! ```text
-//! leaves: [ a..f ] [ g..k ] [ l..z ]      each shared until it is written; a step rewrites only those it touches
+//! leaves: [ a..f ] [ g..k ] [ l..z ]      each shared until it is written; a step rewrites only those it touches (merge)
 //! ```
 //!
 //! Entries are found by binary search over the leaves' first keys, then within one leaf. Keys are memcomparable
 //! (arrow's row format, or packed keys that are no prefix of one another), so that all entries that begin with the same
 //! key lie together, in the order of what follows.
+
+mod merge;
+mod updates;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,8 +17,12 @@ use std::sync::Arc;
 use super::bytes::{KIND_LEAF, Reader, Writer, damaged};
 use super::page::{Content, Page};
 use super::residence::{Account, Residence};
+use super::spine::{Iter, Spine};
 use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
+use crate::io::{Inline, Parallel, parallel};
+
+pub use self::updates::{OrderedUpdates, in_order};
 
 /// A leaf is split when it has more entries than this.
 const LEAF_ENTRIES_MAX: usize = 512;
@@ -24,7 +31,7 @@ const LEAF_ENTRIES_MIN: usize = 128;
 
 #[derive(Debug, Clone, Default)]
 pub struct OrderedState {
-    leaves: Vec<LeafPage>,
+    leaves: Spine<LeafPage>,
     entries: usize,
     account: Arc<Account>,
     /// Where eviction goes on.
@@ -73,6 +80,16 @@ impl Leaf {
         self.weights.push(weight);
     }
 
+    /// Entries of another leaf, behind those that are here.
+    fn extend(&mut self, other: &Leaf, entries: Range<usize>) {
+        let start = if entries.start == 0 { 0 } else { other.ends[entries.start - 1] as usize };
+        let end = if entries.is_empty() { start } else { other.ends[entries.end - 1] as usize };
+        let here = self.bytes.len();
+        self.bytes.extend_from_slice(&other.bytes[start..end]);
+        self.ends.extend(other.ends[entries.clone()].iter().map(|end| (*end as usize - start + here) as u32));
+        self.weights.extend_from_slice(&other.weights[entries]);
+    }
+
     /// The first entry whose key is at least `key`.
     fn lower_bound(&self, key: &[u8]) -> usize {
         let (mut low, mut high) = (0, self.len());
@@ -115,59 +132,6 @@ impl Content for Leaf {
     }
 }
 
-/// Changes of weights, to be put in order and applied together.
-#[derive(Debug, Default)]
-pub struct OrderedUpdates {
-    ends: Vec<usize>,
-    bytes: Vec<u8>,
-    weights: Vec<i64>,
-}
-
-impl OrderedUpdates {
-    /// `parts` together are the key.
-    pub fn push(&mut self, parts: &[&[u8]], weight: i64) {
-        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        self.ends.push(self.bytes.len());
-        self.weights.push(weight);
-    }
-
-    pub fn append(&mut self, other: OrderedUpdates) {
-        if self.is_empty() {
-            *self = other;
-            return;
-        }
-        let start = self.bytes.len();
-        self.bytes.extend(other.bytes);
-        self.ends.extend(other.ends.into_iter().map(|end| start + end));
-        self.weights.extend(other.weights);
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.ends.is_empty()
-    }
-
-    fn key(&self, index: usize) -> &[u8] {
-        let start = if index == 0 { 0 } else { self.ends[index - 1] };
-        &self.bytes[start..self.ends[index]]
-    }
-
-    /// In order, each key once, without those whose weights cancel.
-    fn consolidated(&self) -> Vec<(&[u8], i64)> {
-        let mut order: Vec<(&[u8], i64)> =
-            (0..self.weights.len()).map(|index| (self.key(index), self.weights[index])).collect();
-        order.sort_unstable_by(|left, right| left.0.cmp(right.0));
-        order.dedup_by(|next, kept| {
-            let equal = next.0 == kept.0;
-            if equal {
-                kept.1 += next.1;
-            }
-            equal
-        });
-        order.retain(|(_, weight)| *weight != 0);
-        order
-    }
-}
-
 impl OrderedState {
     pub fn entries(&self) -> usize {
         self.entries
@@ -189,43 +153,27 @@ impl OrderedState {
     /// Adds the weights; entries whose weight becomes zero are gone. Errors: those of reading leaves that are at rest;
     /// the state is then of no use any more.
     pub fn apply(&mut self, updates: &OrderedUpdates) -> Result<()> {
-        let updates = updates.consolidated();
-        if updates.is_empty() {
-            return Ok(());
+        self.apply_all(std::slice::from_ref(updates), &Inline)
+    }
+
+    /// The same with all of these together, on several threads.
+    pub fn apply_all(&mut self, updates: &[OrderedUpdates], threads: &dyn Parallel) -> Result<()> {
+        let mut runs = parallel::map(threads, updates::pieces(updates), |(updates, part)| updates.in_order(part));
+        runs.retain(|run| !run.is_empty());
+        let firsts = runs.iter().filter_map(|run| run.first()).map(|(key, _)| *key);
+        let lasts = runs.iter().filter_map(|run| run.last()).map(|(key, _)| *key);
+        let (Some(first), Some(last)) = (firsts.min(), lasts.max()) else { return Ok(()) };
+        // The others stay where they are.
+        let touched = self.leaf_of(first)..self.leaves.len().min(self.leaf_of(last) + 1);
+        let old = self.leaves.splice(touched.clone(), Vec::new());
+        let merged = parallel::map(threads, merge::parts(old, &runs), |part| part.merge(&self.account));
+        let mut leaves = Vec::new();
+        for merged in merged {
+            let (merged, entries) = merged?;
+            leaves.extend(merged);
+            self.entries = self.entries.wrapping_add_signed(entries);
         }
-        let old = std::mem::take(&mut self.leaves);
-        let mut written = LeafWriter {
-            leaves: Vec::with_capacity(old.len() + updates.len() / LEAF_ENTRIES_MAX + 1),
-            account: &self.account,
-        };
-        let mut rest = &updates[..];
-        let mut old = old.into_iter().peekable();
-        while let Some(leaf) = old.next() {
-            // A leaf takes everything below its successor's first key; the first leaf also what is below its own.
-            let taken = match old.peek() {
-                Some(next) => rest.partition_point(|(key, _)| *key < &*next.first),
-                None => rest.len(),
-            };
-            let (mine, after) = rest.split_at(taken);
-            rest = after;
-            if mine.is_empty() {
-                written.leaves.push(leaf);
-            } else {
-                let present = leaf.page.peek(&())?;
-                self.entries -= present.len();
-                for merged in merge(&present, mine) {
-                    self.entries += merged.len();
-                    written.add(merged)?;
-                }
-            }
-        }
-        if !rest.is_empty() {
-            for merged in merge(&Leaf::default(), rest) {
-                self.entries += merged.len();
-                written.add(merged)?;
-            }
-        }
-        self.leaves = written.leaves;
+        self.leaves.splice(touched.start..touched.start, leaves);
         Ok(())
     }
 
@@ -250,19 +198,21 @@ impl OrderedState {
     /// Entries whose key begins with `prefix`.
     pub fn with_prefix<'a>(&'a self, prefix: &'a [u8]) -> Result<impl Iterator<Item = (&'a [u8], i64)>> {
         let start = self.leaf_of(prefix);
-        let behind = self.leaves[start.min(self.leaves.len())..].iter();
+        let behind = self.leaves.iter_from(start);
         let leaves = behind.take_while(|leaf| &*leaf.first <= prefix || leaf.first.starts_with(prefix)).count();
         Ok(self.entries_of(start..start + leaves, prefix)?.take_while(move |(key, _)| key.starts_with(prefix)))
     }
 
     /// Entries of some leaves, from the first one that is at least `from`.
     fn entries_of(&self, leaves: Range<usize>, from: &[u8]) -> Result<Entries<'_>> {
-        let leaves = &self.leaves[leaves];
-        for leaf in leaves {
-            leaf.leaf()?;
+        let pages = self.leaves.iter_from(leaves.start);
+        for page in pages.clone().take(leaves.len()) {
+            page.leaf()?;
         }
-        let entry = leaves.first().map(LeafPage::leaf).transpose()?.map_or(0, |leaf| leaf.lower_bound(from));
-        Ok(Entries { leaves, entry })
+        let mut entries = Entries { pages: pages.take(leaves.len()), leaf: None, entry: 0 };
+        entries.next_leaf();
+        entries.entry = entries.leaf.map_or(0, |leaf| leaf.lower_bound(from));
+        Ok(entries)
     }
 
     /// As [`OrderedState::with_prefix`], leaf by leaf, until `each` says that it has enough.
@@ -281,7 +231,7 @@ impl OrderedState {
         from: &[u8],
         mut each: impl FnMut(&'a [u8], i64) -> Result<bool>,
     ) -> Result<()> {
-        for page in self.leaves.iter().skip(self.leaf_of(from)) {
+        for page in self.leaves.iter_from(self.leaf_of(from)) {
             let leaf = page.leaf()?;
             for entry in leaf.lower_bound(from)..leaf.len() {
                 if !leaf.key(entry).starts_with(prefix) || !each(leaf.key(entry), leaf.weights[entry])? {
@@ -295,7 +245,8 @@ impl OrderedState {
     /// The entries before `key` that begin with `prefix`, the nearest first, until their weights add up to `rows`.
     pub fn before<'a>(&'a self, prefix: &[u8], key: &[u8], rows: i64) -> Result<Vec<(&'a [u8], i64)>> {
         let (mut found, mut rest) = (Vec::new(), rows);
-        for page in self.leaves.iter().take(self.leaf_of(key) + 1).rev() {
+        for place in (0..=self.leaf_of(key)).rev() {
+            let Some(page) = self.leaves.get(place) else { continue };
             let leaf = page.leaf()?;
             for entry in (0..leaf.lower_bound(key)).rev() {
                 if rest <= 0 || !leaf.key(entry).starts_with(prefix) {
@@ -312,7 +263,7 @@ impl OrderedState {
     /// says. Leaves before it are only summed up.
     pub fn at_rank<'a>(&'a self, prefix: &[u8], rank: i64) -> Result<Option<&'a [u8]>> {
         let mut rest = rank;
-        for page in self.leaves.iter().skip(self.leaf_of(prefix)) {
+        for page in self.leaves.iter_from(self.leaf_of(prefix)) {
             let leaf = page.leaf()?;
             let (start, end) = (leaf.lower_bound(prefix), leaf.len());
             if start == end {
@@ -353,10 +304,9 @@ impl OrderedState {
     /// The greatest key that begins with `prefix`.
     pub fn last_with_prefix<'a>(&'a self, prefix: &[u8]) -> Result<Option<&'a [u8]>> {
         let not_after = |key: &[u8]| key.starts_with(prefix) || key < prefix;
-        let Some(leaf) = self.leaves.partition_point(|leaf| not_after(&leaf.first)).checked_sub(1) else {
-            return Ok(None);
-        };
-        let leaf = self.leaves[leaf].leaf()?;
+        let last = self.leaves.partition_point(|leaf| not_after(&leaf.first)).checked_sub(1);
+        let Some(page) = last.and_then(|last| self.leaves.get(last)) else { return Ok(None) };
+        let leaf = page.leaf()?;
         let (mut low, mut high) = (0, leaf.len());
         while low < high {
             let middle = (low + high) / 2;
@@ -374,7 +324,7 @@ impl OrderedState {
     /// Writes the leaves that are not at rest, and where each is.
     pub fn settle(self, writer: &mut StateWriter) -> Result<()> {
         writer.number(self.leaves.len() as u64);
-        for leaf in self.leaves {
+        for leaf in self.leaves.iter() {
             writer.bytes(&leaf.first);
             writer.page(&leaf.page, &())?;
         }
@@ -392,15 +342,24 @@ impl OrderedState {
             return Err(damaged());
         }
         self.entries = leaves.iter().map(|leaf| leaf.page.rows()).sum();
-        self.leaves = leaves;
+        self.leaves = Spine::default();
+        self.leaves.splice(0..0, leaves);
         Ok(())
     }
 }
 
 /// Entries in order, of leaves that are all in memory: none leaves while it is borrowed.
 pub struct Entries<'a> {
-    leaves: &'a [LeafPage],
+    pages: std::iter::Take<Iter<'a, LeafPage>>,
+    leaf: Option<&'a Leaf>,
     entry: usize,
+}
+
+impl Entries<'_> {
+    fn next_leaf(&mut self) {
+        self.leaf = self.pages.next().and_then(|leaf| leaf.page.resident());
+        self.entry = 0;
+    }
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -408,81 +367,14 @@ impl<'a> Iterator for Entries<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (leaf, rest) = self.leaves.split_first()?;
-            let leaf: &'a Leaf = leaf.page.resident()?;
+            let leaf = self.leaf?;
             if self.entry < leaf.len() {
                 self.entry += 1;
                 return Some((leaf.key(self.entry - 1), leaf.weights[self.entry - 1]));
             }
-            (self.leaves, self.entry) = (rest, 0);
+            self.next_leaf();
         }
     }
-}
-
-struct LeafWriter<'a> {
-    leaves: Vec<LeafPage>,
-    account: &'a Arc<Account>,
-}
-
-impl LeafWriter<'_> {
-    /// Joins small leaves, so that deletes do not leave many with hardly an entry.
-    fn add(&mut self, leaf: Leaf) -> Result<()> {
-        if leaf.len() < LEAF_ENTRIES_MIN
-            && let Some(before) = self.leaves.last_mut()
-            && before.page.rows() + leaf.len() <= LEAF_ENTRIES_MAX
-        {
-            let mut before = Page::open(&mut before.page, &())?;
-            (0..leaf.len()).for_each(|entry| before.push(leaf.key(entry), leaf.weights[entry]));
-        } else if leaf.len() > 0 {
-            let mut leaf = LeafPage::new(leaf, self.account);
-            Page::leave_if_full(&mut leaf.page, &())?;
-            self.leaves.push(leaf);
-        }
-        Ok(())
-    }
-}
-
-/// The leaf with the updates in it, as one or several leaves.
-fn merge(leaf: &Leaf, updates: &[(&[u8], i64)]) -> Vec<Leaf> {
-    let total = leaf.len() + updates.len();
-    let leaf_count = total.div_ceil(LEAF_ENTRIES_MAX);
-    let target = total.div_ceil(leaf_count);
-    let mut leaves = vec![Leaf::default()];
-    let mut push = |key: &[u8], weight: i64| {
-        if weight != 0 {
-            match leaves.last_mut() {
-                Some(last) if last.len() < target => last.push(key, weight),
-                _ => {
-                    let mut next = Leaf::default();
-                    next.push(key, weight);
-                    leaves.push(next);
-                }
-            }
-        }
-    };
-    let (mut entry, mut update) = (0, 0);
-    while entry < leaf.len() || update < updates.len() {
-        let order = match (entry < leaf.len(), updates.get(update)) {
-            (true, Some((key, _))) => leaf.key(entry).cmp(key),
-            (true, None) => std::cmp::Ordering::Less,
-            (false, _) => std::cmp::Ordering::Greater,
-        };
-        match order {
-            std::cmp::Ordering::Less => {
-                push(leaf.key(entry), leaf.weights[entry]);
-                entry += 1;
-            }
-            std::cmp::Ordering::Greater => {
-                push(updates[update].0, updates[update].1);
-                update += 1;
-            }
-            std::cmp::Ordering::Equal => {
-                push(leaf.key(entry), leaf.weights[entry] + updates[update].1);
-                (entry, update) = (entry + 1, update + 1);
-            }
-        }
-    }
-    leaves
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::BATCH_ROWS;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch, take_rows};
-use crate::dataflow::state::{OrderedState, OrderedUpdates};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
@@ -71,8 +71,8 @@ impl Side {
         let columns: Vec<ArrayRef> = keys.iter().chain(delta.rows().columns()).cloned().collect();
         let entries = self.entry_converter.convert_columns(&columns)?;
         let entry = |row: &u32| entries.row(*row as usize).data();
-        let mut distinct: Vec<(u32, i64)> = valid.into_iter().map(|row| (row, delta.weight(row as usize))).collect();
-        distinct.sort_unstable_by(|left, right| entry(&left.0).cmp(entry(&right.0)));
+        let order = in_order(valid.into_iter(), |row| entry(&row));
+        let mut distinct: Vec<(u32, i64)> = order.into_iter().map(|row| (row, delta.weight(row as usize))).collect();
         distinct.dedup_by(|next, kept| {
             let equal = entry(&next.0) == entry(&kept.0);
             if equal {

@@ -22,7 +22,7 @@ fn an_element_has_the_weight_of_its_row() {
     let rows = RecordBatch::try_new(Arc::new(Schema::new(fields.to_vec())), vec![Arc::new(numbers), Arc::new(lists)]);
     let delta = DeltaBatch::new(rows.unwrap(), vec![2, 1, 1, -1].into()).unwrap();
     let fields = [Field::new("n", DataType::Int64, true), Field::new("list", DataType::Int64, true)];
-    let mut unnest = Unnest::new(1, Arc::new(Schema::new(fields.to_vec())));
+    let mut unnest = Unnest::new(1, Arc::new(Schema::new(fields.to_vec())), Arc::new(crate::io::Inline));
     let output = unnest.step(vec![delta]).unwrap().remove(0);
     let column = |index: usize| output.rows().column(index).as_primitive::<Int64Type>().iter().collect::<Vec<_>>();
     assert_eq!(column(0), [Some(10), Some(10), Some(40)]);

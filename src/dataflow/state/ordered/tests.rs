@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::dataflow::state::StateRef;
 use crate::dataflow::state::page::tests::{carry_over, tiny_residence};
+use crate::io::ScopedThreads;
 use crate::types::RelationId;
 
 fn updates(changes: &[(Vec<u8>, i64)]) -> OrderedUpdates {
@@ -39,7 +40,13 @@ proptest! {
         for step in &steps {
             let snapshot = state.clone();
             let before = contents(&snapshot);
-            state.apply(&updates(step)).unwrap();
+            // As one, or as three that threads put in order and merge.
+            if step.len() % 2 == 0 {
+                state.apply(&updates(step)).unwrap();
+            } else {
+                let parts: Vec<OrderedUpdates> = step.chunks(step.len().div_ceil(3)).map(updates).collect();
+                state.apply_all(&parts, &ScopedThreads::new(2)).unwrap();
+            }
             for (key, weight) in step {
                 *map.entry(key.clone()).or_default() += weight;
             }
@@ -59,7 +66,7 @@ proptest! {
         }
         let bytes: usize = state.leaves.iter().map(|leaf| leaf.leaf().unwrap().memory_bytes()).sum();
         prop_assert_eq!(state.account.bytes(), bytes);
-        for leaf in &state.leaves {
+        for leaf in state.leaves.iter() {
             let (first, leaf) = (&*leaf.first, leaf.leaf().unwrap());
             prop_assert!(leaf.len() > 0 && leaf.len() <= LEAF_ENTRIES_MAX && first == leaf.key(0));
         }
@@ -111,8 +118,12 @@ fn leaves_are_shared_until_they_are_written() {
     state.apply(&updates(&all)).unwrap();
     let snapshot = state.clone();
     state.apply(&updates(&[(5_000_u32.to_be_bytes().to_vec(), 1)])).unwrap();
-    let copied =
-        state.leaves.iter().zip(&snapshot.leaves).filter(|(left, right)| !Arc::ptr_eq(&left.page, &right.page)).count();
+    let copied = state
+        .leaves
+        .iter()
+        .zip(snapshot.leaves.iter())
+        .filter(|(left, right)| !Arc::ptr_eq(&left.page, &right.page))
+        .count();
     assert_eq!(copied, 1);
 }
 
@@ -132,7 +143,7 @@ fn many_deletes_leave_few_leaves() {
 fn damaged_bytes_are_refused() {
     let mut state = OrderedState::default();
     state.apply(&updates(&[(b"a".to_vec(), 1), (b"b".to_vec(), -2)])).unwrap();
-    let bytes = state.leaves[0].leaf().unwrap().to_bytes().unwrap();
+    let bytes = state.leaves.get(0).unwrap().leaf().unwrap().to_bytes().unwrap();
     for place in 0..bytes.len() {
         let mut damaged = bytes.clone();
         damaged[place] ^= 0x40;
