@@ -38,6 +38,8 @@ pub use query::{plan_query, plan_query_with_parameters};
 pub use reach::Reach;
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
 pub use state::{Relations, StateReport};
+#[cfg(test)]
+pub use stored::aggregate_names;
 pub use view::{plan_view, plan_view_again};
 pub use view_plan::{
     AggregateCall, AggregateFunction, MatchKind, Node, OperatorId, RankKind, SetKind, SortDirection, SortKey,

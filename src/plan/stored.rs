@@ -560,6 +560,12 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("approx_percentile", AggregateFunction::Set(SetFunction::ApproxPercentile)),
 ];
 
+/// Every aggregate, by its stored name.
+#[cfg(test)]
+pub fn aggregate_names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 fn store_call(call: &AggregateCall) -> Result<StoredCall> {
     let Some((name, _)) = FUNCTIONS.iter().find(|(_, function)| *function == call.function) else {
         return Err(Error::internal(format!("aggregate {:?} has no stored name", call.function)));

@@ -3,7 +3,11 @@
 //! Nothing here is shared with the engines that it judges: no DataFusion, no arrow, no state. It is slow on purpose, and
 //! short enough to be read as the definition of what a query means.
 
+mod aggregates;
+
 use std::cmp::Ordering;
+
+pub use self::aggregates::{Call, Of, Order, value_of};
 
 /// One value. Integers and numerics are exact; text renders them alike, so that `5` of any type is `5`.
 #[derive(Debug, Clone)]
@@ -17,36 +21,6 @@ pub enum Value {
 }
 
 pub type Row = Vec<Value>;
-
-/// Aggregates over columns of the input.
-#[derive(Debug, Clone, Copy)]
-pub enum Call {
-    CountAll,
-    Count(usize),
-    Sum(usize),
-    Avg(usize),
-    Min(usize),
-    Max(usize),
-    /// Value, time.
-    First(usize, usize),
-    Last(usize, usize),
-    CountDistinct(usize),
-    SumDistinct(usize),
-    AvgDistinct(usize),
-    /// Of integers, with 16 digits.
-    Variance(usize),
-    /// The population's, of integers, with 16 digits.
-    Deviation(usize),
-    /// The first value in descending order at which this many of a hundred are reached.
-    Percentile(usize, i64),
-    /// The least of the most frequent values.
-    Mode(usize),
-    /// Texts in ascending order of a column, NULL last, then of the text, with ", " between them.
-    StringAgg(usize, usize),
-}
-
-/// Digits after the point of an average of integers.
-const AVERAGE_SCALE: u32 = 16;
 
 pub fn filter(rows: &[Row], predicate: impl Fn(&Row) -> Option<bool>) -> Vec<Row> {
     rows.iter().filter(|row| predicate(row) == Some(true)).cloned().collect()
@@ -257,11 +231,6 @@ pub fn window(
     result
 }
 
-/// One aggregate of rows.
-pub fn value_of(rows: &[Row], call: Call) -> Value {
-    aggregate(&rows.iter().collect::<Vec<_>>(), call)
-}
-
 pub fn union(parts: &[Vec<Row>]) -> Vec<Row> {
     parts.iter().flatten().cloned().collect()
 }
@@ -294,212 +263,10 @@ pub fn group(rows: &[Row], keys: &[usize], calls: &[Call]) -> Vec<Row> {
         }
     }
     let finish = |(mut key, members): (Row, Vec<&Row>)| {
-        key.extend(calls.iter().map(|call| aggregate(&members, *call)));
+        key.extend(calls.iter().map(|call| aggregates::aggregate(&members, *call)));
         key
     };
     groups.into_iter().map(finish).collect()
-}
-
-fn aggregate(rows: &[&Row], call: Call) -> Value {
-    match call {
-        Call::CountAll => Value::Integer(rows.len() as i64),
-        Call::Count(column) => Value::Integer(present(rows, column).len() as i64),
-        Call::Sum(column) => sum(&present(rows, column)),
-        Call::Avg(column) => average(&present(rows, column)),
-        Call::Min(column) => present(rows, column).into_iter().min_by(Value::compare_pair).unwrap_or(Value::Null),
-        Call::Max(column) => present(rows, column).into_iter().max_by(Value::compare_pair).unwrap_or(Value::Null),
-        Call::CountDistinct(column) => Value::Integer(distinct(&present(rows, column)).len() as i64),
-        Call::SumDistinct(column) => sum(&distinct(&present(rows, column))),
-        Call::AvgDistinct(column) => average(&distinct(&present(rows, column))),
-        Call::Variance(column) => spread(&present(rows, column), false),
-        Call::Deviation(column) => spread(&present(rows, column), true),
-        Call::StringAgg(text, key) => texts(rows, text, key),
-        Call::Percentile(column, hundredths) => percentile(present(rows, column), hundredths),
-        Call::Mode(column) => mode(present(rows, column)),
-        Call::First(value, time) => end(rows, value, time, Ordering::Less),
-        Call::Last(value, time) => end(rows, value, time, Ordering::Greater),
-    }
-}
-
-fn present(rows: &[&Row], column: usize) -> Vec<Value> {
-    rows.iter().map(|row| row[column].canonical()).filter(|value| !value.is_null()).collect()
-}
-
-/// From the definition: half of all squared differences of pairs, over n (n - 1); the population's root over n^2.
-fn spread(values: &[Value], deviation: bool) -> Value {
-    let numbers: Vec<i128> = values
-        .iter()
-        .filter_map(|value| if let Value::Integer(value) = value { Some(i128::from(*value)) } else { None })
-        .collect();
-    let count = numbers.len() as i128;
-    if count < if deviation { 1 } else { 2 } {
-        return Value::Null;
-    }
-    let squares: i128 = numbers.iter().flat_map(|left| numbers.iter().map(move |right| (left - right).pow(2))).sum();
-    let one = 10_i128.pow(16);
-    // Twice the numerator, because each pair is counted in both orders.
-    let unscaled = match deviation {
-        false => (squares * one * 2 / (count * (count - 1) * 2) + 1) / 2,
-        true => {
-            let target = squares * one * one / (2 * count * count);
-            let root = target.isqrt();
-            if (2 * root + 1).pow(2) * 2 * count * count <= squares * one * one * 4 { root + 1 } else { root }
-        }
-    };
-    Value::Numeric { unscaled, scale: 16 }
-}
-
-fn texts(rows: &[&Row], text: usize, key: usize) -> Value {
-    let mut found: Vec<(Value, String)> = Vec::new();
-    for row in rows {
-        if let Value::Text(text) = &row[text] {
-            found.push((row[key].canonical(), text.clone()));
-        }
-    }
-    found.sort_by(|left, right| left.0.compare(&right.0).then(left.1.cmp(&right.1)));
-    match found.is_empty() {
-        true => Value::Null,
-        false => Value::Text(found.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")),
-    }
-}
-
-fn percentile(mut values: Vec<Value>, hundredths: i64) -> Value {
-    values.sort_by(|left, right| right.compare(left));
-    let reached = |place: &usize| (*place as i64 + 1) * 100 >= hundredths * values.len() as i64;
-    (0..values.len()).find(reached).map_or(Value::Null, |place| values[place].clone())
-}
-
-fn mode(mut values: Vec<Value>) -> Value {
-    values.sort_by(Value::compare);
-    let frequency = |value: &Value| values.iter().filter(|other| other.compare(value).is_eq()).count();
-    let most = values.iter().map(frequency).max().unwrap_or_default();
-    values.iter().find(|value| frequency(value) == most).cloned().unwrap_or(Value::Null)
-}
-
-fn distinct(values: &[Value]) -> Vec<Value> {
-    let mut kept: Vec<Value> = Vec::new();
-    for value in values {
-        if kept.iter().all(|other| other.compare(value).is_ne()) {
-            kept.push(value.clone());
-        }
-    }
-    kept
-}
-
-fn end(rows: &[&Row], value: usize, time: usize, wanted: Ordering) -> Value {
-    let mut best: Option<(Value, Value)> = None;
-    for row in rows.iter().filter(|row| !row[time].is_null()) {
-        let candidate = (row[time].canonical(), row[value].canonical());
-        let better =
-            best.as_ref().is_none_or(|best| candidate.0.compare(&best.0).then(candidate.1.compare(&best.1)) == wanted);
-        if better {
-            best = Some(candidate);
-        }
-    }
-    best.map_or(Value::Null, |(_, value)| value)
-}
-
-fn sum(values: &[Value]) -> Value {
-    match values.first() {
-        None => Value::Null,
-        Some(Value::Float(_)) => Value::Float(special(values).unwrap_or_else(|| exact_float_sum(&floats(values)))),
-        Some(_) => Value::Numeric { unscaled: exact_sum(values).0, scale: exact_sum(values).1 },
-    }
-}
-
-fn average(values: &[Value]) -> Value {
-    let count = values.len() as i128;
-    match values.first() {
-        None => Value::Null,
-        Some(Value::Float(_)) => Value::Float(special(values).unwrap_or_else(|| exact_float_mean(&floats(values)))),
-        Some(_) => {
-            let (sum, scale) = exact_sum(values);
-            let shift = AVERAGE_SCALE.saturating_sub(u32::from(scale));
-            let scaled = sum * 10_i128.pow(shift);
-            let (quotient, remainder) = (scaled / count, scaled % count);
-            let away = if remainder.abs() * 2 >= count { scaled.signum() } else { 0 };
-            Value::Numeric { unscaled: quotient + away, scale: scale + shift as u8 }
-        }
-    }
-}
-
-fn exact_sum(values: &[Value]) -> (i128, u8) {
-    values.iter().fold((0, 0), |(sum, _), value| match value {
-        Value::Integer(value) => (sum + i128::from(*value), 0),
-        Value::Numeric { unscaled, scale } => (sum + unscaled, *scale),
-        _ => (sum, 0),
-    })
-}
-
-fn floats(values: &[Value]) -> Vec<f64> {
-    values.iter().filter_map(|value| if let Value::Float(value) = value { Some(*value) } else { None }).collect()
-}
-
-/// NaN and infinities decide a sum by themselves.
-fn special(values: &[Value]) -> Option<f64> {
-    let specials: Vec<f64> = floats(values).into_iter().filter(|value| !value.is_finite()).collect();
-    (!specials.is_empty()).then(|| specials.iter().sum())
-}
-
-/// Shewchuk's expansions (Adaptive precision floating-point arithmetic, 1997): the sum as parts that do not overlap.
-fn expansion(values: &[f64]) -> Vec<f64> {
-    let mut parts: Vec<f64> = Vec::new();
-    for value in values {
-        let (mut carried, mut kept) = (*value, Vec::new());
-        for part in parts {
-            let (large, small) = if carried.abs() < part.abs() { (part, carried) } else { (carried, part) };
-            let high = large + small;
-            let low = small - (high - large);
-            if low != 0.0 {
-                kept.push(low);
-            }
-            carried = high;
-        }
-        kept.push(carried);
-        parts = kept;
-    }
-    parts
-}
-
-/// The nearest float to the exact sum, as Python's `math.fsum`.
-fn exact_float_sum(values: &[f64]) -> f64 {
-    let mut parts = expansion(values);
-    let Some(mut high) = parts.pop() else { return 0.0 };
-    let mut low = 0.0;
-    while let Some(part) = parts.pop() {
-        let before = high;
-        high = before + part;
-        low = part - (high - before);
-        if low != 0.0 {
-            break;
-        }
-    }
-    // Half a unit in the last place is a tie only if nothing follows it.
-    if let Some(next) = parts.last()
-        && ((low < 0.0 && *next < 0.0) || (low > 0.0 && *next > 0.0))
-    {
-        let doubled = low * 2.0;
-        let rounded = high + doubled;
-        if doubled == rounded - high {
-            high = rounded;
-        }
-    }
-    high + 0.0
-}
-
-/// The float nearest to the exact mean: of the quotient and its neighbours, the one with the least exact error.
-fn exact_float_mean(values: &[f64]) -> f64 {
-    let count = values.len() as f64;
-    let guess = exact_float_sum(values) / count;
-    let error = |candidate: f64| {
-        let product = candidate * count;
-        let rest = candidate.mul_add(count, -product);
-        let terms: Vec<f64> = values.iter().copied().chain([-product, -rest]).collect();
-        exact_float_sum(&terms).abs()
-    };
-    let even = |candidate: &f64| candidate.to_bits() & 1;
-    let by_error = |left: &f64, right: &f64| error(*left).total_cmp(&error(*right)).then(even(left).cmp(&even(right)));
-    [guess, guess.next_up(), guess.next_down()].into_iter().min_by(by_error).unwrap_or(guess) + 0.0
 }
 
 impl Value {

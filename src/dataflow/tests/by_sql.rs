@@ -1,0 +1,294 @@
+//! Views by their SQL, for the properties in [`super`]: what the planner makes of grouping sets, joins on IS NOT DISTINCT
+//! FROM, subqueries and windows, and the aggregates that [`super`] does not build by hand.
+
+use arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
+
+use super::views::*;
+use super::{Case, integer};
+use crate::error::Result;
+use crate::functions::session_state;
+use crate::plan::{Found, RelationLookup, RelationSource, ViewPlan, plan_view};
+use crate::sql::parse_query;
+use crate::testing::oracle::{self, Call, Of, Order, Row, Value};
+use crate::types::RelationId;
+
+/// The tables by their names.
+struct Tables;
+
+impl RelationLookup for Tables {
+    fn find(&self, name: &TableReference) -> Result<Option<Found>> {
+        let of = |id: RelationId, schema: SchemaRef| {
+            Found::Rows(std::sync::Arc::new(RelationSource { id, name: name.table().to_owned(), schema }))
+        };
+        Ok(match name.table() {
+            "readings" => Some(of(READINGS, readings_schema())),
+            "devices" => Some(of(DEVICES, devices_schema())),
+            _ => None,
+        })
+    }
+}
+
+fn sql(sql: &str) -> ViewPlan {
+    let state = session_state(Default::default(), Default::default()).build();
+    plan_view(&state, &Tables, &parse_query(sql).unwrap(), sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+}
+
+/// A view over hopping windows, whose aggregate is split in two.
+fn in_panes(text: &str) -> ViewPlan {
+    let plan = sql(text);
+    assert!(plan.explain().contains("tumble_start"), "{}", plan.explain());
+    plan
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut cases = aggregates();
+    cases.extend(groupings());
+    cases.extend(joins());
+    cases.extend(subqueries());
+    cases.extend(windows());
+    cases
+}
+
+const REGRESSIONS: [Call; 12] = [
+    Call::Regression("covar_pop", 3, 0),
+    Call::Regression("covar_samp", 3, 0),
+    Call::Regression("corr", 3, 0),
+    Call::Regression("regr_slope", 3, 0),
+    Call::Regression("regr_intercept", 3, 0),
+    Call::Regression("regr_r2", 3, 0),
+    Call::Regression("regr_avgx", 3, 0),
+    Call::Regression("regr_avgy", 3, 0),
+    Call::Regression("regr_sxx", 3, 0),
+    Call::Regression("regr_syy", 3, 0),
+    Call::Regression("regr_sxy", 3, 0),
+    Call::Regression("regr_count", 3, 0),
+];
+
+fn aggregates() -> Vec<Case> {
+    vec![
+        Case {
+            name: "group with every variance and deviation",
+            plan: sql(
+                "SELECT device, var_pop(n), var_samp(n), stddev_pop(n), stddev_samp(n) FROM readings GROUP BY device",
+            ),
+            oracle: |readings, _| {
+                let calls = [
+                    Call::Variance(3, Of::Population),
+                    Call::Variance(3, Of::Sample),
+                    Call::Deviation(3, Of::Population),
+                    Call::Deviation(3, Of::Sample),
+                ];
+                oracle::group(readings, &[0], &calls)
+            },
+        },
+        Case {
+            name: "aggregate of bits, over everything",
+            plan: sql("SELECT bit_and(n), bit_or(n), bit_xor(n) FROM readings"),
+            oracle: |readings, _| oracle::group(readings, &[], &[Call::BitAnd(3), Call::BitOr(3), Call::BitXor(3)]),
+        },
+        Case {
+            name: "group with bits",
+            plan: sql("SELECT device, bit_and(n), bit_or(n), bit_xor(n) FROM readings GROUP BY device"),
+            oracle: |readings, _| oracle::group(readings, &[0], &[Call::BitAnd(3), Call::BitOr(3), Call::BitXor(3)]),
+        },
+        Case {
+            name: "group with regressions",
+            plan: sql(
+                "SELECT site, covar_pop(n, device), covar_samp(n, device), corr(n, device), regr_slope(n, device), \
+                 regr_intercept(n, device), regr_r2(n, device), regr_avgx(n, device), regr_avgy(n, device), \
+                 regr_sxx(n, device), regr_syy(n, device), regr_sxy(n, device), regr_count(n, device) \
+                 FROM readings GROUP BY site",
+            ),
+            oracle: |readings, _| oracle::group(readings, &[1], &REGRESSIONS),
+        },
+        Case {
+            name: "aggregate with percentiles between values, over everything",
+            plan: sql("SELECT percentile_cont(0.4) WITHIN GROUP (ORDER BY x) AS a, median(x) AS b, \
+                 percentile_cont(0.9) WITHIN GROUP (ORDER BY x DESC) AS c FROM readings"),
+            oracle: |readings, _| {
+                let calls = [
+                    Call::Between(2, 40, Order::Ascending),
+                    Call::Between(2, 50, Order::Ascending),
+                    Call::Between(2, 90, Order::Descending),
+                ];
+                oracle::group(readings, &[], &calls)
+            },
+        },
+        Case {
+            name: "group with approximate percentiles",
+            plan: sql(
+                "SELECT device, approx_percentile(x, 0.25) AS a, approx_percentile(x, 0.75) AS b FROM readings GROUP BY device",
+            ),
+            oracle: |readings, _| oracle::group(readings, &[0], &[Call::Approximate(2, 25), Call::Approximate(2, 75)]),
+        },
+        Case {
+            name: "group with filters, distinct ones too",
+            plan: sql("SELECT device, count(*) FILTER (WHERE n > 1) AS a, sum(n) FILTER (WHERE site = 'a') AS b, \
+                 count(DISTINCT n) FILTER (WHERE site >= 'b') AS c FROM readings GROUP BY device"),
+            oracle: |readings, _| {
+                let text = |row: &Row, is: fn(&str) -> bool| matches!(&row[1], Value::Text(site) if is(site));
+                let kept = |keep: bool, value: &Value| if keep { value.clone() } else { Value::Null };
+                let columns = oracle::project(readings, |row| {
+                    vec![
+                        row[0].clone(),
+                        kept(integer(&row[3]).is_some_and(|n| n > 1), &Value::Integer(1)),
+                        kept(text(row, |site| site == "a"), &row[3]),
+                        kept(text(row, |site| site >= "b"), &row[3]),
+                    ]
+                });
+                oracle::group(&columns, &[0], &[Call::Count(1), Call::Sum(2), Call::CountDistinct(3)])
+            },
+        },
+    ]
+}
+
+fn groupings() -> Vec<Case> {
+    /// The groups of some of the first two columns, NULL in the place of the other ones.
+    fn of(readings: &[Row], keys: &[usize]) -> Vec<Row> {
+        let groups = oracle::group(readings, keys, &[Call::CountAll, Call::Sum(3)]);
+        oracle::project(&groups, |row| {
+            let key = |column: usize| {
+                keys.iter().position(|key| *key == column).map_or(Value::Null, |place| row[place].clone())
+            };
+            vec![key(0), key(1), row[keys.len()].clone(), row[keys.len() + 1].clone()]
+        })
+    }
+    vec![
+        Case {
+            name: "group by rollup",
+            plan: sql("SELECT device, site, count(*), sum(n) FROM readings GROUP BY ROLLUP (device, site)"),
+            oracle: |readings, _| oracle::union(&[of(readings, &[0, 1]), of(readings, &[0]), of(readings, &[])]),
+        },
+        Case {
+            name: "group by grouping sets",
+            plan: sql(
+                "SELECT device, site, count(*), sum(n) FROM readings GROUP BY GROUPING SETS ((site), (device, site))",
+            ),
+            oracle: |readings, _| oracle::union(&[of(readings, &[1]), of(readings, &[0, 1])]),
+        },
+        Case {
+            name: "group by hopping windows, in panes",
+            plan: in_panes(
+                "SELECT device, window_start, count(*) AS a, count(x) AS b, sum(x) AS c, avg(x) AS d, min(x) AS e, \
+                 max(x) AS f, first(x, time) AS g, last(site, time) AS h, avg(n) AS i FROM (SELECT *, \
+                 unnest(hop_starts(time, INTERVAL '2 microseconds', INTERVAL '6 microseconds')) AS window_start \
+                 FROM readings) GROUP BY device, window_start",
+            ),
+            oracle: |readings, _| {
+                let windows = |row: &Row| {
+                    let time = integer(&row[4]).unwrap_or(i64::MIN);
+                    (-6..=6).filter(|start| start % 2 == 0 && *start <= time && time < start + 6).collect()
+                };
+                oracle::group(&oracle::unnest(readings, windows), &[0, 5], &super::ALL_CALLS)
+            },
+        },
+        Case {
+            name: "union of distinct rows",
+            plan: sql("SELECT device, site FROM readings UNION SELECT id, name FROM devices"),
+            oracle: |readings, devices| {
+                let all = oracle::union(&[oracle::project(readings, |row| row[..2].to_vec()), devices.to_vec()]);
+                oracle::group(&all, &[0, 1], &[])
+            },
+        },
+    ]
+}
+
+fn joins() -> Vec<Case> {
+    /// NULL is a value like others.
+    fn same(left: &Value, right: &Value) -> Option<bool> {
+        Some(left.compare(right).is_eq())
+    }
+    vec![
+        Case {
+            name: "join where NULL is NULL",
+            plan: sql("SELECT * FROM readings r JOIN devices d ON r.device IS NOT DISTINCT FROM d.id"),
+            oracle: |readings, devices| {
+                oracle::filter(&oracle::join(readings, devices, &[]), |row| same(&row[0], &row[5]))
+            },
+        },
+        Case {
+            name: "left join where NULL is NULL, on text",
+            plan: sql("SELECT * FROM readings r LEFT JOIN devices d ON r.site IS NOT DISTINCT FROM d.name"),
+            oracle: |readings, devices| oracle::left_join(readings, devices, &[], 2, |row| same(&row[1], &row[6])),
+        },
+        Case {
+            name: "full join where NULL is NULL",
+            plan: sql("SELECT * FROM readings r FULL JOIN devices d ON r.device IS NOT DISTINCT FROM d.id"),
+            oracle: |readings, devices| oracle::full_join(readings, devices, &[], (5, 2), |row| same(&row[0], &row[5])),
+        },
+    ]
+}
+
+fn subqueries() -> Vec<Case> {
+    vec![
+        Case {
+            name: "a group's value beside the row",
+            plan: sql("SELECT id, (SELECT max(n) FROM readings r WHERE r.device = d.id) AS most FROM devices d"),
+            oracle: |readings, devices| {
+                oracle::project(devices, |device| {
+                    let own = oracle::join(std::slice::from_ref(device), readings, &[(0, 0)]);
+                    vec![device[0].clone(), oracle::value_of(&own, Call::Max(5))]
+                })
+            },
+        },
+        Case {
+            name: "rows beside the value of one row",
+            plan: sql("SELECT n FROM readings WHERE device = (SELECT id FROM devices WHERE id = 2 GROUP BY id)"),
+            oracle: |readings, devices| {
+                let is_two = |value: &Value| integer(value) == Some(2);
+                let there = devices.iter().any(|row| is_two(&row[0]));
+                let own = oracle::filter(readings, |row| Some(there && is_two(&row[0])));
+                oracle::project(&own, |row| vec![row[3].clone()])
+            },
+        },
+    ]
+}
+
+fn windows() -> Vec<Case> {
+    const BY_N: &[oracle::OrderKey] = &[(3, false, false)];
+    vec![
+        Case {
+            name: "shares and quarters of each device",
+            plan: sql("SELECT device, n, percent_rank() OVER w AS share, cume_dist() OVER w AS reached FROM readings \
+                 WINDOW w AS (PARTITION BY device ORDER BY n)"),
+            oracle: |readings, _| {
+                let rows = oracle::project(readings, |row| vec![row[0].clone(), row[3].clone()]);
+                let shares = oracle::window(&rows, &[0], &[(1, false, false)], |members, place| {
+                    let ranks = oracle::ranks(members, &[(1, false, false)]);
+                    let (count, rank) = (members.len() as f64, ranks[place][1]);
+                    let reached = ranks.iter().filter(|ranks| ranks[1] <= rank).count() as f64;
+                    let share = if members.len() == 1 { 0.0 } else { (rank - 1) as f64 / (count - 1.0) };
+                    vec![Value::Float(share), Value::Float(reached / count)]
+                });
+                shares
+            },
+        },
+        Case {
+            name: "sums over a range of values",
+            plan: sql("SELECT device, site, x, n, time, \
+                 sum(device) OVER (PARTITION BY device ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS near, \
+                 count(x) OVER (PARTITION BY device ORDER BY n RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS rest \
+                 FROM readings"),
+            oracle: |readings, _| {
+                oracle::window(readings, &[0], BY_N, |members, place| {
+                    let own = integer(&members[place][3]);
+                    // NULL is last, and in the range of NULL alone.
+                    let near = oracle::filter(members, |row| {
+                        Some(match (own, integer(&row[3])) {
+                            (Some(own), Some(other)) => (own - 1..=own).contains(&other),
+                            (own, other) => own == other,
+                        })
+                    });
+                    let rest = oracle::filter(members, |row| {
+                        Some(match (own, integer(&row[3])) {
+                            (Some(own), Some(other)) => other >= own,
+                            (_, other) => other.is_none(),
+                        })
+                    });
+                    vec![oracle::value_of(&near, Call::Sum(0)), oracle::value_of(&rest, Call::Count(2))]
+                })
+            },
+        },
+    ]
+}
