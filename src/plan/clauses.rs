@@ -120,7 +120,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "ORDER BY ... LIMIT, OFFSET",
         example: "SELECT truck, velocity FROM readings ORDER BY velocity DESC LIMIT 10 OFFSET 5",
-        sentence: "All rows in order; a change reads the first LIMIT + OFFSET of them.",
+        sentence: "All rows in order, of APPEND ONLY tables the first LIMIT + OFFSET; a change reads these.",
     },
     ViewClause {
         clause: "ORDER BY without LIMIT",
@@ -130,12 +130,12 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "DISTINCT ON",
         example: "SELECT DISTINCT ON (truck) truck, velocity FROM readings ORDER BY truck, time DESC",
-        sentence: "All rows in order; a change reads the first of its group.",
+        sentence: "All rows in order, of APPEND ONLY tables the first of each group; a change reads the first of its group.",
     },
     ViewClause {
         clause: "ROW_NUMBER, RANK, DENSE_RANK with a bound",
         example: "SELECT truck FROM (SELECT *, rank() OVER (PARTITION BY truck ORDER BY velocity) AS n FROM readings) s WHERE n <= 3",
-        sentence: "All rows in order; a change reads the rows of its partition up to the bound.",
+        sentence: "All rows in order, of APPEND ONLY tables those up to the bound; a change reads the rows of its partition up to the bound.",
     },
     ViewClause {
         clause: "Window functions, with frames of ROWS and RANGE",
@@ -155,7 +155,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "time_bucket, date_bin, TUMBLE, HOP",
         example: "SELECT time_bucket('1 hour', time) AS hour, count(*) FROM readings GROUP BY hour",
-        sentence: "What the GROUP BY keeps; with EMIT ON WINDOW CLOSE, of windows that are open.",
+        sentence: "What the GROUP BY keeps, of HOP also for each slide; with EMIT ON WINDOW CLOSE, of windows that are open.",
     },
     ViewClause {
         clause: "Conditions with now() in WHERE and HAVING",

@@ -110,6 +110,10 @@ fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
         Node::SetOperation { left, right, .. } => {
             vec![("each distinct row with its number on both sides".to_owned(), grown(left) || grown(right))]
         }
+        Node::Top { input, partition, .. } if is_append_only(input, relations) => {
+            let of = if partition.is_empty() { "" } else { " of each partition" };
+            vec![(format!("the first rows{of} in order"), !partition.is_empty() && grown(input))]
+        }
         Node::Top { input, .. } | Node::Window { input, .. } => vec![("all rows in order".to_owned(), grown(input))],
         Node::DistinctValues { input, .. } => vec![("each group's distinct values".to_owned(), grown(input))],
         Node::Aggregate { input, group, aggregates, .. } => {
