@@ -33,10 +33,6 @@ impl<T: Clone> Spine<T> {
         self.iter_from(index).next()
     }
 
-    pub fn last(&self) -> Option<&T> {
-        self.branches.last()?.last()
-    }
-
     pub fn iter(&self) -> Iter<'_, T> {
         self.iter_from(0)
     }
