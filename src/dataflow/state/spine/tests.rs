@@ -16,7 +16,7 @@ proptest! {
             prop_assert_eq!(removed, expected.splice(start..end, 0..count).collect::<Vec<_>>());
             prop_assert_eq!(spine.len(), expected.len());
             prop_assert_eq!(spine.iter().copied().collect::<Vec<_>>(), expected.clone());
-            for index in [0, start, end, expected.len() / 2, expected.len()] {
+            for index in [0, start, end, expected.len() / 2, expected.len()].map(|index| index.min(expected.len())) {
                 prop_assert_eq!(spine.get(index), expected.get(index));
                 prop_assert_eq!(spine.iter_from(index).count(), expected.len() - index);
             }
