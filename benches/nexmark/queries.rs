@@ -90,7 +90,7 @@ pub const QUERIES: [(&str, &str, &str); 23] = [
         "q11",
         "bids of each user's session",
         "SELECT bidder, count(*) AS bid_count, window_start, window_end \
-         FROM SESSION(bid, date_time, INTERVAL '10 seconds') GROUP BY bidder, window_start, window_end",
+         FROM SESSION(bid, date_time, INTERVAL '10 seconds', bidder) GROUP BY bidder, window_start, window_end",
     ),
     (
         "q12",

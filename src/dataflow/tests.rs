@@ -618,7 +618,7 @@ fn rows_read_by_one_change(plan: &ViewPlan, tables: &[(RelationId, RecordBatch)]
 /// So that an operator or aggregate that is new is compared with the oracle, and what its changes read is counted.
 #[test]
 fn every_operator_and_aggregate_is_in_a_case() {
-    // What expires has a test of its own (operators/temporal/tests.rs): its rows come and go with the time alone.
+    // What goes by the time or by a watermark has tests of its own: no row of these histories has to come for it.
     const OPERATORS: [&str; 21] = [
         "source",
         "filter",

@@ -31,7 +31,7 @@ impl RelationLookup for Tables {
 
 fn sql(sql: &str) -> ViewPlan {
     let state = session_state(Default::default(), Default::default()).build();
-    plan_view(&state, &Tables, &parse_query(sql).unwrap(), sql).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    plan_view(&state, &Tables, &parse_query(sql).unwrap(), sql, None).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
 }
 
 /// A view over hopping windows, whose aggregate is split in two.
