@@ -17,7 +17,7 @@ use self::views::*;
 use crate::delta::DeltaBatch;
 use crate::functions::SetFunction;
 use crate::plan::AggregateFunction::{
-    Avg, Count, CountAll, First, Last, Max, Min, Set, StddevPop, StringAgg, Sum, VarSamp,
+    ArrayAgg, Avg, Count, CountAll, First, Last, Max, Min, Set, StddevPop, StringAgg, Sum, VarSamp,
 };
 use crate::plan::{Node, ViewPlan, aggregate_eagerly};
 use crate::testing::oracle::{self, Call, Of, Row, Value};
@@ -271,6 +271,22 @@ fn cases() -> Vec<Case> {
                     &[0],
                     &[Call::Variance(3, Of::Sample), Call::Deviation(3, Of::Population), Call::StringAgg(1, 2)],
                 )
+            },
+        },
+        Case {
+            name: "group with arrays",
+            plan: plan(aggregate(
+                readings(),
+                vec![col("device")],
+                vec![
+                    (ArrayAgg { distinct: false }, vec![col("x"), lit(true), lit("df"), col("n")]),
+                    (ArrayAgg { distinct: false }, vec![col("site"), lit(true), lit("df"), col("time")]),
+                    (ArrayAgg { distinct: true }, vec![col("n"), lit(true), lit("")]),
+                ],
+            )),
+            oracle: |readings, _| {
+                let calls = [Call::ArrayAgg(2, 3), Call::ArrayAgg(1, 4), Call::ArrayAggDistinct(3)];
+                oracle::group(readings, &[0], &calls)
             },
         },
         Case {

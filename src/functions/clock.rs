@@ -129,6 +129,7 @@ fn prints(source: &DataType) -> bool {
             | DataType::Timestamp(TimeUnit::Microsecond, _)
             | DataType::Interval(_)
             | DataType::Binary
+            | DataType::List(_)
     )
 }
 

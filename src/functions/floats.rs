@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, ListArray};
 use arrow::datatypes::{DataType, Field, FieldRef, Float32Type, Float64Type};
 use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::{
@@ -36,6 +36,12 @@ pub fn canonical_array(array: &ArrayRef) -> ArrayRef {
             let canonical: Float32Array = array.as_primitive::<Float32Type>().unary(canonical_f32);
             Arc::new(canonical)
         }
+        DataType::List(element) if element.data_type().is_floating() => {
+            let lists = array.as_list::<i32>();
+            let values = canonical_array(lists.values());
+            let (offsets, nulls) = (lists.offsets().clone(), lists.nulls().cloned());
+            Arc::new(ListArray::new(Arc::clone(element), offsets, values, nulls))
+        }
         _ => Arc::clone(array),
     }
 }
@@ -44,6 +50,10 @@ pub fn canonical_scalar(value: ScalarValue) -> ScalarValue {
     match value {
         ScalarValue::Float64(Some(value)) => ScalarValue::Float64(Some(canonical_f64(value))),
         ScalarValue::Float32(Some(value)) => ScalarValue::Float32(Some(canonical_f32(value))),
+        ScalarValue::List(lists) => match canonical_array(&(lists.clone() as ArrayRef)).as_list_opt::<i32>() {
+            Some(canonical) => ScalarValue::List(Arc::new(canonical.clone())),
+            None => ScalarValue::List(lists),
+        },
         other => other,
     }
 }

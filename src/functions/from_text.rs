@@ -38,6 +38,7 @@ pub fn from_text_applies(source: &DataType, target: &DataType) -> bool {
                 | DataType::Date32
                 | DataType::Timestamp(TimeUnit::Microsecond, _)
                 | DataType::Interval(IntervalUnit::MonthDayNano)
+                | DataType::List(_)
         )
 }
 

@@ -4,7 +4,7 @@
 //! operators   as planned:      literals' types, floats beside numerics
 //! as_written  before coercion: texts beside times, numeric without modifiers
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
-//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg, percentiles
+//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg and array_agg, percentiles
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
@@ -21,6 +21,7 @@ pub mod exact_sum;
 pub mod floats;
 mod format;
 mod from_text;
+mod gathered;
 mod moments;
 pub mod numeric;
 mod operators;
@@ -45,7 +46,7 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::types::SqlType;
 
 pub use aggregate::{
-    AVERAGE_SCALE_MIN, ORDERED_STRING_AGG, OrderedText, SINGLE_VALUE, average_type, literal_float, literal_text,
+    AVERAGE_SCALE_MIN, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, SINGLE_VALUE, average_type, literal_float, literal_text,
     single_value, sum_type,
 };
 pub use arithmetic::Arithmetic;
@@ -53,6 +54,7 @@ pub use bit_counts::{BitCounts, BitOperation};
 pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
+pub use gathered::{Entries, Gathered, GatheredForm};
 pub use moments::{Moments, Spread};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};

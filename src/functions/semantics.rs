@@ -8,6 +8,7 @@
 //! CAST(ts AS date) -> clock_cast(ts, ..., zone)    in the session's zone, where that is not UTC
 //! sum(x) FILTER (WHERE p)      -> sum(CASE WHEN p THEN x END)
 //! string_agg(x, s ORDER BY y)  -> ordered_string_agg(x, s, directions, y)
+//! array_agg(x ORDER BY y)      -> ordered_array_agg(x, true, directions, y)
 //! mode() WITHIN GROUP (ORDER BY y DESC)  -> mode(y, 'd')
 //! ```
 //!
@@ -119,21 +120,33 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
     if is_set && !filtered {
         return Ok(Transformed::yes(Expr::AggregateFunction(call)));
     }
-    if !filtered && !call.params.distinct && call.func.name() != "string_agg" {
+    let is_array = call.func.name() == "array_agg";
+    if !filtered && !call.params.distinct && !is_array && call.func.name() != "string_agg" {
         return Ok(Transformed::no(Expr::AggregateFunction(call)));
     }
     let AggregateFunction { func, mut params } = call;
-    if filtered && let Some(filter) = params.filter.take() {
+    let mut taken = None;
+    if (filtered || is_array)
+        && let Some(filter) = params.filter.take()
+    {
         filter_arguments(&mut params.args, &filter, schema);
+        if is_array {
+            params.order_by.iter_mut().for_each(|key| {
+                filter_arguments(std::slice::from_mut(&mut key.expr), &filter, schema);
+            });
+            let is_null = type_is(&filter, schema, DataType::is_null);
+            taken = Some(if is_null { cast(*filter, DataType::Boolean) } else { *filter });
+        }
     }
     if params.distinct {
-        for arg in &mut params.args {
+        for arg in params.args.iter_mut().chain(params.order_by.iter_mut().map(|key| &mut key.expr)) {
             if type_is(arg, schema, is_float) {
                 *arg = canonical(std::mem::take(arg));
             }
         }
     }
-    Ok(Transformed::yes(Expr::AggregateFunction(ordered(AggregateFunction { func, params })?)))
+    let value = params.args.first().map_or(Ok(DataType::Null), |value| value.get_type(schema))?;
+    Ok(Transformed::yes(Expr::AggregateFunction(ordered(AggregateFunction { func, params }, taken, &value)?)))
 }
 
 /// Floats that are equal in SQL are one partition, and peers.
@@ -371,8 +384,12 @@ fn is_interval(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(_))
 }
 
+/// Floats, and arrays of them.
 fn is_float(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Float32 | DataType::Float64)
+    match data_type {
+        DataType::List(element) => element.data_type().is_floating(),
+        other => matches!(other, DataType::Float32 | DataType::Float64),
+    }
 }
 
 fn is_comparison(op: Operator) -> bool {

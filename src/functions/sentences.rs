@@ -111,6 +111,7 @@ pub const INTERNAL: &[&str] = &[
     "interval_divide",
     "interval_length",
     "interval_multiply",
+    "ordered_array_agg",
     "ordered_string_agg",
     "single_value",
     "text_of",

@@ -53,6 +53,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "The texts of each group in order, and the text that they make.",
     },
     ViewClause {
+        clause: "array_agg with ORDER BY",
+        example: "SELECT truck, array_agg(velocity ORDER BY time) FROM readings GROUP BY truck",
+        sentence: "The values of each group in order, and the array that they make.",
+    },
+    ViewClause {
         clause: "percentile_cont, percentile_disc, mode, median",
         example: "SELECT truck, percentile_cont(0.95) WITHIN GROUP (ORDER BY velocity), mode() WITHIN GROUP (ORDER BY distance) FROM readings GROUP BY truck",
         sentence: "The values of each group in order, once for all calls over them in one direction. A percentile is found by its rank, a mode by looking at each value.",
@@ -192,7 +197,7 @@ pub const REFUSED: &[ViewClause] = &[
         sentence: "Give it a frame of ROWS.",
     },
     ViewClause {
-        clause: "Aggregates without a form that takes rows back (array_agg, approx_distinct)",
+        clause: "Aggregates without a form that takes rows back (approx_distinct)",
         example: "SELECT truck, approx_distinct(velocity) FROM readings GROUP BY truck",
         sentence: "Compute them in the SELECT that reads a view of the rows.",
     },

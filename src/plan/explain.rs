@@ -173,6 +173,18 @@ pub(super) fn describe_call(call: &AggregateCall) -> String {
             }
             args => format!("string_agg({})", list(&args[..args.len().min(2)])),
         },
+        AggregateFunction::ArrayAgg { distinct } => match call.args.as_slice() {
+            [value, taken, _, keys @ ..] => {
+                let distinct = if distinct { "DISTINCT " } else { "" };
+                let order = if keys.is_empty() { String::new() } else { format!(" ORDER BY {}", list(keys)) };
+                let filter = match taken {
+                    Expr::Literal(..) => String::new(),
+                    taken => format!(" FILTER (WHERE {})", shown(taken)),
+                };
+                format!("array_agg({distinct}{}{order}){filter}", shown(value))
+            }
+            args => format!("array_agg({})", list(args)),
+        },
         AggregateFunction::Set(function) if function.is_within_group() => {
             let (Some(value), Some(direction)) = (call.args.first(), call.args.last()) else { return String::new() };
             let descending = if literal_text(direction) == Some("d") { " DESC" } else { "" };
@@ -231,6 +243,7 @@ impl AggregateFunction {
             AggregateFunction::StddevSamp => "stddev_samp",
             AggregateFunction::StddevPop => "stddev_pop",
             AggregateFunction::StringAgg => "string_agg",
+            AggregateFunction::ArrayAgg { .. } => "array_agg",
             AggregateFunction::SingleValue => "single_value",
             AggregateFunction::Bits(BitOperation::And) => "bit_and",
             AggregateFunction::Bits(BitOperation::Or) => "bit_or",

@@ -136,7 +136,7 @@ fn keeps_values(call: &AggregateCall, append_only: bool) -> bool {
     use AggregateFunction as F;
     match call.function {
         F::Min | F::Max | F::First | F::Last => !append_only,
-        F::StringAgg => true,
+        F::StringAgg | F::ArrayAgg { .. } => true,
         F::Set(function) => function != crate::functions::SetFunction::ApproxPercentile,
         _ => false,
     }

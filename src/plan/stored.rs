@@ -537,6 +537,8 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("stddev_samp", AggregateFunction::StddevSamp),
     ("stddev_pop", AggregateFunction::StddevPop),
     ("string_agg", AggregateFunction::StringAgg),
+    ("array_agg", AggregateFunction::ArrayAgg { distinct: false }),
+    ("array_agg_distinct", AggregateFunction::ArrayAgg { distinct: true }),
     ("single_value", AggregateFunction::SingleValue),
     ("bit_and", AggregateFunction::Bits(BitOperation::And)),
     ("bit_or", AggregateFunction::Bits(BitOperation::Or)),

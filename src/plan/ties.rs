@@ -15,6 +15,7 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{NullTreatment, Sort as SortExpr, WindowFunction, WindowFunctionParams};
@@ -62,9 +63,17 @@ fn order_below(plan: LogicalPlan) -> Result<(LogicalPlan, bool)> {
 fn complete(keys: &mut Vec<SortExpr>, row: &DFSchema) {
     for (column, field) in row.columns().into_iter().zip(row.fields()) {
         let column = Expr::Column(column);
-        if !keys.iter().any(|key| key.expr == column) && !field.data_type().is_nested() {
+        if !keys.iter().any(|key| key.expr == column) && has_order(field.data_type()) {
             keys.push(SortExpr { expr: column, asc: true, nulls_first: false });
         }
+    }
+}
+
+/// Values that rows can be put in order by: all but structs and arrays of arrays.
+fn has_order(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(element) => !element.data_type().is_nested(),
+        other => !other.is_nested(),
     }
 }
 
@@ -77,7 +86,7 @@ fn complete_to_the_bit(keys: &mut Vec<SortExpr>, row: &DFSchema) {
     let is_named = |keys: &[SortExpr], column: &Expr| keys.iter().any(|key| key.expr == *column);
     let mut named: Vec<SortExpr> = Vec::with_capacity(keys.len());
     if let Some(rest) = keys.strip_suffix(&floats[..])
-        && columns().all(|(column, field)| field.data_type().is_nested() || is_named(rest, &Expr::Column(column)))
+        && columns().all(|(column, field)| !has_order(field.data_type()) || is_named(rest, &Expr::Column(column)))
     {
         return;
     }

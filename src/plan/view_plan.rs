@@ -258,8 +258,12 @@ pub enum AggregateFunction {
     VarPop,
     StddevSamp,
     StddevPop,
-    /// Value, separator, directions, keys: [`crate::functions::OrderedText`].
+    /// Value, separator, directions, keys: [`crate::functions::Gathered`].
     StringAgg,
+    /// Value, whether the row is taken, directions, keys.
+    ArrayAgg {
+        distinct: bool,
+    },
     /// The value of the one row; 21000 for more rows than one.
     SingleValue,
     Bits(BitOperation),

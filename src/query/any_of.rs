@@ -19,11 +19,10 @@ use datafusion::logical_expr::{
     Volatility,
 };
 
-use super::rewrite::parse_array;
-use crate::error::{Error, SqlState};
+use crate::error::Error;
 use crate::functions::floats::canonical_array;
 use crate::types::SqlType;
-use crate::types::parse::parse_text;
+use crate::types::parse::{parse_elements, parse_text};
 
 /// What the rewrite of `= ANY (parameter)` calls.
 pub const ANY_OF: &str = "any_of";
@@ -77,12 +76,7 @@ struct Elements {
 
 impl Elements {
     fn read(text: &str, data_type: &DataType, zone: Tz) -> Result<Elements> {
-        let Some(texts) = parse_array(text) else {
-            let error =
-                Error::new(SqlState::INVALID_TEXT_REPRESENTATION, format!("malformed array literal: \"{text}\""))
-                    .with_detail("Array value must start with \"{\" and have one dimension.");
-            return Err(DataFusionError::External(Box::new(error)));
-        };
+        let texts = parse_elements(text).map_err(|error| DataFusionError::External(Box::new(error)))?;
         let sql_type = SqlType::from_arrow(data_type).unwrap_or(SqlType::Text);
         let has_null = texts.iter().any(Option::is_none);
         let values = texts

@@ -1,12 +1,12 @@
 //! Text literals beside arrays: `roles = '{0}'` compares with an array, as the other side's type says.
 
 use arrow::datatypes::DataType;
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{DFSchema, Result};
 use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExpr};
-use datafusion::logical_expr::{Expr, ExprSchemable, lit};
+use datafusion::logical_expr::{Expr, ExprSchemable, cast};
 use sqlparser::ast::BinaryOperator;
 
-use super::rewrite::parse_array;
+use crate::types::parse::parse_array;
 
 #[derive(Debug)]
 pub struct ArrayLiterals;
@@ -26,18 +26,10 @@ impl ExprPlanner for ArrayLiterals {
     }
 }
 
-/// `literal` as an array of `beside`'s type, if the one is a text and the other an array.
+/// `literal` as an array of `beside`'s type, if the one is an array's text and the other an array.
 fn array_like(literal: &Expr, beside: &Expr, schema: &DFSchema) -> Result<Option<Expr>> {
     let Expr::Literal(value, _) = literal else { return Ok(None) };
     let Some(Some(text)) = value.try_as_str() else { return Ok(None) };
-    let DataType::List(element) = beside.get_type(schema)? else { return Ok(None) };
-    let Some(elements) = parse_array(text) else { return Ok(None) };
-    let values = elements
-        .into_iter()
-        .map(|text| match text {
-            Some(text) => ScalarValue::Utf8(Some(text)).cast_to(element.data_type()),
-            None => ScalarValue::try_from(element.data_type()),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(Some(lit(ScalarValue::List(ScalarValue::new_list_nullable(&values, element.data_type())))))
+    let list @ DataType::List(_) = beside.get_type(schema)? else { return Ok(None) };
+    Ok(parse_array(text).map(|_| cast(literal.clone(), list)))
 }

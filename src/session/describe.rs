@@ -101,7 +101,7 @@ pub fn describe(
             setting => texts(&[&setting.replace(' ', "_")]),
         }),
         Statement::Verify(_) => {
-            let column = |name: &str, sql_type| OutputColumn { name: name.to_owned(), sql_type, element: None };
+            let column = |name: &str, sql_type| OutputColumn { name: name.to_owned(), sql_type };
             let columns = vec![
                 column("view", SqlType::Text),
                 column("commit", SqlType::Int8),
@@ -116,8 +116,7 @@ pub fn describe(
 }
 
 fn texts(names: &[&str]) -> Description {
-    let columns =
-        names.iter().map(|name| OutputColumn { name: (*name).to_owned(), sql_type: SqlType::Text, element: None });
+    let columns = names.iter().map(|name| OutputColumn { name: (*name).to_owned(), sql_type: SqlType::Text });
     Description { columns: Some(columns.collect()), ..Description::default() }
 }
 

@@ -9,7 +9,7 @@ mod hold;
 mod recent;
 mod surface;
 
-pub use crate::query::{HeldQuery, parse_array};
+pub use crate::query::HeldQuery;
 pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
 pub use crate::types::text::EncodeSettings;
 pub use connection::Session;

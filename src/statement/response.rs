@@ -22,8 +22,6 @@ pub type RowStream = BoxStream<'static, Result<RecordBatch>>;
 pub struct OutputColumn {
     pub name: String,
     pub sql_type: SqlType,
-    /// Of an array of one dimension, which comes as its text: the type of its elements.
-    pub element: Option<SqlType>,
 }
 
 /// What a statement answers.

@@ -10,7 +10,7 @@ use super::response::{OutputColumn, Response};
 use super::scope::{Environment, with_parameters};
 use super::transaction::Transaction;
 use crate::error::{Error, Result};
-use crate::query::{HeldQuery, QueryResult, array_element, result_type};
+use crate::query::{HeldQuery, QueryResult, result_type};
 
 pub async fn select(
     environment: &Environment<'_>,
@@ -44,7 +44,7 @@ pub fn output_columns(schema: &Schema) -> Result<Arc<[OutputColumn]>> {
         .iter()
         .map(|field| {
             let sql_type = result_type(field.data_type())?;
-            Ok(OutputColumn { name: field.name().clone(), sql_type, element: array_element(field) })
+            Ok(OutputColumn { name: field.name().clone(), sql_type })
         })
         .collect()
 }

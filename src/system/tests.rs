@@ -14,6 +14,7 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
+use crate::types::text::{EncodeSettings, write_text};
 use crate::catalog::{
     Catalog, CatalogChange, Column, MaterializedView, SourceOptions, Table, TableKind, View, ViewColumn,
 };
@@ -186,7 +187,16 @@ fn lines(batch: &RecordBatch) -> Vec<String> {
     let options = FormatOptions::new().with_null("");
     let columns: Vec<ArrayFormatter<'_>> =
         batch.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap()).collect();
-    let line = |row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join("|");
+    let value = |row, index: usize| {
+        let array = batch.column(index);
+        if !array.data_type().is_nested() || array.is_null(row) {
+            return columns[index].value(row).to_string();
+        }
+        let mut text = Vec::new();
+        write_text(array, row, &EncodeSettings::default(), &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    };
+    let line = |row| (0..columns.len()).map(|index| value(row, index)).collect::<Vec<_>>().join("|");
     (0..batch.num_rows()).map(line).collect()
 }
 

@@ -18,6 +18,7 @@ pub enum Value {
     Numeric { unscaled: i128, scale: u8 },
     Float(f64),
     Text(String),
+    List(Vec<Value>),
 }
 
 pub type Row = Vec<Value>;
@@ -299,7 +300,7 @@ impl Value {
     }
 
     /// As [`Value::compare`], and floats that are equal in SQL by their bits.
-    fn compare_bits(&self, other: &Value) -> Ordering {
+    pub fn compare_bits(&self, other: &Value) -> Ordering {
         match (self, other) {
             (Value::Float(left), Value::Float(right)) => left.total_cmp(right),
             (left, right) => left.compare(right),
@@ -320,6 +321,9 @@ impl Value {
             Value::Float(value) if value.is_nan() => "NaN".to_string(),
             Value::Float(value) => format!("{:?}", value + 0.0),
             Value::Text(value) => format!("'{value}'"),
+            Value::List(values) => {
+                format!("{{{}}}", values.iter().map(Value::render).collect::<Vec<_>>().join(","))
+            }
         }
     }
 }

@@ -35,6 +35,10 @@ fn value_of(column: &ArrayRef, row: usize) -> Value {
         DataType::Decimal128(_, scale) => {
             Value::Numeric { unscaled: column.as_primitive::<Decimal128Type>().value(row), scale: *scale as u8 }
         }
+        DataType::List(_) => {
+            let elements = column.as_list::<i32>().value(row);
+            Value::List((0..elements.len()).map(|row| value_of(&elements, row)).collect())
+        }
         other => panic!("no test values of {other}"),
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! Does not know: NULL's spelling, quoting, columns. Has no clock: `now`, `today` and their like are refused by name.
 
+mod array;
 mod interval;
 mod number;
 mod time;
@@ -19,6 +20,7 @@ use datafusion::common::ScalarValue;
 use super::SqlType;
 use crate::error::{Error, Result, SqlState};
 
+pub use array::{parse_array, parse_elements};
 pub use interval::parse_interval;
 pub use number::{parse_decimal, parse_f32, parse_f64, parse_i16, parse_i32, parse_i64, parse_numeric};
 pub use time::{parse_date, parse_time_zone, parse_timestamp, parse_timestamptz};
@@ -44,6 +46,14 @@ pub fn parse_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValu
             ScalarValue::TimestampMicrosecond(Some(parse_timestamptz(text, zone)?), Some(Arc::from("UTC")))
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(parse_interval(text)?)),
+        SqlType::Array(element) => {
+            let value = |text: Option<String>| match text {
+                Some(text) => parse_text(element, &text, zone),
+                None => Ok(null_value(element)),
+            };
+            let values = parse_elements(text)?.into_iter().map(value).collect::<Result<Vec<_>>>()?;
+            ScalarValue::List(ScalarValue::new_list_nullable(&values, &element.arrow()))
+        }
     })
 }
 
@@ -63,6 +73,7 @@ pub fn null_value(sql_type: &SqlType) -> ScalarValue {
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(None, None),
         SqlType::Timestamptz => ScalarValue::TimestampMicrosecond(None, Some(Arc::from("UTC"))),
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(None),
+        SqlType::Array(element) => array::null_array(&null_value(element)),
     }
 }
 

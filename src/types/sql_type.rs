@@ -1,8 +1,9 @@
 //! The SQL types of columns and results, their Arrow form and their PostgreSQL identity.
 
 use std::fmt;
+use std::sync::Arc;
 
-use arrow::datatypes::{DataType, IntervalUnit, TimeUnit};
+use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 /// A type as PostgreSQL names it. Each has exactly one Arrow form ([`SqlType::arrow`]).
@@ -27,9 +28,24 @@ pub enum SqlType {
     Timestamp,
     Timestamptz,
     Interval,
+    /// Of one dimension, of values of a type that is no array.
+    Array(Box<SqlType>),
 }
 
 impl SqlType {
+    /// Arrays of it. `None` for arrays: there are none of several dimensions.
+    pub fn array(self) -> Option<SqlType> {
+        (!matches!(self, SqlType::Array(_))).then(|| SqlType::Array(Box::new(self)))
+    }
+
+    /// Of an array, the type of its elements.
+    pub fn element(&self) -> Option<&SqlType> {
+        match self {
+            SqlType::Array(element) => Some(element),
+            _ => None,
+        }
+    }
+
     pub fn arrow(&self) -> DataType {
         match self {
             SqlType::Boolean => DataType::Boolean,
@@ -45,11 +61,12 @@ impl SqlType {
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Array(element) => DataType::List(Arc::new(Field::new_list_field(element.arrow(), true))),
         }
     }
 
     /// The type of a query's column. Wider than [`SqlType::arrow`]'s image, because DataFusion's own functions return
-    /// unsigned integers and views of strings; `None` for what has no PostgreSQL form (structs, lists, maps).
+    /// unsigned integers and views of strings; `None` for what has no PostgreSQL form (structs, maps, lists of lists).
     pub fn from_arrow(data_type: &DataType) -> Option<SqlType> {
         Some(match data_type {
             DataType::Boolean => SqlType::Boolean,
@@ -71,6 +88,7 @@ impl SqlType {
             DataType::Timestamp(_, Some(_)) => SqlType::Timestamptz,
             DataType::Interval(_) | DataType::Duration(_) => SqlType::Interval,
             DataType::Dictionary(_, value) => return SqlType::from_arrow(value),
+            DataType::List(element) => return SqlType::from_arrow(element.data_type())?.array(),
             _ => return None,
         })
     }
@@ -92,6 +110,7 @@ impl SqlType {
             SqlType::Timestamptz => 1184,
             SqlType::Interval => 1186,
             SqlType::Numeric { .. } => 1700,
+            SqlType::Array(element) => element.array_oid(),
         }
     }
 
@@ -112,6 +131,7 @@ impl SqlType {
             SqlType::Timestamptz => 1185,
             SqlType::Interval => 1187,
             SqlType::Numeric { .. } => 1231,
+            SqlType::Array(element) => element.array_oid(),
         }
     }
 
@@ -120,6 +140,7 @@ impl SqlType {
         match self {
             SqlType::Numeric { precision, scale } => ((i32::from(*precision) << 16) | i32::from(*scale)) + 4,
             SqlType::Varchar(Some(length)) => *length as i32 + 4,
+            SqlType::Array(element) => element.type_modifier(),
             _ => -1,
         }
     }
@@ -132,7 +153,7 @@ impl SqlType {
             SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Timestamp | SqlType::Timestamptz => 8,
             SqlType::Interval => 16,
-            SqlType::Numeric { .. } | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea => -1,
+            SqlType::Numeric { .. } | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea | SqlType::Array(_) => -1,
         }
     }
 }
@@ -156,6 +177,7 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp => f.write_str("timestamp without time zone"),
             SqlType::Timestamptz => f.write_str("timestamp with time zone"),
             SqlType::Interval => f.write_str("interval"),
+            SqlType::Array(element) => write!(f, "{element}[]"),
         }
     }
 }

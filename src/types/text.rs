@@ -5,6 +5,7 @@
 //!
 //! Does not know: protocols, escaping, NULL's spelling.
 
+mod array;
 mod number;
 mod time;
 
@@ -24,6 +25,7 @@ use arrow::datatypes::{
 };
 use chrono_tz::Tz;
 
+use self::array::ArrayText;
 use super::calendar::DAY_US;
 use crate::error::{Error, Result};
 
@@ -82,6 +84,7 @@ enum Values<'a> {
     Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
     Timestamptz(&'a PrimitiveArray<TimestampMicrosecondType>),
     Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
+    Array(ArrayText<'a>),
     Dictionary { keys: Vec<usize>, values: Box<ColumnText<'a>> },
     Rare(Rare<'a>),
 }
@@ -98,6 +101,7 @@ impl<'a> ColumnText<'a> {
                 let values = Box::new(ColumnText::new(dictionary.values().as_ref())?);
                 Values::Dictionary { keys: dictionary.normalized_keys(), values }
             }
+            DataType::List(_) => Values::Array(ArrayText::new(array.as_list())?),
             data_type => match common(array, data_type) {
                 Some(values) => values,
                 None => Values::Rare(rare(array, data_type)?),
@@ -143,6 +147,7 @@ impl<'a> ColumnText<'a> {
                 let value = array.value(row);
                 write_interval(value.months, value.days, value.nanoseconds / 1000, out);
             }
+            Values::Array(arrays) => arrays.write(row, settings, out),
             Values::Dictionary { keys, values } => {
                 if let Some(key) = keys.get(row) {
                     values.write(*key, settings, out);
@@ -155,7 +160,7 @@ impl<'a> ColumnText<'a> {
     /// Whether the text may need quoting or escaping; numbers and times never hold a quote, backslash or line break.
     pub fn is_free_text(&self) -> bool {
         match &self.values {
-            Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_) => true,
+            Values::Utf8(_) | Values::LargeUtf8(_) | Values::Utf8View(_) | Values::Array(_) => true,
             Values::Binary(_) | Values::LargeBinary(_) | Values::BinaryView(_) | Values::FixedSizeBinary(_) => true,
             Values::Dictionary { values, .. } => values.is_free_text(),
             _ => false,

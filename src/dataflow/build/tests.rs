@@ -33,7 +33,7 @@ fn an_aggregate_is_its_views_content_unless_what_is_above_can_fail() {
 
 #[test]
 fn types_that_cannot_be_grouped_by_are_refused() {
-    let list = DataType::new_list(DataType::Int32, true);
+    let list = DataType::new_list(DataType::new_list(DataType::Int32, true), true);
     let schema = std::sync::Arc::new(Schema::new(vec![Field::new("many", list, true)]));
     let root = aggregate(source(READINGS, &schema), vec![col("many")], vec![(CountAll, vec![])]);
     let plan = crate::plan::ViewPlan { root, columns: vec![] };

@@ -13,25 +13,25 @@ mod accumulator;
 mod bits;
 mod call;
 mod extreme;
+mod gathered;
 mod groups;
 mod pairs;
 mod sets;
 mod sketches;
 mod spreads;
 mod sums;
-mod texts;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Scalar, UInt32Array};
+use arrow::array::{Array, ArrayRef, Scalar, UInt32Array, make_comparator};
 use arrow::compute::kernels::cmp::{lt, not_distinct};
-use arrow::compute::take;
+use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use self::extreme::Multiset;
+use self::gathered::Values;
 use self::groups::{Groups, Output};
 use self::sets::Sets;
-use self::texts::Texts;
 use super::time_bound::TimeBound;
 use super::{Counters, each_batch, threads_for};
 use crate::dataflow::errors::ErrorDelta;
@@ -52,8 +52,8 @@ pub struct Aggregate {
     state: KeyedState,
     /// One per min, max, first and last over an input with deletes.
     multisets: Vec<Multiset>,
-    /// One per string_agg.
-    texts: Vec<Texts>,
+    /// One per string_agg and array_agg.
+    gathered: Vec<Values>,
     /// One per argument and direction of percentiles and modes.
     sets: Vec<Sets>,
     closing: Option<Closing>,
@@ -120,7 +120,7 @@ impl Aggregate {
             inputs: expressions.select(&places).cast_to(&types),
             state: groups.empty_state(),
             multisets: if append_only { Vec::new() } else { groups.multisets() },
-            texts: groups.texts(),
+            gathered: groups.gathered(),
             sets: groups.sets(),
             groups: Arc::new(groups),
             closing: None,
@@ -159,15 +159,15 @@ impl Aggregate {
     pub fn memory_bytes(&self) -> usize {
         self.state.memory_bytes()
             + self.multisets.iter().map(Multiset::memory_bytes).sum::<usize>()
-            + self.texts.iter().map(Texts::memory_bytes).sum::<usize>()
+            + self.gathered.iter().map(Values::memory_bytes).sum::<usize>()
             + self.sets.iter().map(Sets::memory_bytes).sum::<usize>()
     }
 
     pub fn states(&mut self) -> impl Iterator<Item = StateRef<'_>> {
         let multisets = self.multisets.iter_mut().map(Multiset::state);
-        let texts = self.texts.iter_mut().map(Texts::state);
+        let gathered = self.gathered.iter_mut().map(Values::state);
         let sets = self.sets.iter_mut().map(Sets::state);
-        [StateRef::Keyed(&mut self.state)].into_iter().chain(multisets).chain(texts).chain(sets)
+        [StateRef::Keyed(&mut self.state)].into_iter().chain(multisets).chain(gathered).chain(sets)
     }
 
     /// For VERIFY's own test: one group is lost.
@@ -191,9 +191,9 @@ impl Aggregate {
             parts.iter().try_for_each(|part| multiset.gather(&part.keys, &part.args, &part.weights))?;
             multiset.apply()?;
         }
-        for texts in &mut self.texts {
-            parts.iter().try_for_each(|part| texts.gather(&part.keys, &part.args, &part.weights))?;
-            texts.apply()?;
+        for values in &mut self.gathered {
+            parts.iter().try_for_each(|part| values.gather(&part.keys, &part.args, &part.weights))?;
+            values.apply()?;
         }
         for sets in &mut self.sets {
             parts.iter().try_for_each(|part| sets.gather(&part.keys, &part.args, &part.weights))?;
@@ -203,7 +203,7 @@ impl Aggregate {
         let has_rows = |chunk: usize| parts.iter().any(|part| part.starts[chunk] < part.starts[chunk + 1]);
         let writers = self.state.writers().enumerate();
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
-        let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.texts[..], &self.sets[..]));
+        let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.gathered[..], &self.sets[..]));
         let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
             writer.write(|state| merge_chunk(groups, kept, (chunk, state), &parts, emit))
         });
@@ -238,7 +238,7 @@ impl Aggregate {
                 continue;
             }
             output.push(self.groups.rows(&chunk, closed.clone())?);
-            if !self.texts.is_empty() || !self.sets.is_empty() {
+            if !self.gathered.is_empty() || !self.sets.is_empty() {
                 forgotten.extend(closed.iter().map(|place| chunk.key(*place as usize).to_vec()));
             }
             drop(chunk);
@@ -249,8 +249,8 @@ impl Aggregate {
                 Ok(())
             })?;
         }
-        for texts in &mut self.texts {
-            texts.forget(&forgotten)?;
+        for values in &mut self.gathered {
+            values.forget(&forgotten)?;
         }
         for sets in &mut self.sets {
             sets.forget(&forgotten)?;
@@ -279,7 +279,7 @@ impl Aggregate {
 /// Adds a step's rows to one chunk, and tells what changed.
 fn merge_chunk(
     groups: &Groups,
-    (multisets, texts, sets): (&[Multiset], &[Texts], &[Sets]),
+    (multisets, gathered, sets): (&[Multiset], &[Values], &[Sets]),
     (index, chunk): (usize, &mut Chunk),
     parts: &[Part],
     emit: bool,
@@ -310,8 +310,8 @@ fn merge_chunk(
     for multiset in multisets {
         change.rows_read += multiset.refresh(chunk, &touched)?;
     }
-    for texts in texts {
-        change.rows_read += texts.refresh(chunk, &touched)?;
+    for values in gathered {
+        change.rows_read += values.refresh(chunk, &touched)?;
     }
     for sets in sets {
         change.rows_read += sets.refresh(chunk, &touched)?;
@@ -391,7 +391,7 @@ fn same_rows(groups: &Groups, before: &Output, after: &Output) -> Result<(Vec<bo
         let (old_rows, new_rows): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
         let old = take(&before.columns[index], &UInt32Array::from(old_rows), None)?;
         let new = take(&after.columns[index], &UInt32Array::from(new_rows), None)?;
-        let mut equal = not_distinct(&old, &new)?.values().iter().collect::<Vec<bool>>().into_iter();
+        let mut equal = same_values(&old, &new)?.into_iter();
         pairs.retain(|_| equal.next().unwrap_or_default());
     }
     let mut same = (vec![false; before.places.len()], vec![false; after.places.len()]);
@@ -400,6 +400,15 @@ fn same_rows(groups: &Groups, before: &Output, after: &Output) -> Result<(Vec<bo
         same.1[new as usize] = true;
     }
     Ok(same)
+}
+
+/// Whether values are the same, row by row; NULL is as NULL.
+fn same_values(old: &ArrayRef, new: &ArrayRef) -> Result<Vec<bool>> {
+    if !old.data_type().is_nested() {
+        return Ok(not_distinct(old, new)?.values().iter().collect());
+    }
+    let compare = make_comparator(old, new, SortOptions::default())?;
+    Ok((0..old.len()).map(|row| compare(row, row).is_eq()).collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! all columns of fixed width:  null bits (1 byte per 8 columns) | values, little endian | zeros up to a multiple of 8
-//! otherwise, per column:       0 for NULL, or 1 and the value; text and bytes: length (4 bytes) and the bytes
+//! otherwise, per column:       0 for NULL, or 1 and the value; text and bytes: length (4 bytes) and the bytes;
+//!                              arrays: length of all elements (4 bytes), and the elements, each as a column
 //! ```
 //!
 //! No packed key is a prefix of another of the same layout. Keys to group by have -0 as 0, and every NaN as one.
@@ -181,6 +182,10 @@ fn value_width(data_type: &DataType) -> Result<Option<usize>> {
         DataType::Int64 | DataType::Float64 | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(8),
         DataType::Decimal128(..) | DataType::Interval(IntervalUnit::MonthDayNano) => Some(16),
         DataType::Utf8 | DataType::Binary => None,
+        DataType::List(element) if !element.data_type().is_nested() => {
+            value_width(element.data_type())?;
+            None
+        }
         other => {
             return Err(Error::not_built(format!("grouping by {other} in a materialized view"))
                 .with_hint("Cast the expression to a type that a table column can have."));
@@ -327,6 +332,11 @@ enum ValueReader<'a> {
         offsets: &'a [i32],
         data: &'a [u8],
     },
+    Lists {
+        column: &'a dyn Array,
+        offsets: &'a [i32],
+        elements: Box<ValueReader<'a>>,
+    },
     /// Fixed-width values, already packed one after the other.
     Fixed {
         column: &'a dyn Array,
@@ -346,6 +356,11 @@ impl<'a> ValueReader<'a> {
                 let strings = column.as_binary::<i32>();
                 ValueReader::Bytes { column, offsets: strings.value_offsets(), data: strings.value_data() }
             }
+            DataType::List(_) => {
+                let lists = column.as_list::<i32>();
+                let elements = Box::new(ValueReader::new(lists.values())?);
+                ValueReader::Lists { column, offsets: lists.value_offsets(), elements }
+            }
             data_type => {
                 let width = value_width(data_type)?.unwrap_or(0);
                 let mut packed = vec![0; width * column.len()];
@@ -363,7 +378,9 @@ impl<'a> ValueReader<'a> {
 
     fn write(&self, row: usize, bytes: &mut Vec<u8>) {
         let column = match self {
-            ValueReader::Bytes { column, .. } | ValueReader::Fixed { column, .. } => column,
+            ValueReader::Bytes { column, .. }
+            | ValueReader::Lists { column, .. }
+            | ValueReader::Fixed { column, .. } => column,
         };
         if column.is_null(row) {
             bytes.push(0);
@@ -375,6 +392,13 @@ impl<'a> ValueReader<'a> {
                 let value = &data[offsets[row] as usize..offsets[row + 1] as usize];
                 bytes.extend((value.len() as u32).to_le_bytes());
                 bytes.extend_from_slice(value);
+            }
+            ValueReader::Lists { offsets, elements, .. } => {
+                let at = bytes.len();
+                bytes.extend([0; 4]);
+                (offsets[row]..offsets[row + 1]).for_each(|element| elements.write(element as usize, bytes));
+                let length = (bytes.len() - at - 4) as u32;
+                bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
             }
             ValueReader::Fixed { width, packed, .. } => {
                 bytes.extend_from_slice(&packed[row * width..(row + 1) * width]);

@@ -208,6 +208,9 @@ fn return_type(function: AggregateFunction, input: Option<DataType>) -> DataType
         (AggregateFunction::Avg, Some(input)) => average_type(&input).unwrap(),
         (AggregateFunction::VarSamp | AggregateFunction::StddevPop, Some(input)) => average_type(&input).unwrap(),
         (AggregateFunction::CountAll | AggregateFunction::Count, _) => DataType::Int64,
+        (AggregateFunction::ArrayAgg { .. }, Some(input)) => {
+            DataType::List(Arc::new(Field::new_list_field(input, true)))
+        }
         (_, input) => input.unwrap(),
     }
 }

@@ -7,11 +7,11 @@ mod distinct;
 mod extreme;
 mod first_last;
 mod fold;
+mod gather;
 mod regression;
 mod result_type;
 mod set_functions;
 mod single_value;
-mod string_agg;
 mod sum;
 mod variance;
 
@@ -19,10 +19,10 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 
+pub use gather::{ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, literal_float, literal_text, ordered};
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
 pub use set_functions::ordered_set;
 pub use single_value::{SINGLE_VALUE, single_value};
-pub use string_agg::{ORDERED_STRING_AGG, OrderedText, literal_float, literal_text, ordered};
 
 /// Our aggregates; where DataFusion has one of the same name, ours takes its place.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
@@ -32,7 +32,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     functions.extend(variance::functions());
     functions.extend(regression::functions());
     functions.extend(set_functions::functions());
-    functions.push(string_agg::OrderedStringAgg::function());
+    functions.extend(gather::functions());
     functions
 }
 

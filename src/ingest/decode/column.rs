@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, StringBuilder,
+    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder,
     TimestampMicrosecondBuilder,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
 use crate::error::Result;
@@ -29,6 +31,7 @@ pub enum ColumnBuilder {
     Timestamp(TimestampMicrosecondBuilder),
     Timestamptz { builder: TimestampMicrosecondBuilder, zone: Tz },
     Interval(IntervalMonthDayNanoBuilder),
+    Array { sql_type: SqlType, zone: Tz, elements: Box<ColumnBuilder>, lengths: Vec<usize>, valid: Vec<bool> },
 }
 
 impl ColumnBuilder {
@@ -55,6 +58,11 @@ impl ColumnBuilder {
                 ColumnBuilder::Timestamptz { builder, zone }
             }
             SqlType::Interval => ColumnBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
+            SqlType::Array(element) => {
+                let elements = Box::new(ColumnBuilder::new(element, zone));
+                let sql_type = element.as_ref().clone();
+                ColumnBuilder::Array { sql_type, zone, elements, lengths: Vec::new(), valid: Vec::new() }
+            }
         }
     }
 
@@ -79,6 +87,19 @@ impl ColumnBuilder {
                 builder.append_value(parse::parse_timestamptz(text, *zone)?);
             }
             ColumnBuilder::Interval(builder) => builder.append_value(parse::parse_interval(text)?),
+            ColumnBuilder::Array { sql_type, zone, elements, lengths, valid } => {
+                let texts = parse::parse_elements(text)?;
+                // All of them before the first is appended.
+                texts.iter().flatten().try_for_each(|text| parse::parse_text(sql_type, text, *zone).map(drop))?;
+                for text in &texts {
+                    match text {
+                        Some(text) => elements.append(text)?,
+                        None => elements.append_null(),
+                    }
+                }
+                lengths.push(texts.len());
+                valid.push(true);
+            }
         }
         Ok(())
     }
@@ -97,6 +118,10 @@ impl ColumnBuilder {
             ColumnBuilder::Date(builder) => builder.append_null(),
             ColumnBuilder::Timestamp(builder) | ColumnBuilder::Timestamptz { builder, .. } => builder.append_null(),
             ColumnBuilder::Interval(builder) => builder.append_null(),
+            ColumnBuilder::Array { lengths, valid, .. } => {
+                lengths.push(0);
+                valid.push(false);
+            }
         }
     }
 
@@ -116,6 +141,13 @@ impl ColumnBuilder {
             ColumnBuilder::Timestamp(builder) => ArrayBuilder::finish(builder),
             ColumnBuilder::Timestamptz { builder, .. } => ArrayBuilder::finish(builder),
             ColumnBuilder::Interval(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Array { elements, lengths, valid, .. } => {
+                let values = elements.finish();
+                let element = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+                let offsets = OffsetBuffer::from_lengths(std::mem::take(lengths));
+                let nulls = NullBuffer::from(std::mem::take(valid));
+                Arc::new(ListArray::new(element, offsets, values, Some(nulls)))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, GroupingSet, Logi
 
 use super::{lower_node, plain, pure, refuse, with_types};
 use crate::error::{Error, Result};
-use crate::functions::{BitOperation, ORDERED_STRING_AGG, Regression, SINGLE_VALUE, SetFunction};
+use crate::functions::{BitOperation, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, Regression, SINGLE_VALUE, SetFunction};
 use crate::plan::view_plan::{AggregateCall, AggregateFunction, Node};
 
 /// More would be more groupings than a row should be multiplied by.
@@ -199,20 +199,24 @@ fn lower_call(call: AggregateExpr, return_type: DataType) -> Result<(AggregateCa
         ("bit_xor", [_]) => AggregateFunction::Bits(BitOperation::Xor),
         (SINGLE_VALUE, [_]) => AggregateFunction::SingleValue,
         (ORDERED_STRING_AGG, [_, _, _, ..]) => AggregateFunction::StringAgg,
+        (ORDERED_ARRAY_AGG, [_, _, _, ..]) => AggregateFunction::ArrayAgg { distinct: params.distinct },
         ("last", [_, _]) => AggregateFunction::Last,
         (name, [_, _]) if let Some(regression) = Regression::named(name) => AggregateFunction::Regression(regression),
         (name, [_, ..]) if let Some(function) = SetFunction::named(name) => AggregateFunction::Set(function),
         _ => return Err(refuse(&format!("aggregate {name}"))),
     };
-    let extreme = matches!(function, AggregateFunction::Min | AggregateFunction::Max);
+    // Of these each value counts once anyway, or they see to it themselves.
+    let sees_to_it =
+        matches!(function, AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::ArrayAgg { .. });
     if params.distinct
+        && !sees_to_it
         && params.args.iter().filter(|arg| !matches!(arg, Expr::Literal(..))).count() > 1
         && function != AggregateFunction::StringAgg
     {
         return Err(refuse(&format!("{name}(DISTINCT ...)")));
     }
     let args = if function == AggregateFunction::CountAll { Vec::new() } else { params.args };
-    Ok((AggregateCall { function, args, return_type }, params.distinct && !extreme))
+    Ok((AggregateCall { function, args, return_type }, params.distinct && !sees_to_it))
 }
 
 /// Aggregates of which some see each value of a group once:
@@ -223,7 +227,7 @@ fn lower_call(call: AggregateExpr, return_type: DataType) -> Result<(AggregateCa
 ///     Project key0, value0, value1, distinct0
 /// ```
 ///
-/// Every aggregate leaves NULL out, so that each call sees its own rows alone.
+/// Every aggregate leaves NULL out, or rows that are not taken, so that each call sees its own rows alone.
 fn distinct_aggregate(
     input: Node,
     group: Vec<Expr>,
@@ -247,11 +251,14 @@ fn distinct_aggregate(
         }
         let (args, prefix) = if distinct { (&mut distinct_args, "distinct") } else { (&mut plain_args, "value") };
         let several = call.args.len() > 1;
+        // Which rows are taken is told for each row: those that stand for a distinct value have NULL there.
+        let taken = matches!(call.function, AggregateFunction::ArrayAgg { .. }).then_some(1);
         call.args = std::mem::take(&mut call.args)
             .into_iter()
-            .map(|arg| match arg {
+            .enumerate()
+            .map(|(i, arg)| match arg {
                 // A separator is read where the operator is built.
-                literal @ Expr::Literal(..) if several => literal,
+                literal @ Expr::Literal(..) if several && taken != Some(i) => literal,
                 arg => column(args, prefix, arg),
             })
             .collect();

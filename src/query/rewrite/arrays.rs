@@ -9,6 +9,7 @@ use sqlparser::ast::{
 
 use super::names::{call, parts, text};
 use crate::query::any_of::ANY_OF;
+use crate::types::parse::parse_array;
 
 /// `x = ANY ('{a,b}')` and `x = ANY (ARRAY[...])` as IN, `x = ANY ($1)` as a function over the parameter's text; `<> ALL` as
 /// their negation. Other quantified comparisons, and arrays that are columns, are DataFusion's.
@@ -74,57 +75,6 @@ fn elements(array: &Expr) -> Option<Vec<Expr>> {
 
 fn text_expr(element: String) -> Expr {
     text(element)
-}
-
-/// PostgreSQL's text form of a one-dimensional array; `None` if it is not one.
-pub fn parse_array(text: &str) -> Option<Vec<Option<String>>> {
-    let inside = text.trim().strip_prefix('{')?.strip_suffix('}')?;
-    let mut elements = Vec::new();
-    if inside.trim().is_empty() {
-        return Some(elements);
-    }
-    let mut characters = inside.chars().peekable();
-    loop {
-        while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        let mut element = String::new();
-        let quoted = characters.next_if_eq(&'"').is_some();
-        loop {
-            match characters.next() {
-                Some('\\') => element.push(characters.next()?),
-                Some('"') if quoted => break,
-                Some('{' | '}' | '"') if !quoted => return None,
-                Some(',') if !quoted => {
-                    elements.push(unquoted(&element));
-                    element.clear();
-                    while characters.next_if(|c| c.is_whitespace()).is_some() {}
-                    if characters.peek() == Some(&'"') {
-                        break;
-                    }
-                }
-                Some(c) => element.push(c),
-                None if quoted => return None,
-                None => {
-                    elements.push(unquoted(&element));
-                    return Some(elements);
-                }
-            }
-        }
-        if !quoted {
-            continue;
-        }
-        elements.push(Some(element));
-        while characters.next_if(|c| c.is_whitespace()).is_some() {}
-        match characters.next() {
-            Some(',') => {}
-            Some(_) => return None,
-            None => return Some(elements),
-        }
-    }
-}
-
-fn unquoted(element: &str) -> Option<String> {
-    let element = element.trim();
-    (!element.eq_ignore_ascii_case("null")).then(|| element.to_owned())
 }
 
 /// `ARRAY(SELECT ...)`: over a column of one array, the array transformed; else an aggregate over the subquery, empty

@@ -34,7 +34,6 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
 
-pub use arrays::parse_array;
 pub use clients::escaped_by_backslash;
 pub use windows::window_input;
 

@@ -57,19 +57,6 @@ fn arrays() {
 }
 
 #[test]
-fn array_texts() {
-    let some = |texts: &[&str]| Some(texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>());
-    assert_eq!(parse_array("{}"), some(&[]));
-    assert_eq!(parse_array("{a, b}"), some(&["a", "b"]));
-    assert_eq!(parse_array("{a,\"b,c\"}"), some(&["a", "b,c"]));
-    assert_eq!(parse_array("{\"a\\\"b\",c}"), some(&["a\"b", "c"]));
-    assert_eq!(parse_array("{NULL,\"NULL\"}"), Some(vec![None, Some("NULL".into())]));
-    for broken in ["", "a", "{a", "{\"a}", "{{a},{b}}", "{\"a\"b}", "{a\\"] {
-        assert_eq!(parse_array(broken), None, "{broken}");
-    }
-}
-
-#[test]
 fn subqueries_over_nothing() {
     check(
         "SELECT polname, (SELECT 1 FROM pg_class c WHERE c.oid = polrelid) AS x FROM pg_catalog.pg_policy",

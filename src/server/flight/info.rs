@@ -107,6 +107,8 @@ fn describe(sql_type: &SqlType) -> XdbcTypeInfo {
         SqlType::Date => (Xdbc::XdbcDate, Some(10), true),
         SqlType::Timestamp | SqlType::Timestamptz => (Xdbc::XdbcTimestamp, Some(26), true),
         SqlType::Interval => (Xdbc::XdbcInterval, None, true),
+        // Not among the types that are listed.
+        SqlType::Array(_) => (Xdbc::XdbcUnknownType, None, true),
     };
     let is_time = matches!(sql_type, SqlType::Date | SqlType::Timestamp | SqlType::Timestamptz);
     let is_number = !quoted && *sql_type != SqlType::Boolean;

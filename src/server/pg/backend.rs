@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use super::encode::Format;
 use crate::error::{Error, Result, SqlState};
 use crate::session::{Notice, OutputColumn, TransactionStatus};
-use crate::types::SqlType;
 
 /// Flush when this much is waiting.
 const FLUSH_BYTES: usize = 64 << 10;
@@ -137,7 +136,7 @@ impl Outbox {
                 put_text(out, &column.name);
                 // The table and its column's number; drivers use them for updatable results only.
                 out.extend_from_slice(&[0; 6]);
-                let oid = column.element.as_ref().map_or(column.sql_type.oid(), SqlType::array_oid);
+                let oid = column.sql_type.oid();
                 out.extend_from_slice(&oid.to_be_bytes());
                 out.extend_from_slice(&column.sql_type.byte_width().to_be_bytes());
                 out.extend_from_slice(&column.sql_type.type_modifier().to_be_bytes());

@@ -4,8 +4,8 @@
 //! wider one, and paired with the format the client asked for. Text is what [`crate::types::text`] prints, and is the
 //! binary form of strings too.
 
+mod array;
 mod binary;
-mod list;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use crate::session::{EncodeSettings, OutputColumn};
 use crate::types::SqlType;
 use crate::types::text::ColumnText;
 
+use array::ArrayBinary;
 use binary::ColumnBinary;
 pub(super) use binary::{EPOCH_DAYS, EPOCH_US};
 
@@ -69,12 +70,7 @@ pub(super) struct WireBatch {
 
 impl WireBatch {
     /// `formats` may be shorter than `columns`: the rest is text.
-    pub fn new(
-        batch: &RecordBatch,
-        columns: &[OutputColumn],
-        formats: &[Format],
-        settings: &EncodeSettings,
-    ) -> Result<WireBatch> {
+    pub fn new(batch: &RecordBatch, columns: &[OutputColumn], formats: &[Format]) -> Result<WireBatch> {
         if batch.num_columns() != columns.len() {
             return Err(Error::internal(format_args!(
                 "a result of {} columns was announced with {}",
@@ -84,13 +80,7 @@ impl WireBatch {
         }
         let columns = batch.columns().iter().zip(columns).enumerate().map(|(index, (array, column))| {
             let format = formats.get(index).copied().unwrap_or(Format::Text);
-            let array = writable(array, &column.sql_type, format, settings)?;
-            Ok(match &column.element {
-                Some(element) if format == Format::Binary => {
-                    (list::as_binary(&array, element, settings)?, SqlType::Bytea, format)
-                }
-                _ => (array, column.sql_type.clone(), format),
-            })
+            Ok((writable(array, &column.sql_type, format)?, column.sql_type.clone(), format))
         });
         Ok(WireBatch { columns: columns.collect::<Result<_>>()?, rows: batch.num_rows() })
     }
@@ -130,6 +120,7 @@ fn write_row(columns: &[ColumnWriter], row: usize, settings: &EncodeSettings, bo
 enum ColumnWriter<'a> {
     Text(ColumnText<'a>),
     Binary(ColumnBinary<'a>),
+    Array(Box<ArrayBinary<'a>>),
 }
 
 impl<'a> ColumnWriter<'a> {
@@ -137,6 +128,9 @@ impl<'a> ColumnWriter<'a> {
         match (format, sql_type) {
             (Format::Text, _) | (Format::Binary, SqlType::Text | SqlType::Varchar(_)) => {
                 ColumnText::new(array.as_ref()).map(ColumnWriter::Text)
+            }
+            (Format::Binary, SqlType::Array(element)) => {
+                ArrayBinary::new(array, element).map(|arrays| ColumnWriter::Array(Box::new(arrays)))
             }
             (Format::Binary, _) => ColumnBinary::new(array.as_ref()).map(ColumnWriter::Binary),
         }
@@ -151,25 +145,22 @@ impl<'a> ColumnWriter<'a> {
                 Ok(true)
             }
             ColumnWriter::Binary(column) => column.write(row, out),
+            ColumnWriter::Array(arrays) => arrays.write(row, out),
         }
     }
 }
 
 /// Brings a column to a form that is written as values of `sql_type`.
-fn writable(array: &ArrayRef, sql_type: &SqlType, format: Format, settings: &EncodeSettings) -> Result<ArrayRef> {
+fn writable(array: &ArrayRef, sql_type: &SqlType, format: Format) -> Result<ArrayRef> {
     let is_text = matches!(sql_type, SqlType::Text | SqlType::Varchar(_));
     match array.data_type() {
         data_type if *data_type == sql_type.arrow() => Ok(array.clone()),
         DataType::Decimal128(_, _) if matches!(sql_type, SqlType::Numeric { .. }) => Ok(array.clone()),
+        DataType::List(_) if matches!(sql_type, SqlType::Array(_)) => Ok(array.clone()),
         DataType::Null => Ok(arrow::array::new_null_array(&sql_type.arrow(), array.len())),
-        DataType::Dictionary(_, value) => writable(&cast(array, value)?, sql_type, format, settings),
+        DataType::Dictionary(_, value) => writable(&cast(array, value)?, sql_type, format),
         // Whatever has a text form of PostgreSQL's is text in it, not in Arrow's.
         data_type if is_text && SqlType::from_arrow(data_type).is_some() => Ok(array.clone()),
-        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(_, _) | DataType::ListView(_)
-            if is_text =>
-        {
-            list::as_text(array, settings)
-        }
         DataType::Struct(_) | DataType::Map(_, _) => ColumnText::new(array.as_ref()).map(|_| array.clone()),
         // Printed alike whatever the width or the unit.
         data_type

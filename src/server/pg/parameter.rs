@@ -63,7 +63,7 @@ pub(super) fn decode(
             Err(Error::not_built(format_args!("a binary parameter of the type with OID {oid}"))
                 .with_hint("Send it as text."))
         }
-        (Some(value), Format::Binary) if is_array(oid) => decode_array(value).map(|text| ScalarValue::Utf8(Some(text))),
+        (Some(value), Format::Binary) if is_array(oid) => parse_text(sql_type, &decode_array(value)?, zone),
         (Some(value), Format::Binary) => decode_binary(sql_type, oid, value),
     }
 }
@@ -160,6 +160,7 @@ fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarVal
             ScalarValue::TimestampMicrosecond(Some(value_us), Some(Arc::from("UTC")))
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(&fixed(&value, wrong)?)?)),
+        SqlType::Array(_) => parse_text(sql_type, &decode_array(value)?, Tz::UTC)?,
     })
 }
 

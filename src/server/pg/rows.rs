@@ -66,7 +66,7 @@ impl RowCursor {
             if sent >= rows_max {
                 return Ok(Sent { rows: sent, finished: false });
             }
-            self.current = match self.next(self.is_live || sent > 0, settings, out).await? {
+            self.current = match self.next(self.is_live || sent > 0, out).await? {
                 Some(batch) => Some((batch, 0)),
                 None => return Ok(Sent { rows: sent, finished: true }),
             };
@@ -74,12 +74,7 @@ impl RowCursor {
     }
 
     /// The next batch. Rows that wait in the buffer do not wait for a slow query, nor the description of a live one.
-    async fn next(
-        &mut self,
-        rows_wait: bool,
-        settings: &EncodeSettings,
-        out: &mut Outbox,
-    ) -> Result<Option<WireBatch>> {
+    async fn next(&mut self, rows_wait: bool, out: &mut Outbox) -> Result<Option<WireBatch>> {
         let next = match futures::poll!(self.rows.next()) {
             std::task::Poll::Ready(next) => next,
             std::task::Poll::Pending => {
@@ -89,7 +84,7 @@ impl RowCursor {
                 self.rows.next().await
             }
         };
-        next.transpose()?.map(|batch| WireBatch::new(&batch, &self.columns, &self.formats, settings)).transpose()
+        next.transpose()?.map(|batch| WireBatch::new(&batch, &self.columns, &self.formats)).transpose()
     }
 }
 

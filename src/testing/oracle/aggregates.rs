@@ -41,6 +41,10 @@ pub enum Call {
     Regression(&'static str, usize, usize),
     /// Texts in ascending order of a column, NULL last, then of the text, with ", " between them.
     StringAgg(usize, usize),
+    /// Values, NULL too, in descending order of a column, then in ascending order.
+    ArrayAgg(usize, usize),
+    /// Each value once, in order.
+    ArrayAggDistinct(usize),
 }
 
 /// What a variance is of.
@@ -87,6 +91,13 @@ pub(super) fn aggregate(rows: &[&Row], call: Call) -> Value {
         Call::BitXor(column) => bits(&present(rows, column), |set, _| set % 2 == 1),
         Call::Regression(name, y, x) => regression(rows, name, y, x),
         Call::StringAgg(text, key) => texts(rows, text, key),
+        Call::ArrayAgg(value, key) => array(rows, value, key),
+        Call::ArrayAggDistinct(column) => {
+            let mut values: Vec<Value> = rows.iter().map(|row| row[column].canonical()).collect();
+            values.sort_by(Value::compare);
+            values.dedup_by(|left, right| left.compare(right).is_eq());
+            if values.is_empty() { Value::Null } else { Value::List(values) }
+        }
         Call::Percentile(column, hundredths) => percentile(present(rows, column), hundredths, Order::Descending),
         Call::Mode(column) => mode(present(rows, column)),
         Call::First(value, time) => end(rows, value, time, Ordering::Less),
@@ -213,6 +224,15 @@ fn texts(rows: &[&Row], text: usize, key: usize) -> Value {
     match found.is_empty() {
         true => Value::Null,
         false => Value::Text(found.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn array(rows: &[&Row], value: usize, key: usize) -> Value {
+    let mut found: Vec<(Value, Value)> = rows.iter().map(|row| (row[key].canonical(), row[value].clone())).collect();
+    found.sort_by(|left, right| right.0.compare(&left.0).then(left.1.compare_bits(&right.1)));
+    match found.is_empty() {
+        true => Value::Null,
+        false => Value::List(found.into_iter().map(|(_, value)| value).collect()),
     }
 }
 

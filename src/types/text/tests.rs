@@ -176,9 +176,20 @@ fn what_only_functions_return() {
 }
 
 #[test]
+fn arrays() {
+    use arrow::array::{ListArray, ListBuilder, StringBuilder};
+    let numbers = vec![Some(vec![Some(1), None, Some(3)]), Some(vec![])];
+    check(ListArray::from_iter_primitive::<Int32Type, _, _>(numbers), &["{1,NULL,3}", "{}"]);
+    let mut texts = ListBuilder::new(StringBuilder::new());
+    texts.append_value(["plain", "", "NULL", "a,b", "say \"hi\"", "a b", "{}", "\\"].map(Some));
+    check(texts.finish(), &[r#"{plain,"","NULL","a,b","say \"hi\"","a b","{}","\\"}"#]);
+}
+
+#[test]
 fn what_has_no_text_is_refused_by_name() {
-    let list = arrow::array::ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1)])]);
-    let error = ColumnText::new(&list).err().unwrap();
+    let field = arrow::datatypes::Field::new("x", DataType::Int32, true);
+    let parts = arrow::array::StructArray::new_null(vec![field].into(), 1);
+    let error = ColumnText::new(&parts).err().unwrap();
     assert_eq!(error.state(), crate::error::SqlState::FEATURE_NOT_SUPPORTED);
     assert!(ColumnText::new(&StringArray::from(vec!["x"])).unwrap().is_free_text());
 }

@@ -14,7 +14,7 @@ use super::{bits, pairs, sketches, spreads, sums};
 use crate::dataflow::state::{Column, ColumnType};
 use crate::delta::Weights;
 use crate::error::Result;
-use crate::functions::OrderedText;
+use crate::functions::Gathered;
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Accumulator {
@@ -38,8 +38,8 @@ pub enum Accumulator {
     Comoments,
     /// Of integers, how many have each bit.
     BitCounts,
-    /// The group's present text; its entries stand in [`super::texts::Texts`].
-    Text(Arc<OrderedText>),
+    /// What the group's entries make at present; they stand in [`super::gathered::Values`].
+    Gathered(Arc<Gathered>),
     /// The entries that make a percentile or mode; all values stand in [`super::sets::Sets`].
     Set(SetColumn),
     /// Floats in buckets.
@@ -60,7 +60,7 @@ impl Accumulator {
             | Accumulator::NumericMoments
             | Accumulator::Comoments
             | Accumulator::BitCounts
-            | Accumulator::Text(_)
+            | Accumulator::Gathered(_)
             | Accumulator::Set(_)
             | Accumulator::Buckets => vec![ColumnType::Bytes],
         }

@@ -10,12 +10,12 @@ use super::extreme::Extreme;
 use super::sets::{self, SetColumn};
 use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
-use super::{bits, pairs, sketches, texts};
+use super::{bits, gathered, pairs, sketches};
 use crate::dataflow::state::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::WideSum;
 use crate::functions::{
-    BitOperation, OrderedText, Regression, SetFunction, SetOrder, Spread, literal_float, literal_text,
+    BitOperation, Gathered, GatheredForm, Regression, SetFunction, SetOrder, Spread, literal_float, literal_text,
 };
 use crate::plan::{AggregateCall, AggregateFunction};
 
@@ -45,7 +45,7 @@ enum Kind {
     Spread(SpreadResult),
     Pairs(Regression),
     Bits(BitOperation, DataType),
-    Text,
+    Gathered(Arc<Gathered>),
     Set(Arc<SetOrder>),
     /// The percentile at this fraction; `None` gives NULL.
     Approximate(Option<f64>),
@@ -148,11 +148,20 @@ impl Call {
             (F::StringAgg, [(value, _), _, _, keys @ ..]) => {
                 let text = |arg: usize| call.args.get(arg).and_then(literal_text).unwrap_or_default();
                 let key_types: Vec<DataType> = keys.iter().map(|(_, key_type)| key_type.clone()).collect();
-                let order = Arc::new(OrderedText::new(text(1), text(2), &key_types)?);
+                let form = GatheredForm::Text { separator: text(1).to_owned() };
+                let gathered = Arc::new(Gathered::new(form, text(2), &DataType::Utf8, &key_types)?);
                 let mut args = vec![layout.argument(*value, DataType::Utf8)];
                 args.extend(keys.iter().map(|(key, key_type)| layout.argument(*key, key_type.clone())));
-                let column = layout.column(Accumulator::Text(order), &args);
-                Ok(Call { kind: Kind::Text, column, counts: WEIGHT_COLUMN })
+                Ok(Call::gathered(gathered, &args, layout))
+            }
+            (F::ArrayAgg { distinct }, [value, taken, _, keys @ ..]) => {
+                let directions = call.args.get(2).and_then(literal_text).unwrap_or_default();
+                let key_types: Vec<DataType> = keys.iter().map(|(_, key_type)| key_type.clone()).collect();
+                let form = GatheredForm::Array { distinct };
+                let gathered = Arc::new(Gathered::new(form, directions, &value.1, &key_types)?);
+                let args = [value, taken].into_iter().chain(keys);
+                let args: Vec<usize> = args.map(|(arg, arg_type)| layout.argument(*arg, arg_type.clone())).collect();
+                Ok(Call::gathered(gathered, &args, layout))
             }
             (F::Set(function), [(input, input_type), ..]) => {
                 let fraction = call.args.get(1).filter(|_| function.has_fraction()).and_then(literal_float);
@@ -176,6 +185,11 @@ impl Call {
             }
             (function, inputs) => Err(Error::internal(format!("{function:?} of {inputs:?}"))),
         }
+    }
+
+    fn gathered(gathered: Arc<Gathered>, args: &[usize], layout: &mut Layout) -> Self {
+        let column = layout.column(Accumulator::Gathered(gathered.clone()), args);
+        Call { kind: Kind::Gathered(gathered), column, counts: WEIGHT_COLUMN }
     }
 
     /// Values of the groups at `places`; `columns` are all of the state's.
@@ -207,7 +221,7 @@ impl Call {
             Kind::Spread(result) => result.finish(&own[0], places),
             Kind::Pairs(regression) => pairs::finish(*regression, &own[0], places),
             Kind::Bits(operation, result) => Ok((bits::finish(*operation, result, &own[0], places)?, Vec::new())),
-            Kind::Text => Ok((texts::finish(&own[0], places)?, Vec::new())),
+            Kind::Gathered(gathered) => Ok((gathered::finish(gathered, &own[0], places)?, Vec::new())),
             Kind::Set(order) => Ok((sets::finish(order, &own[0], counts, places)?, Vec::new())),
             Kind::Approximate(fraction) => Ok((sketches::finish(*fraction, &own[0], places)?, Vec::new())),
         }
@@ -235,7 +249,7 @@ impl Call {
             | Kind::PartialFloats
             | Kind::Extreme(_)
             | Kind::Bits(..)
-            | Kind::Text
+            | Kind::Gathered(_)
             | Kind::Set(_)
             | Kind::Approximate(_) => Ok(Vec::new()),
         }

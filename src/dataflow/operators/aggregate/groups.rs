@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::accumulator::{Accumulator, Layout, Placed};
 use super::call::{Call, WEIGHT_COLUMN};
 use super::extreme::Multiset;
+use super::gathered::Values;
 use super::sets::Sets;
-use super::texts::Texts;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::batch;
 use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState, Keys};
@@ -99,13 +99,13 @@ impl Groups {
         self.accumulators.iter().filter_map(multiset).collect()
     }
 
-    /// The entries of each call that puts texts together.
-    pub fn texts(&self) -> Vec<Texts> {
-        let texts = |placed: &Placed| match &placed.accumulator {
-            Accumulator::Text(order) => Some(Texts::new(order.clone(), placed.columns.start, placed.args.clone())),
+    /// The entries of each call that puts values together.
+    pub fn gathered(&self) -> Vec<Values> {
+        let values = |placed: &Placed| match &placed.accumulator {
+            Accumulator::Gathered(it) => Some(Values::new(it.clone(), placed.columns.start, placed.args.clone())),
             _ => None,
         };
-        self.accumulators.iter().filter_map(texts).collect()
+        self.accumulators.iter().filter_map(values).collect()
     }
 
     /// The values of calls that look at them in order.

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, PrimitiveArray, PrimitiveBuilder, StringBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, ListArray, PrimitiveArray, PrimitiveBuilder,
+    StringBuilder,
 };
+use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowNativeType, DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
-    IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
+    ArrowNativeType, DataType, Date32Type, Decimal128Type, Field, Float32Type, Float64Type, Int16Type, Int32Type,
+    Int64Type, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
 
 use super::{Packed, value_width};
@@ -20,6 +22,7 @@ pub enum Builder {
     Primitive { width: usize, bytes: Vec<u8>, valid: Vec<bool> },
     Text(StringBuilder),
     Bytes(BinaryBuilder),
+    Lists { elements: Box<Builder>, lengths: Vec<usize>, valid: Vec<bool> },
 }
 
 impl Builder {
@@ -28,6 +31,10 @@ impl Builder {
             DataType::Boolean => Builder::Boolean(BooleanBuilder::new()),
             DataType::Utf8 => Builder::Text(StringBuilder::new()),
             DataType::Binary => Builder::Bytes(BinaryBuilder::new()),
+            DataType::List(element) => {
+                let elements = Box::new(Builder::new(element.data_type())?);
+                Builder::Lists { elements, lengths: Vec::new(), valid: Vec::new() }
+            }
             other => {
                 let width = value_width(other)?.unwrap_or(0);
                 Builder::Primitive { width, bytes: Vec::new(), valid: Vec::new() }
@@ -40,7 +47,7 @@ impl Builder {
         match self {
             Builder::Boolean(_) => Some(1),
             Builder::Primitive { width, .. } => Some(*width),
-            Builder::Text(_) | Builder::Bytes(_) => None,
+            Builder::Text(_) | Builder::Bytes(_) | Builder::Lists { .. } => None,
         }
     }
 
@@ -58,12 +65,50 @@ impl Builder {
                 builder.append_option(value.map(std::str::from_utf8).transpose().map_err(|_| damaged())?);
             }
             Builder::Bytes(builder) => builder.append_option(value),
+            Builder::Lists { elements, lengths, valid } => {
+                valid.push(value.is_some());
+                let (mut rest, mut length) = (value.unwrap_or_default(), 0);
+                while !rest.is_empty() {
+                    elements.push_next(&mut rest)?;
+                    length += 1;
+                }
+                lengths.push(length);
+            }
         }
         Ok(())
     }
 
+    /// Takes the value that the bytes begin with, behind its tag.
+    fn push_next(&mut self, rest: &mut &[u8]) -> Result<()> {
+        let (tag, after) = rest.split_first().ok_or_else(damaged)?;
+        *rest = after;
+        if *tag == 0 {
+            return self.push(None);
+        }
+        let length = match self.width() {
+            Some(width) => width,
+            None => {
+                let (length, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
+                *rest = after;
+                u32::from_le_bytes(*length) as usize
+            }
+        };
+        let (value, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        *rest = after;
+        self.push(Some(value))
+    }
+
     pub fn finish(self, data_type: &DataType) -> ArrayRef {
         match self {
+            Builder::Lists { elements, lengths, valid } => {
+                let element = match data_type {
+                    DataType::List(element) => Arc::clone(element),
+                    other => Arc::new(Field::new_list_field(other.clone(), true)),
+                };
+                let values = elements.finish(element.data_type());
+                let offsets = OffsetBuffer::from_lengths(lengths);
+                Arc::new(ListArray::new(element, offsets, values, Some(NullBuffer::from(valid))))
+            }
             Builder::Boolean(mut builder) => Arc::new(builder.finish()),
             Builder::Text(mut builder) => Arc::new(builder.finish()),
             Builder::Bytes(mut builder) => Arc::new(builder.finish()),
@@ -103,24 +148,5 @@ pub fn unpack_fixed(key: &[u8], builders: &mut [Builder]) -> Result<()> {
 
 pub fn unpack_variable(key: &[u8], builders: &mut [Builder]) -> Result<()> {
     let mut rest = key;
-    for builder in builders {
-        let (tag, after) = rest.split_first().ok_or_else(damaged)?;
-        rest = after;
-        if *tag == 0 {
-            builder.push(None)?;
-            continue;
-        }
-        let length = match builder.width() {
-            Some(width) => width,
-            None => {
-                let (length, after) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
-                rest = after;
-                u32::from_le_bytes(*length) as usize
-            }
-        };
-        let (value, after) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        builder.push(Some(value))?;
-        rest = after;
-    }
-    Ok(())
+    builders.iter_mut().try_for_each(|builder| builder.push_next(&mut rest))
 }

@@ -66,7 +66,8 @@ async fn every_type_has_its_arrow_form_hot_and_cold() {
     let computed =
         fetch(&mut client, "SELECT NULL, ARRAY[1, 2], upper(t), count(*) FROM kinds GROUP BY 3 LIMIT 1").await;
     let types: Vec<DataType> = computed.schema().fields().iter().map(|field| field.data_type().clone()).collect();
-    assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::Utf8, DataType::Int64]);
+    let numbers = DataType::new_list(DataType::Int64, true);
+    assert_eq!(types, [DataType::Utf8, numbers, DataType::Utf8, DataType::Int64]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use super::*;
 /// A column's values in one format; `None` for NULL.
 fn values(array: ArrayRef, sql_type: SqlType, format: Format) -> Result<Vec<Option<Vec<u8>>>> {
     let settings = EncodeSettings { time_zone: chrono_tz::Tz::Europe__Berlin, ..EncodeSettings::default() };
-    let array = writable(&array, &sql_type, format, &settings)?;
+    let array = writable(&array, &sql_type, format)?;
     let column = ColumnWriter::new(&array, &sql_type, format)?;
     let rows = (0..array.len()).map(|row| {
         let mut out = Vec::new();
@@ -145,6 +145,17 @@ fn lists_are_array_literals() {
     builder.append(false);
     let literal = r#"{plain,"two words","","null","a\"b\\c","x,y"}"#;
     check_as(Arc::new(builder.finish()), SqlType::Text, literal, literal.as_bytes());
+}
+
+#[test]
+fn arrays_in_binary() {
+    let list = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![Some(1), None]), None]);
+    let words = |words: &[i32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    // One dimension, with NULLs, of integers; two of them from 1 on; 4 bytes that are 1, and a NULL.
+    let binary = words(&[1, 1, 23, 2, 1, 4, 1, -1]);
+    check(Arc::new(list), "{1,NULL}", &binary);
+    let empty = ListArray::from_iter_primitive::<Int32Type, _, _>(vec![Some(vec![]), None]);
+    check(Arc::new(empty), "{}", &words(&[0, 0, 23]));
 }
 
 #[test]

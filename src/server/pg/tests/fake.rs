@@ -82,7 +82,7 @@ impl Drop for DropCount {
 }
 
 fn column(name: &str, sql_type: SqlType) -> OutputColumn {
-    OutputColumn { name: name.to_owned(), sql_type, element: None }
+    OutputColumn { name: name.to_owned(), sql_type }
 }
 
 fn sql_type(name: &str) -> SqlType {
