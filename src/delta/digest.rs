@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! canonical row = format version (1 byte), then per column: 0 for NULL, or 1 and the value
-//! value         = boolean and numbers: fixed width, big endian (floats: bits, -0 as 0, one NaN)
+//! value         = boolean, numbers and UUIDs: fixed width, big endian (floats: bits, -0 as 0, one NaN)
 //!                 text and bytes: length as u64 big endian, then the bytes
 //!                 arrays: number of elements as u64 big endian, then each as a column
 //! ```
@@ -91,6 +91,7 @@ fn canonical_value(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<
         }
         DataType::Utf8 => length_prefixed(column.as_string::<i32>().value(row).as_bytes(), out),
         DataType::Binary => length_prefixed(column.as_binary::<i32>().value(row), out),
+        DataType::FixedSizeBinary(_) => out.extend_from_slice(column.as_fixed_size_binary().value(row)),
         DataType::List(_) => {
             let elements = column.as_list::<i32>().value(row);
             out.extend((elements.len() as u64).to_be_bytes());

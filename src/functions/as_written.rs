@@ -5,13 +5,13 @@
 //! CAST(n AS numeric)                        ->   CAST(n AS numeric(38, as many digits as n has))
 //! ```
 //!
-//! A text that is written out beside a time is a time, in BETWEEN, IN, CASE and IS DISTINCT FROM: DataFusion's coercion would
+//! A text that is written out beside a time or a UUID is one, in BETWEEN, IN, CASE and IS DISTINCT FROM: DataFusion's coercion would
 //! compare nanoseconds and read the text in UTC. The casts are read by our rules and in the session's zone later.
 //! Comparisons by `=`, `<` and the like are given the same cast as they are planned.
 
 use std::cell::Cell;
 
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, TimeUnit};
+use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
@@ -20,6 +20,7 @@ use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::operators::is_read;
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -93,10 +94,10 @@ fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         }
         _ => return Transformed::no(expr),
     };
-    let Some(time) = compared.iter().find_map(|expr| time_type(expr, schema)) else { return Transformed::no(expr) };
+    let Some(read) = compared.iter().find_map(|expr| read_type(expr, schema)) else { return Transformed::no(expr) };
     let mut changed = false;
     for text in compared.into_iter().filter(|expr| written_text(expr).is_some()) {
-        *text = cast(std::mem::take(text), time.clone());
+        *text = cast(std::mem::take(text), read.clone());
         changed = true;
     }
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
@@ -109,9 +110,9 @@ fn written_text(expr: &Expr) -> Option<&str> {
     }
 }
 
-fn time_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
+fn read_type(expr: &Expr, schema: &DFSchema) -> Option<DataType> {
     match expr.get_type(schema).ok()? {
-        time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 | DataType::Interval(_)) => Some(time),
+        read if is_read(&read) => Some(read),
         _ => None,
     }
 }

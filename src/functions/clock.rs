@@ -32,6 +32,7 @@ pub use parts::DatePart;
 
 use super::from_text::{FromText, from_text_applies};
 use crate::error::{Error, SqlState};
+use crate::types::UUID_BYTES;
 use crate::types::parse::parse_time_zone;
 
 /// All of them, for the registry.
@@ -129,6 +130,7 @@ fn prints(source: &DataType) -> bool {
             | DataType::Timestamp(TimeUnit::Microsecond, _)
             | DataType::Interval(_)
             | DataType::Binary
+            | DataType::FixedSizeBinary(UUID_BYTES)
             | DataType::List(_)
     )
 }

@@ -12,8 +12,8 @@ use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, lit,
 };
 
-use crate::types::SqlType;
 use crate::types::parse::{parse_text, parse_time_zone};
+use crate::types::{SqlType, UUID_BYTES};
 
 /// `from_text(value, NULL of the target type [, zone])`. One function for all targets, so that a stored plan finds it by name.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -38,6 +38,7 @@ pub fn from_text_applies(source: &DataType, target: &DataType) -> bool {
                 | DataType::Date32
                 | DataType::Timestamp(TimeUnit::Microsecond, _)
                 | DataType::Interval(IntervalUnit::MonthDayNano)
+                | DataType::FixedSizeBinary(UUID_BYTES)
                 | DataType::List(_)
         )
 }

@@ -36,6 +36,7 @@ mod set_order;
 mod sql_types;
 mod time;
 mod unary_plus;
+mod uuid;
 
 use std::sync::Arc;
 
@@ -54,7 +55,7 @@ pub use bit_counts::{BitCounts, BitOperation};
 pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
-pub use gathered::{Entries, Gathered, GatheredForm};
+pub use gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
 pub use moments::{Moments, Spread};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
@@ -82,6 +83,7 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend(clock::functions());
     functions.extend([format::ToChar::function(), format::ToNumber::function()]);
     functions.extend(format::ToTime::functions());
+    functions.push(uuid::RandomUuid::function());
     functions.push(unary_plus::UnaryPlus::function());
     functions
 }

@@ -12,6 +12,7 @@ use sqlparser::ast::BinaryOperator;
 use super::clock::{DatePart, ScaledInterval};
 use super::type_name;
 use crate::error::{Error, SqlState};
+use crate::types::{SqlType, UUID_BYTES};
 
 #[derive(Debug)]
 pub struct PostgresOperators;
@@ -40,11 +41,11 @@ impl ExprPlanner for PostgresOperators {
         let (left, right) = as_number(&op, left, right, schema);
         let (left, right) = as_span(&op, left, right, schema);
         let (left, right) = date_with_interval(&op, left, right, schema);
-        refuse_text_beside_number(&op, &left, &right, schema)?;
+        refuse_text_beside_others(&op, &left, &right, schema)?;
         let (left, right) = match is_comparison(&op) {
             true => {
-                let left = as_time(left, &right, schema);
-                let right = as_time(right, &left, schema);
+                let left = as_read(left, &right, schema);
+                let right = as_read(right, &left, schema);
                 (left, right)
             }
             false => (left, right),
@@ -135,25 +136,33 @@ fn is_comparison(op: &BinaryOperator) -> bool {
     )
 }
 
-/// A literal text beside a time is a time, read by our rules and in the session's zone.
-fn as_time(literal: Expr, beside: &Expr, schema: &DFSchema) -> Expr {
+/// A literal text beside a time or a UUID is one, read by our rules and in the session's zone.
+fn as_read(literal: Expr, beside: &Expr, schema: &DFSchema) -> Expr {
     let is_text = matches!(&literal, Expr::Literal(ScalarValue::Utf8(Some(_)), _));
     match beside.get_type(schema) {
-        Ok(time @ (DataType::Timestamp(TimeUnit::Microsecond, _) | DataType::Date32 | DataType::Interval(_)))
-            if is_text =>
-        {
-            cast(literal, time)
-        }
+        Ok(read) if is_text && is_read(&read) => cast(literal, read),
         _ => literal,
     }
 }
 
-/// A text that is not written out is no number: 42883, as in PostgreSQL.
-fn refuse_text_beside_number(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<()> {
+/// Types that a text that is written out beside a value of theirs is read as, and not compared as a text.
+pub fn is_read(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Timestamp(TimeUnit::Microsecond, _)
+            | DataType::Date32
+            | DataType::Interval(_)
+            | DataType::FixedSizeBinary(UUID_BYTES)
+    )
+}
+
+/// A text that is not written out is no number and no UUID: 42883, as in PostgreSQL.
+fn refuse_text_beside_others(op: &BinaryOperator, left: &Expr, right: &Expr, schema: &DFSchema) -> Result<()> {
     let (Ok(left_type), Ok(right_type)) = (left.get_type(schema), right.get_type(schema)) else { return Ok(()) };
     let is_text = |expr: &Expr, data_type: &DataType| data_type.is_string() && !matches!(expr, Expr::Literal(..));
+    let is_other = |data_type: &DataType| data_type.is_numeric() || *data_type == SqlType::Uuid.arrow();
     let refused =
-        is_text(left, &left_type) && right_type.is_numeric() || is_text(right, &right_type) && left_type.is_numeric();
+        is_text(left, &left_type) && is_other(&right_type) || is_text(right, &right_type) && is_other(&left_type);
     if !is_comparison(op) || !refused {
         return Ok(());
     }

@@ -29,6 +29,7 @@ sentences! {
         "A field of a timestamp, a date or an interval as double precision; extract(field FROM time) gives it as numeric.";
     "date_trunc" "date_trunc(unit, time[, zone])":
         "Start of the unit that a timestamp, a date or an interval is in, by the clock of the session's zone or of the one given.";
+    "gen_random_uuid" "gen_random_uuid()": "A new UUID of version 4 for each row.";
     "hop_starts" "hop_starts(time, slide, size)":
         "Starts of the windows of this size, one every slide, that hold the time; `HOP` in FROM has a row for each.";
     "justify_days" "justify_days(interval)": "Thirty days at a time as months.";

@@ -69,6 +69,7 @@ pub fn sql_type(name: &SqlDataType) -> crate::error::Result<Option<SqlType>> {
             SqlType::Varchar(length.as_ref().and_then(character_length))
         }
         SqlDataType::Bytea => SqlType::Bytea,
+        SqlDataType::Uuid => SqlType::Uuid,
         SqlDataType::Date => SqlType::Date,
         SqlDataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
         SqlDataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
@@ -78,8 +79,7 @@ pub fn sql_type(name: &SqlDataType) -> crate::error::Result<Option<SqlType>> {
         | SqlDataType::Character(_)
         | SqlDataType::Time(..)
         | SqlDataType::JSON
-        | SqlDataType::JSONB
-        | SqlDataType::Uuid => {
+        | SqlDataType::JSONB => {
             return Err(Error::not_built(format!("type {}", name.to_string().to_lowercase()))
                 .with_hint("Use text, or timestamp for a time of day."));
         }

@@ -14,7 +14,6 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use super::*;
-use crate::types::text::{EncodeSettings, write_text};
 use crate::catalog::{
     Catalog, CatalogChange, Column, MaterializedView, SourceOptions, Table, TableKind, View, ViewColumn,
 };
@@ -23,6 +22,7 @@ use crate::plan::plan_query;
 use crate::query::rewrite::{RewriteNames, rewrite};
 use crate::query::{ContextInput, QueryContext, QueryEngine};
 use crate::settings::QuerySettings;
+use crate::types::text::{EncodeSettings, write_text};
 use crate::types::{CommitNumber, RelationId, SqlType};
 
 const READINGS: u32 = 16384;

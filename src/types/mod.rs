@@ -13,7 +13,7 @@ pub mod text;
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
 pub use foreign_error::from_datafusion;
 pub use id::{CommitNumber, RelationId, RowId};
-pub use sql_type::SqlType;
+pub use sql_type::{SqlType, UUID_BYTES};
 
 /// Name of the hidden column that every table's rows carry: Int64, given by the sequencer, never reused.
 pub const ROW_ID: &str = "_row_id";

@@ -10,6 +10,7 @@ mod array;
 mod interval;
 mod number;
 mod time;
+mod uuid;
 
 use std::sync::Arc;
 
@@ -17,9 +18,10 @@ use arrow::datatypes::IntervalMonthDayNano;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::SqlType;
+use super::{SqlType, UUID_BYTES};
 use crate::error::{Error, Result, SqlState};
 
+pub use self::uuid::parse_uuid;
 pub use array::{parse_array, parse_elements};
 pub use interval::parse_interval;
 pub use number::{parse_decimal, parse_f32, parse_f64, parse_i16, parse_i32, parse_i64, parse_numeric};
@@ -46,6 +48,7 @@ pub fn parse_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValu
             ScalarValue::TimestampMicrosecond(Some(parse_timestamptz(text, zone)?), Some(Arc::from("UTC")))
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(parse_interval(text)?)),
+        SqlType::Uuid => ScalarValue::FixedSizeBinary(UUID_BYTES, Some(parse_uuid(text)?.to_vec())),
         SqlType::Array(element) => {
             let value = |text: Option<String>| match text {
                 Some(text) => parse_text(element, &text, zone),
@@ -73,6 +76,7 @@ pub fn null_value(sql_type: &SqlType) -> ScalarValue {
         SqlType::Timestamp => ScalarValue::TimestampMicrosecond(None, None),
         SqlType::Timestamptz => ScalarValue::TimestampMicrosecond(None, Some(Arc::from("UTC"))),
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(None),
+        SqlType::Uuid => ScalarValue::FixedSizeBinary(UUID_BYTES, None),
         SqlType::Array(element) => array::null_array(&null_value(element)),
     }
 }

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, IntervalUnit, TimeUnit};
 use serde::{Deserialize, Serialize};
 
+/// Of a UUID.
+pub const UUID_BYTES: i32 = 16;
+
 /// A type as PostgreSQL names it. Each has exactly one Arrow form ([`SqlType::arrow`]).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SqlType {
@@ -28,6 +31,7 @@ pub enum SqlType {
     Timestamp,
     Timestamptz,
     Interval,
+    Uuid,
     /// Of one dimension, of values of a type that is no array.
     Array(Box<SqlType>),
 }
@@ -61,6 +65,7 @@ impl SqlType {
             SqlType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
+            SqlType::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
             SqlType::Array(element) => DataType::List(Arc::new(Field::new_list_field(element.arrow(), true))),
         }
     }
@@ -80,6 +85,7 @@ impl SqlType {
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale) => SqlType::Numeric { precision: *precision, scale: *scale },
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => SqlType::Text,
+            DataType::FixedSizeBinary(UUID_BYTES) => SqlType::Uuid,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 SqlType::Bytea
             }
@@ -110,6 +116,7 @@ impl SqlType {
             SqlType::Timestamptz => 1184,
             SqlType::Interval => 1186,
             SqlType::Numeric { .. } => 1700,
+            SqlType::Uuid => 2950,
             SqlType::Array(element) => element.array_oid(),
         }
     }
@@ -131,6 +138,7 @@ impl SqlType {
             SqlType::Timestamptz => 1185,
             SqlType::Interval => 1187,
             SqlType::Numeric { .. } => 1231,
+            SqlType::Uuid => 2951,
             SqlType::Array(element) => element.array_oid(),
         }
     }
@@ -152,7 +160,7 @@ impl SqlType {
             SqlType::Int2 => 2,
             SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Timestamp | SqlType::Timestamptz => 8,
-            SqlType::Interval => 16,
+            SqlType::Interval | SqlType::Uuid => 16,
             SqlType::Numeric { .. } | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea | SqlType::Array(_) => -1,
         }
     }
@@ -177,6 +185,7 @@ impl fmt::Display for SqlType {
             SqlType::Timestamp => f.write_str("timestamp without time zone"),
             SqlType::Timestamptz => f.write_str("timestamp with time zone"),
             SqlType::Interval => f.write_str("interval"),
+            SqlType::Uuid => f.write_str("uuid"),
             SqlType::Array(element) => write!(f, "{element}[]"),
         }
     }

@@ -26,6 +26,7 @@ use arrow::datatypes::{
 use chrono_tz::Tz;
 
 use self::array::ArrayText;
+use super::UUID_BYTES;
 use super::calendar::DAY_US;
 use crate::error::{Error, Result};
 
@@ -84,6 +85,7 @@ enum Values<'a> {
     Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
     Timestamptz(&'a PrimitiveArray<TimestampMicrosecondType>),
     Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
+    Uuid(&'a FixedSizeBinaryArray),
     Array(ArrayText<'a>),
     Dictionary { keys: Vec<usize>, values: Box<ColumnText<'a>> },
     Rare(Rare<'a>),
@@ -147,6 +149,7 @@ impl<'a> ColumnText<'a> {
                 let value = array.value(row);
                 write_interval(value.months, value.days, value.nanoseconds / 1000, out);
             }
+            Values::Uuid(array) => write_uuid(array.value(row), out),
             Values::Array(arrays) => arrays.write(row, settings, out),
             Values::Dictionary { keys, values } => {
                 if let Some(key) = keys.get(row) {
@@ -186,6 +189,7 @@ fn common<'a>(array: &'a dyn Array, data_type: &DataType) -> Option<Values<'a>> 
         DataType::Binary => Values::Binary(array.as_binary()),
         DataType::LargeBinary => Values::LargeBinary(array.as_binary()),
         DataType::BinaryView => Values::BinaryView(array.as_binary_view()),
+        DataType::FixedSizeBinary(UUID_BYTES) => Values::Uuid(array.as_fixed_size_binary()),
         DataType::FixedSizeBinary(_) => Values::FixedSizeBinary(array.as_fixed_size_binary()),
         DataType::Date32 => Values::Date(array.as_primitive()),
         DataType::Timestamp(TimeUnit::Microsecond, None) => Values::Timestamp(array.as_primitive()),
@@ -278,12 +282,27 @@ fn duration(array: &dyn Array, unit: TimeUnit) -> Rare<'_> {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+fn write_hex(value: &[u8], out: &mut Vec<u8>) {
+    out.extend(value.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+}
+
+/// In lower case, with hyphens behind 8, 12, 16 and 20 digits.
+pub fn write_uuid(value: &[u8], out: &mut Vec<u8>) {
+    for (index, group) in value.chunks(2).enumerate() {
+        if (2..=5).contains(&index) {
+            out.push(b'-');
+        }
+        write_hex(group, out);
+    }
+}
+
 /// `\x0aff`, or with backslash escapes for what is not printable ASCII.
 pub fn write_bytea(value: &[u8], hex: bool, out: &mut Vec<u8>) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     if hex {
         out.extend_from_slice(b"\\x");
-        out.extend(value.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]));
+        write_hex(value, out);
         return;
     }
     for &byte in value {

@@ -19,6 +19,7 @@ use self::unpack::{Builder, unpack_fixed, unpack_variable};
 use super::column::ColumnType;
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
+use crate::types::UUID_BYTES;
 
 /// How the columns of a key are packed.
 #[derive(Debug, Clone, PartialEq)]
@@ -181,6 +182,7 @@ fn value_width(data_type: &DataType) -> Result<Option<usize>> {
         DataType::Int32 | DataType::Date32 | DataType::Float32 => Some(4),
         DataType::Int64 | DataType::Float64 | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(8),
         DataType::Decimal128(..) | DataType::Interval(IntervalUnit::MonthDayNano) => Some(16),
+        DataType::FixedSizeBinary(UUID_BYTES) => Some(UUID_BYTES as usize),
         DataType::Utf8 | DataType::Binary => None,
         DataType::List(element) if !element.data_type().is_nested() => {
             value_width(element.data_type())?;
@@ -243,13 +245,7 @@ fn pack_fixed(columns: &[ArrayRef], rows: usize, width: usize) -> Result<Keys> {
     let mut offset = columns.len().div_ceil(8);
     for (index, column) in columns.iter().enumerate() {
         let data_type = column.data_type().clone();
-        with_primitive!(&data_type, T => {
-            write_values(column.as_primitive::<T>().values(), &mut bytes, width, offset);
-        }, {
-            for (row, value) in column.as_boolean().values().iter().enumerate() {
-                bytes[row * width + offset] = u8::from(value);
-            }
-        });
+        write_column(column, &mut bytes, width, offset);
         let value_bytes = value_width(&data_type)?.unwrap_or(0);
         if let Some(nulls) = column.nulls().filter(|nulls| nulls.null_count() > 0) {
             for row in (0..rows).filter(|row| nulls.is_null(*row)) {
@@ -300,6 +296,25 @@ impl Packed for IntervalMonthDayNano {
         let packed = i128::from_le_bytes(bytes);
         IntervalMonthDayNano::new((packed >> 96) as i32, (packed >> 64) as i32, packed as i64)
     }
+}
+
+/// Writes the values of a column of fixed width at `offset` of each key.
+fn write_column(column: &ArrayRef, bytes: &mut [u8], width: usize, offset: usize) {
+    let data_type = column.data_type().clone();
+    with_primitive!(&data_type, T => {
+        write_values(column.as_primitive::<T>().values(), bytes, width, offset);
+    }, {
+        if let Some(values) = column.as_fixed_size_binary_opt() {
+            for (row, key) in bytes.chunks_exact_mut(width).enumerate() {
+                let value = values.value(row);
+                key[offset..offset + value.len()].copy_from_slice(value);
+            }
+        } else {
+            for (row, value) in column.as_boolean().values().iter().enumerate() {
+                bytes[row * width + offset] = u8::from(value);
+            }
+        }
+    });
 }
 
 fn write_values<N: Packed>(values: &[N], bytes: &mut [u8], width: usize, offset: usize) {
@@ -364,13 +379,7 @@ impl<'a> ValueReader<'a> {
             data_type => {
                 let width = value_width(data_type)?.unwrap_or(0);
                 let mut packed = vec![0; width * column.len()];
-                with_primitive!(data_type, T => {
-                    write_values(column.as_primitive::<T>().values(), &mut packed, width, 0);
-                }, {
-                    for (row, value) in column.as_boolean().values().iter().enumerate() {
-                        packed[row] = u8::from(value);
-                    }
-                });
+                write_column(column, &mut packed, width, 0);
                 ValueReader::Fixed { column, width, packed }
             }
         })

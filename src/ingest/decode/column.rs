@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
-    Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
 use crate::error::Result;
-use crate::types::SqlType;
 use crate::types::parse;
+use crate::types::{SqlType, UUID_BYTES};
 
 /// Arrow's builder of a type, which reads PostgreSQL's text.
 pub enum ColumnBuilder {
@@ -31,6 +31,7 @@ pub enum ColumnBuilder {
     Timestamp(TimestampMicrosecondBuilder),
     Timestamptz { builder: TimestampMicrosecondBuilder, zone: Tz },
     Interval(IntervalMonthDayNanoBuilder),
+    Uuid(FixedSizeBinaryBuilder),
     Array { sql_type: SqlType, zone: Tz, elements: Box<ColumnBuilder>, lengths: Vec<usize>, valid: Vec<bool> },
 }
 
@@ -58,6 +59,7 @@ impl ColumnBuilder {
                 ColumnBuilder::Timestamptz { builder, zone }
             }
             SqlType::Interval => ColumnBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
+            SqlType::Uuid => ColumnBuilder::Uuid(FixedSizeBinaryBuilder::new(UUID_BYTES)),
             SqlType::Array(element) => {
                 let elements = Box::new(ColumnBuilder::new(element, zone));
                 let sql_type = element.as_ref().clone();
@@ -87,6 +89,7 @@ impl ColumnBuilder {
                 builder.append_value(parse::parse_timestamptz(text, *zone)?);
             }
             ColumnBuilder::Interval(builder) => builder.append_value(parse::parse_interval(text)?),
+            ColumnBuilder::Uuid(builder) => builder.append_value(parse::parse_uuid(text)?)?,
             ColumnBuilder::Array { sql_type, zone, elements, lengths, valid } => {
                 let texts = parse::parse_elements(text)?;
                 // All of them before the first is appended.
@@ -118,6 +121,7 @@ impl ColumnBuilder {
             ColumnBuilder::Date(builder) => builder.append_null(),
             ColumnBuilder::Timestamp(builder) | ColumnBuilder::Timestamptz { builder, .. } => builder.append_null(),
             ColumnBuilder::Interval(builder) => builder.append_null(),
+            ColumnBuilder::Uuid(builder) => builder.append_null(),
             ColumnBuilder::Array { lengths, valid, .. } => {
                 lengths.push(0);
                 valid.push(false);
@@ -141,6 +145,7 @@ impl ColumnBuilder {
             ColumnBuilder::Timestamp(builder) => ArrayBuilder::finish(builder),
             ColumnBuilder::Timestamptz { builder, .. } => ArrayBuilder::finish(builder),
             ColumnBuilder::Interval(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Uuid(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Array { elements, lengths, valid, .. } => {
                 let values = elements.finish();
                 let element = Arc::new(Field::new_list_field(values.data_type().clone(), true));

@@ -71,7 +71,7 @@ pub(super) fn type_info() -> Result<&'static XdbcTypeInfoData> {
     .map_err(Error::internal)
 }
 
-fn types() -> [SqlType; 14] {
+fn types() -> [SqlType; 15] {
     [
         SqlType::Boolean,
         SqlType::Int2,
@@ -87,6 +87,7 @@ fn types() -> [SqlType; 14] {
         SqlType::Timestamp,
         SqlType::Timestamptz,
         SqlType::Interval,
+        SqlType::Uuid,
     ]
 }
 
@@ -107,6 +108,7 @@ fn describe(sql_type: &SqlType) -> XdbcTypeInfo {
         SqlType::Date => (Xdbc::XdbcDate, Some(10), true),
         SqlType::Timestamp | SqlType::Timestamptz => (Xdbc::XdbcTimestamp, Some(26), true),
         SqlType::Interval => (Xdbc::XdbcInterval, None, true),
+        SqlType::Uuid => (Xdbc::XdbcBinary, Some(16), true),
         // Not among the types that are listed.
         SqlType::Array(_) => (Xdbc::XdbcUnknownType, None, true),
     };

@@ -10,13 +10,12 @@ use datafusion::common::ScalarValue;
 use super::encode::{EPOCH_DAYS, EPOCH_US, Format};
 use super::frontend::Fields;
 use crate::error::{Error, Result, SqlState};
-use crate::types::SqlType;
 use crate::types::parse::{null_value, parse_numeric, parse_text};
 use crate::types::text::{EncodeSettings, write_text};
+use crate::types::{SqlType, UUID_BYTES};
 
 const OID: u32 = 26;
-/// Types that clients declare though Tidemark has them as text; their binary forms are not text's.
-const UUID: u32 = 2950;
+/// A type that clients declare though Tidemark has it as text; its binary form is not text's.
 const JSONB: u32 = 3802;
 
 /// The type that a client declares by its OID; `None` leaves it to be inferred (0, and `unknown`).
@@ -31,13 +30,14 @@ pub(super) fn declared_type(oid: u32) -> Result<Option<SqlType>> {
         21 => SqlType::Int2,
         23 => SqlType::Int4,
         // "char", name, text, json, bpchar, varchar
-        18 | 19 | 25 | 114 | 1042 | 1043 | UUID | JSONB => SqlType::Text,
+        18 | 19 | 25 | 114 | 1042 | 1043 | JSONB => SqlType::Text,
         700 => SqlType::Float4,
         701 => SqlType::Float8,
         1082 => SqlType::Date,
         1114 => SqlType::Timestamp,
         1184 => SqlType::Timestamptz,
         1186 => SqlType::Interval,
+        2950 => SqlType::Uuid,
         _ if is_array(oid) => SqlType::Text,
         // Without a modifier; the value's own digits decide when it comes.
         1700 => SqlType::Numeric { precision: 38, scale: 16 },
@@ -59,7 +59,7 @@ pub(super) fn decode(
     match (value, format) {
         (None, _) => Ok(null_value(sql_type)),
         (Some(value), Format::Text) => decode_text(sql_type, utf8(&value)?, zone),
-        (Some(_), Format::Binary) if matches!(oid, UUID | JSONB) => {
+        (Some(_), Format::Binary) if oid == JSONB => {
             Err(Error::not_built(format_args!("a binary parameter of the type with OID {oid}"))
                 .with_hint("Send it as text."))
         }
@@ -160,6 +160,10 @@ fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarVal
             ScalarValue::TimestampMicrosecond(Some(value_us), Some(Arc::from("UTC")))
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(interval(&fixed(&value, wrong)?)?)),
+        SqlType::Uuid => {
+            let value: [u8; 16] = fixed(&value, wrong)?;
+            ScalarValue::FixedSizeBinary(UUID_BYTES, Some(value.to_vec()))
+        }
         SqlType::Array(_) => parse_text(sql_type, &decode_array(value)?, Tz::UTC)?,
     })
 }

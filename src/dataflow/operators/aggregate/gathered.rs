@@ -47,9 +47,7 @@ impl Values {
         let own: Vec<ArrayRef> = self.args.iter().map(|arg| args[*arg].clone()).collect();
         let (value, taken, order_keys) = match (self.gathered.form(), own.as_slice()) {
             (GatheredForm::Text { .. }, [value, keys @ ..]) => (value, value.clone(), keys),
-            (GatheredForm::Array { .. }, [value, taken, keys @ ..]) => {
-                (value, null_where_not_taken(taken), keys)
-            }
+            (GatheredForm::Array { .. }, [value, taken, keys @ ..]) => (value, null_where_not_taken(taken), keys),
             _ => return Err(Error::internal("nothing to gather")),
         };
         let entries = self.gathered.entries(value, order_keys)?;

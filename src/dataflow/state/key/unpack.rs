@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, ListArray, PrimitiveArray, PrimitiveBuilder,
-    StringBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListArray, PrimitiveArray,
+    PrimitiveBuilder, StringBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
@@ -114,9 +114,20 @@ impl Builder {
             Builder::Bytes(mut builder) => Arc::new(builder.finish()),
             Builder::Primitive { bytes, valid, width } => with_primitive!(data_type, T => {
                 Arc::new(read_values::<T>(&bytes, width, &valid).with_data_type(data_type.clone()))
-            }, arrow::array::new_null_array(data_type, valid.len())),
+            }, fixed_bytes(&bytes, width, &valid)),
         }
     }
+}
+
+fn fixed_bytes(bytes: &[u8], width: usize, valid: &[bool]) -> ArrayRef {
+    let mut builder = FixedSizeBinaryBuilder::with_capacity(valid.len(), width as i32);
+    for (value, valid) in bytes.chunks_exact(width).zip(valid) {
+        // The values are as wide as the builder's.
+        if !*valid || builder.append_value(value).is_err() {
+            builder.append_null();
+        }
+    }
+    Arc::new(builder.finish())
 }
 
 fn read_values<T>(bytes: &[u8], width: usize, valid: &[bool]) -> PrimitiveArray<T>

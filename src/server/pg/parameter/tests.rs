@@ -122,7 +122,12 @@ fn declared_types() {
     assert_eq!(declared_type(1043).unwrap(), Some(SqlType::Text));
     assert_eq!(declared_type(1007).unwrap(), Some(SqlType::Text));
     assert_eq!(declared_type(600).unwrap_err().state().0, "0A000");
-    let uuid = decode(&SqlType::Text, UUID, Format::Binary, Some(Bytes::from_static(&[0; 16])), Tz::UTC);
-    assert_eq!(uuid.unwrap_err().state().0, "0A000");
+    assert_eq!(declared_type(2950).unwrap(), Some(SqlType::Uuid));
+    let uuid =
+        |bytes: &'static [u8]| decode(&SqlType::Uuid, 2950, Format::Binary, Some(Bytes::from_static(bytes)), Tz::UTC);
+    assert_eq!(uuid(&[7; 16]).unwrap(), ScalarValue::FixedSizeBinary(16, Some(vec![7; 16])));
+    assert_eq!(uuid(&[7; 15]).unwrap_err().state().0, "22P03");
+    let jsonb = decode(&SqlType::Text, JSONB, Format::Binary, Some(Bytes::from_static(b"\x01{}")), Tz::UTC);
+    assert_eq!(jsonb.unwrap_err().state().0, "0A000");
     assert_eq!(decode(&SqlType::Int4, 23, Format::Binary, None, Tz::UTC).unwrap(), ScalarValue::Int32(None));
 }
