@@ -6,6 +6,7 @@ import math
 import socket
 import struct
 import time
+import uuid
 
 import psycopg
 
@@ -29,6 +30,7 @@ TYPES = {
     "date": [datetime.date(1, 1, 1), datetime.date(2026, 2, 28), datetime.date(9999, 12, 31)],
     "timestamp": [datetime.datetime(1900, 1, 1, 0, 0, 0, 1), datetime.datetime(2026, 1, 1, 23, 59, 59, 999999)],
     "timestamptz": [datetime.datetime(2026, 6, 1, 12, tzinfo=UTC), datetime.datetime(1969, 12, 31, 23, tzinfo=UTC)],
+    "uuid": [uuid.UUID(int=0), uuid.UUID("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")],
     "interval": [datetime.timedelta(days=3, seconds=4, microseconds=5), datetime.timedelta(0), datetime.timedelta(-1)],
 }
 

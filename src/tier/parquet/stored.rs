@@ -3,7 +3,7 @@
 //! The table's columns in order, then `_row_id`. Field ids follow Iceberg's rules: position + 1 for a column unless the
 //! table was altered, a fixed high id for the row id, which no column can reach. A column that a file does not have has
 //! one value for all of the file's rows. Parquet has no form for intervals of months, days and
-//! nanoseconds: they are 16 bytes (months, days as 4 and nanoseconds as 8 bytes, little endian).
+//! nanoseconds: they are 16 bytes (months, days as 4 and nanoseconds as 8 bytes, little endian). A UUID is its 16 bytes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
