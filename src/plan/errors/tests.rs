@@ -50,8 +50,8 @@ fn groups_and_types() {
     );
     check("SELECT truck + 1 FROM readings", "42883 operator does not exist: text + integer @ truck");
     check(
-        "SELECT CAST(truck AS uuid) FROM readings",
-        "0A000 type uuid is not supported yet | Use text, or timestamp for a time of day.",
+        "SELECT CAST(truck AS json) FROM readings",
+        "0A000 type json is not supported yet | Use text, or timestamp for a time of day.",
     );
 }
 
