@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::FixedSizeBinaryBuilder;
+use arrow::array::{AsArray, FixedSizeBinaryBuilder};
+use arrow::compute::cast;
 use arrow::datatypes::DataType;
-use datafusion::common::Result;
+use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
-use crate::types::SqlType;
+use crate::types::parse::parse_uuid;
+use crate::types::{SqlType, UUID_BYTES};
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct RandomUuid {
@@ -34,13 +36,14 @@ impl ScalarUDFImpl for RandomUuid {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let mut values = FixedSizeBinaryBuilder::with_capacity(args.number_rows, 16);
-        for _ in 0..args.number_rows {
-            let mut value: [u8; 16] = rand::random();
-            // RFC 9562: the version in the seventh byte, the variant in the ninth.
-            value[6] = value[6] & 0x0f | 0x40;
-            value[8] = value[8] & 0x3f | 0x80;
-            values.append_value(value)?;
+        let rows = args.number_rows;
+        // Of version 4, as text.
+        let texts = datafusion::functions::string::uuid().invoke_with_args(args)?.to_array(rows)?;
+        let texts = cast(&texts, &DataType::Utf8)?;
+        let mut values = FixedSizeBinaryBuilder::with_capacity(rows, UUID_BYTES);
+        for text in texts.as_string::<i32>() {
+            let value = parse_uuid(text.unwrap_or_default());
+            values.append_value(value.map_err(|error| DataFusionError::External(Box::new(error)))?)?;
         }
         Ok(ColumnarValue::Array(Arc::new(values.finish())))
     }
