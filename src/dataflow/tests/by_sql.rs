@@ -254,14 +254,13 @@ fn windows() -> Vec<Case> {
                  WINDOW w AS (PARTITION BY device ORDER BY n)"),
             oracle: |readings, _| {
                 let rows = oracle::project(readings, |row| vec![row[0].clone(), row[3].clone()]);
-                let shares = oracle::window(&rows, &[0], &[(1, false, false)], |members, place| {
+                oracle::window(&rows, &[0], &[(1, false, false)], |members, place| {
                     let ranks = oracle::ranks(members, &[(1, false, false)]);
                     let (count, rank) = (members.len() as f64, ranks[place][1]);
                     let reached = ranks.iter().filter(|ranks| ranks[1] <= rank).count() as f64;
                     let share = if members.len() == 1 { 0.0 } else { (rank - 1) as f64 / (count - 1.0) };
                     vec![Value::Float(share), Value::Float(reached / count)]
-                });
-                shares
+                })
             },
         },
         Case {
