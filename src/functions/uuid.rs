@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{AsArray, FixedSizeBinaryBuilder};
 use arrow::compute::cast;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 
@@ -38,6 +38,7 @@ impl ScalarUDFImpl for RandomUuid {
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
         let rows = args.number_rows;
         // Of version 4, as text.
+        let args = ScalarFunctionArgs { return_field: Arc::new(Field::new("uuid", DataType::Utf8, false)), ..args };
         let texts = datafusion::functions::string::uuid().invoke_with_args(args)?.to_array(rows)?;
         let texts = cast(&texts, &DataType::Utf8)?;
         let mut values = FixedSizeBinaryBuilder::with_capacity(rows, UUID_BYTES);

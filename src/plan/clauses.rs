@@ -153,8 +153,8 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "What the query that they stand for keeps.",
     },
     ViewClause {
-        clause: "SESSION",
-        example: "SELECT truck, window_start, count(*) FROM SESSION(readings, time, INTERVAL '5 minutes', truck) GROUP BY truck, window_start",
+        clause: "session_start, session_end, SESSION",
+        example: "SELECT truck, session_start(time, INTERVAL '5 minutes') OVER (PARTITION BY truck ORDER BY time) AS window_start FROM readings",
         sentence: "All rows in order; a change reads the sessions that it touches.",
     },
     ViewClause {

@@ -101,3 +101,6 @@ fn text_of(window: &ArrayRef, row: usize) -> Result<String> {
     write_text(window.as_ref(), row, &EncodeSettings::default(), &mut text)?;
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use datafusion::logical_expr::{Expr, ExprSchemable};
 use futures::StreamExt;
 
 use crate::catalog::{MaterializedView, ViewColumn};
-use crate::commit::{Commit, TableDelta};
+use crate::commit::{Commit, TableDelta, WatermarkAdvance};
 use crate::dataflow::build::{Dataflow, StepInput};
 use crate::dataflow::checkpoint::PageFiles;
 use crate::dataflow::errors::{ErrorDelta, ErrorSet};
@@ -320,6 +320,14 @@ impl TestWorker {
     pub fn commit(&mut self, deltas: Vec<(RelationId, DeltaBatch)>) {
         self.commit += 1;
         self.dataflows.push_commit(commit(self.commit, deltas));
+    }
+
+    /// The same, with how far a table's watermark moved.
+    pub fn commit_with(&mut self, deltas: Vec<(RelationId, DeltaBatch)>, watermark: Option<(RelationId, i64)>) {
+        self.commit += 1;
+        let watermarks = watermark.map(|(table, at_us)| WatermarkAdvance { table, at_us }).into_iter().collect();
+        let commit = Commit { watermarks, ..commit(self.commit, deltas).as_ref().clone() };
+        self.dataflows.push_commit(Arc::new(commit));
     }
 
     pub fn read(&self, view: RelationId) -> Result<ViewSnapshot> {
