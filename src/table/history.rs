@@ -154,13 +154,21 @@ impl Tables {
         Ok(files)
     }
 
-    /// Takes over the marks of a manifest.
+    /// Takes over the marks of a manifest. Where they are damaged, history begins anew: no row depends on them.
     pub(super) async fn restore_history(&self, manifest: &Manifest) -> Result<()> {
         if self.settings.history_retention_ms == 0 {
             return Ok(());
         }
         for file in &manifest.history {
-            let marks = self.tier.read_marks(file).await?;
+            let marks = match self.tier.read_marks(file).await {
+                Ok(marks) => marks,
+                Err(error) if error.state() == SqlState::DATA_CORRUPTED => {
+                    tracing::warn!(%error, "what was before this start cannot be read with FOR SYSTEM_TIME AS OF");
+                    *self.history.lock() = History::default();
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
             let mut history = self.history.lock();
             marks.into_iter().for_each(|mark| history.push(mark, self.history_retention_us()));
         }

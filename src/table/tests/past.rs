@@ -116,6 +116,31 @@ fn a_table_can_be_read_as_it_was_at_every_commit_within_the_retention() {
     assert!(all.refused > 1000 && all.folded > 50 && all.kept_over_restart > 10, "{all:?}");
 }
 
+/// Nothing but the past is lost with the file that tells of it.
+#[test]
+fn a_start_without_the_marks_begins_history_anew() {
+    simulate(1, |simulation| {
+        Box::pin(async move {
+            let database = simulation.open_keeping(60_000).await;
+            database.create(readings()).await.unwrap();
+            let first = database.insert(READINGS, reading_rows(&[1, 2])).await.unwrap();
+            database.tables.flush_all(&database.sequencer).await.unwrap();
+            assert!(database.tables.as_of(&database.at_head(READINGS), first).is_ok());
+            database.sequencer.shutdown().await;
+            let marks = database.tables.tier.load().await.unwrap().manifest.history;
+            assert_eq!(marks.len(), 1);
+            database.tables.tier.remove_file(&marks[0].path).await.unwrap();
+            let database = simulation.open_keeping(60_000).await;
+            assert!(database.tables.as_of(&database.at_head(READINGS), first).is_err());
+            let second = database.insert(READINGS, reading_rows(&[3])).await.unwrap();
+            database.insert(READINGS, reading_rows(&[4])).await.unwrap();
+            database.tables.flush_all(&database.sequencer).await.unwrap();
+            let past = database.tables.as_of(&database.at_head(READINGS), second).unwrap();
+            assert_eq!(readings_of(&past).await.into_values().collect::<Vec<_>>(), [1, 2, 3]);
+        })
+    });
+}
+
 /// Row ids from before history was kept are known, though no mark tells of them.
 #[test]
 fn history_begins_with_the_first_commit_after_it_was_asked_for() {
