@@ -25,7 +25,7 @@ use crate::plan::{Node, ViewPlan};
 use crate::types::{CommitNumber, RelationId};
 
 /// Raised whenever an operator keeps other state than before for the same plan: older checkpoints are then of no use.
-const STATE_FORMAT: u32 = 2;
+const STATE_FORMAT: u32 = 3;
 
 /// A view with its operators and their state.
 pub struct LiveView {

@@ -78,9 +78,10 @@ struct Axis {
 }
 
 impl Axis {
-    /// Makes the exponent at most `exponent`; returns by how many bits the sums moved.
-    fn align(&mut self, exponent: i32) -> u32 {
-        if self.sum.sign() == Sign::NoSign && self.squares.sign() == Sign::NoSign {
+    /// Makes the exponent at most `exponent`; returns by how many bits the sums moved. `is_free`: nothing else is in units of the
+    /// axis. Sums can be zero while products are not, where a row that goes and one that comes have the same value.
+    fn align(&mut self, exponent: i32, is_free: bool) -> u32 {
+        if is_free && self.sum.sign() == Sign::NoSign && self.squares.sign() == Sign::NoSign {
             self.exponent = exponent;
             return 0;
         }
@@ -134,8 +135,9 @@ impl Comoments {
     }
 
     fn align(&mut self, exponent: i32, is_x: bool) {
+        let is_free = self.products.sign() == Sign::NoSign;
         let axis = if is_x { &mut self.x } else { &mut self.y };
-        self.products <<= axis.align(exponent);
+        self.products <<= axis.align(exponent, is_free);
     }
 
     pub fn merge(&mut self, other: &Comoments) {

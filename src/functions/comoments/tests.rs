@@ -54,3 +54,22 @@ fn what_is_removed_leaves_no_trace_and_order_plays_no_part() {
     assert_eq!(Comoments::from_bytes(&state.to_bytes()).unwrap(), state);
     assert!(Comoments::from_bytes(&state.to_bytes()[..9]).is_err());
 }
+
+#[test]
+fn sums_that_cancel_do_not_lose_the_units_of_products() {
+    // A row of x = 1 goes and another one comes, then one of x = 2, whose units are others.
+    let mut change = Comoments::default();
+    change.add(0.0, 1.0, -1);
+    change.add(1.0, 1.0, 1);
+    change.add(0.0, 2.0, 1);
+    let mut sums = Comoments::default();
+    sums.add(0.0, 1.0, 1);
+    sums.merge(&change);
+    let mut expected = Comoments::default();
+    expected.add(1.0, 1.0, 1);
+    expected.add(0.0, 2.0, 1);
+    for (_, regression) in Regression::ALL {
+        assert_eq!(sums.value(regression).unwrap(), expected.value(regression).unwrap(), "{regression:?}");
+    }
+    assert_eq!(sums.value(Regression::CovarPop).unwrap(), Some(-0.25));
+}
