@@ -124,7 +124,7 @@ impl OrderedRows {
             }
             parts.push((delta, keys));
         }
-        let (deltas, keys): (Vec<DeltaBatch>, Vec<Vec<ArrayRef>>) = parts.into_iter().unzip();
+        let (deltas, keys): (Vec<DeltaBatch>, Vec<_>) = parts.into_iter().unzip();
         let delta = DeltaBatch::concat(&self.schema, &deltas)?;
         let column = |(index, data_type): (usize, DataType)| -> Result<ArrayRef> {
             let parts: Vec<&dyn Array> = keys.iter().map(|keys| keys[index].as_ref()).collect();
