@@ -38,7 +38,7 @@ impl Engine {
         // All commits may be put into the queue at once.
         let settings = DataflowSettings { lag_bytes_max: u64::MAX, ..DataflowSettings::default() };
         let (dataflows, worker) = Worker::new(settings, CommitNumber(0));
-        let worker = worker.with_threads(Arc::new(ScopedThreads::new(THREADS)));
+        let worker = worker.with_threads(Arc::new(ScopedThreads::new(THREADS))).at_time(START_US);
         let relation =
             |table: &Arc<Table>| RelationSource { id: table.id, name: table.name.clone(), schema: table.schema() };
         let is_append_only = |table: &&Arc<Table>| matches!(table.kind, TableKind::AppendOnly);
