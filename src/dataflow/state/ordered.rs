@@ -224,6 +224,19 @@ impl OrderedState {
         self.each_from(prefix, prefix, each)
     }
 
+    /// Takes out all entries whose key begins with one of `prefixes`.
+    pub fn forget(&mut self, prefixes: &[Vec<u8>]) -> Result<()> {
+        let before = self.clone();
+        let mut updates = OrderedUpdates::default();
+        for prefix in prefixes {
+            before.each_with_prefix(prefix, |entry, weight| {
+                updates.push(&[entry], -weight);
+                Ok(true)
+            })?;
+        }
+        self.apply(&updates)
+    }
+
     /// The same from the first entry that is at least `from`, which begins with the prefix.
     pub fn each_from<'a>(
         &'a self,

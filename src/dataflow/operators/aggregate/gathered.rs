@@ -60,15 +60,7 @@ impl Values {
 
     /// Takes out all of the groups with these keys.
     pub fn forget(&mut self, groups: &[Vec<u8>]) -> Result<()> {
-        let before = self.state.clone();
-        let mut updates = OrderedUpdates::default();
-        for key in groups {
-            before.each_with_prefix(key, |entry, weight| {
-                updates.push(&[entry], -weight);
-                Ok(true)
-            })?;
-        }
-        self.state.apply(&updates)
+        self.state.forget(groups)
     }
 
     /// Puts the step's rows in.
