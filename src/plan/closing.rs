@@ -203,8 +203,11 @@ fn marked(plan: &LogicalPlan, catalog: &Catalog) -> Result<Marked> {
             let mut exprs = projection.expr.clone();
             let mut place = |column: &Column| {
                 let wanted = Expr::Column(column.clone());
-                exprs.iter().position(|expr| *expr == wanted).unwrap_or_else(|| {
-                    exprs.push(wanted);
+                let is_it = |expr: &Expr| expr.clone().unalias_nested().data == wanted;
+                exprs.iter().position(is_it).unwrap_or_else(|| {
+                    // A query may call something else so.
+                    let is_taken = exprs.iter().any(|expr| expr.schema_name().to_string() == column.name);
+                    exprs.push(if is_taken { wanted.alias(format!("__{}", column.name)) } else { wanted });
                     exprs.len() - 1
                 })
             };
