@@ -40,9 +40,11 @@ sql_states! {
     INVALID_PARAMETER = "22023", "An option or setting has an unusable value.";
     INVALID_ROW_COUNT_IN_LIMIT = "2201W", "A negative LIMIT.";
     INVALID_ROW_COUNT_IN_OFFSET = "2201X", "A negative OFFSET.";
+    NULL_VALUE_NOT_ALLOWED = "22004", "A NULL where a value is needed.";
     INVALID_TEXT_REPRESENTATION = "22P02", "Text that its type cannot read.";
     INVALID_BINARY_REPRESENTATION = "22P03", "A binary parameter that its type cannot read.";
     BAD_COPY_FORMAT = "22P04", "COPY data with too many or too few columns, or broken quoting.";
+    UNTRANSLATABLE_CHARACTER = "22P05", "A character that a text cannot hold.";
     NOT_NULL_VIOLATION = "23502", "A NULL for a NOT NULL column.";
     UNIQUE_VIOLATION = "23505", "A row with the same primary key exists.";
     INVALID_TRANSACTION_STATE = "25000", "The statement does not fit the transaction's state.";
@@ -83,6 +85,7 @@ sql_states! {
     TOO_MANY_CONNECTIONS = "53300", "Too many connections.";
     CONFIGURATION_LIMIT_EXCEEDED = "53400", "A configured limit was reached; the detail names it.";
     PROGRAM_LIMIT_EXCEEDED = "54000", "The statement exceeds a limit; the detail names it.";
+    STATEMENT_TOO_COMPLEX = "54001", "A value or statement is nested too deep.";
     OBJECT_NOT_IN_STATE = "55000", "The object is not in a state for this.";
     OBJECT_IN_USE = "55006", "The object, or the data directory, is in use.";
     QUERY_CANCELED = "57014", "Canceled by the user or by statement_timeout.";

@@ -9,6 +9,7 @@ import time
 import uuid
 
 import psycopg
+import psycopg.types.json
 
 from harness import Failure, Server, equal, expect, main
 
@@ -68,6 +69,32 @@ def there_and_back(connection, name, values, binary, place):
         if sent != received or type(sent) is not type(received) or not same_sign:
             wrong.append(f"{name}, binary {binary}, {place}: sent {sent!r}, received {received!r}")
     return wrong
+
+
+def json_and_arrays(folder):
+    """jsonb both ways in text and binary, and arrays of a view."""
+    server = Server(folder).start()
+    payload = {"device": "pump", "levels": [1, 2.5, None], "ok": True, "größe": "1 µm \"x\""}
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        connection.execute("CREATE TABLE messages (n integer, payload jsonb)")
+        connection.execute(
+            "CREATE MATERIALIZED VIEW devices AS SELECT payload->>'device' AS device, array_agg(n) AS rows,"
+            " jsonb_agg(payload->'levels') AS levels FROM messages GROUP BY 1"
+        )
+        for n, (binary, place) in enumerate((b, p) for b in (False, True) for p in ("%t", "%b")):
+            cursor = connection.cursor(binary=binary)
+            cursor.execute(f"INSERT INTO messages VALUES (%s, {place})", (n, psycopg.types.json.Jsonb(payload)))
+            equal(cursor.execute("SELECT payload FROM messages WHERE n = %s", (n,)).fetchone(), (payload,), "payload")
+            equal(cursor.execute("SELECT payload->'ok' FROM messages WHERE n = %s", (n,)).fetchone(), (True,), "a part")
+        connection.execute("FLUSH")
+        for binary in (False, True):
+            row = connection.cursor(binary=binary).execute("SELECT * FROM devices").fetchone()
+            equal(row, ("pump", [0, 1, 2, 3], [[1, 2.5, None]] * 4), "the view")
+            found = connection.execute(
+                "SELECT count(*) FROM messages WHERE payload @> %s", (psycopg.types.json.Jsonb({"ok": True}),), binary=binary
+            )
+            equal(found.fetchone(), (4,), "containment")
+    server.stop()
 
 
 def transactions(folder):
@@ -424,6 +451,6 @@ def flush_in_a_pipeline(folder):
 if __name__ == "__main__":
     main(
         flush_in_a_pipeline,
-        types_there_and_back, transactions, nested_transactions, array_parameters, prepared_statements, copy_both_ways, copy_in_a_transaction,
+        types_there_and_back, json_and_arrays, transactions, nested_transactions, array_parameters, prepared_statements, copy_both_ways, copy_in_a_transaction,
         copy_cut_in_the_middle, bad_input, view_warnings, slow_view, cancel,
     )

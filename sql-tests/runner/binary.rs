@@ -84,13 +84,17 @@ impl Reader<'_> {
                 interval(months, days, us)
             }
             1700 => self.numeric()?,
+            3802 => match self.take(1)? {
+                [1] => String::from_utf8(self.rest().to_vec()).map_err(|_| "a jsonb that is not UTF-8".to_owned())?,
+                other => return Err(format!("a jsonb of version {other:?}")),
+            },
             2950 => {
                 let hex: String = self.array::<16>()?.iter().map(|byte| format!("{byte:02x}")).collect();
                 let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
                 groups.join("-")
             }
             1000 | 1001 | 1002 | 1003 | 1005 | 1007 | 1009 | 1015 | 1016 | 1021 | 1022 | 1028 | 1115 | 1182 | 1185
-            | 1187 | 1231 | 2951 => self.list(printing)?,
+            | 1187 | 1231 | 2951 | 3807 => self.list(printing)?,
             _ => String::from_utf8(self.rest().to_vec()).map_err(|_| format!("type {oid}: not UTF-8"))?,
         })
     }

@@ -4,7 +4,7 @@
 //! ```text
 //! canonical row = format version (1 byte), then per column: 0 for NULL, or 1 and the value
 //! value         = boolean, numbers and UUIDs: fixed width, big endian (floats: bits, -0 as 0, one NaN)
-//!                 text and bytes: length as u64 big endian, then the bytes
+//!                 text, jsonb (numbers without zeros at their end) and bytes: length as u64 big endian, then the bytes
 //!                 arrays: number of elements as u64 big endian, then each as a column
 //! ```
 
@@ -17,6 +17,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::DeltaBatch;
 use crate::error::{Error, Result};
+use crate::types::json::comparable;
 
 /// Version of the canonical form; its first byte.
 pub const DIGEST_FORMAT: u8 = 1;
@@ -91,6 +92,7 @@ fn canonical_value(column: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<
         }
         DataType::Utf8 => length_prefixed(column.as_string::<i32>().value(row).as_bytes(), out),
         DataType::Binary => length_prefixed(column.as_binary::<i32>().value(row), out),
+        DataType::LargeUtf8 => length_prefixed(comparable(column.as_string::<i64>().value(row)).as_bytes(), out),
         DataType::FixedSizeBinary(_) => out.extend_from_slice(column.as_fixed_size_binary().value(row)),
         DataType::List(_) => {
             let elements = column.as_list::<i32>().value(row);

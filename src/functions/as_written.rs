@@ -15,12 +15,17 @@ use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
+use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
 use datafusion::optimizer::AnalyzerRule;
 
+use super::aggregate::ORDERED_ARRAY_AGG;
+use super::floats::CANONICAL_FLOAT;
+use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
+use super::set_order::SetFunction;
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -50,10 +55,15 @@ fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<L
         let name = names.save(&expr);
         let rewritten = expr.transform_up(|expr| {
             check_filter(&expr, &schema)?;
+            check_jsonb(&expr, &schema)?;
+            check_ordered_set(&expr)?;
             Ok(rewrite_expr(expr, &schema))
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     })?;
+    if let LogicalPlan::Sort(sort) = &rewritten.data {
+        check_order(&sort.expr, sort.input.schema())?;
+    }
     changed.set(changed.get() || rewritten.transformed);
     if changed.get() { Ok(Transformed::yes(rewritten.data.recompute_schema()?)) } else { Ok(rewritten) }
 }
@@ -72,6 +82,80 @@ fn check_filter(expr: &Expr, schema: &DFSchema) -> Result<()> {
             Err(DataFusionError::External(Box::new(Error::new(SqlState::DATATYPE_MISMATCH, message))))
         }
     }
+}
+
+/// Errors: 0A000 as in PostgreSQL.
+fn check_ordered_set(expr: &Expr) -> Result<()> {
+    let Expr::WindowFunction(call) = expr else { return Ok(()) };
+    match SetFunction::named(call.fun.name()) {
+        Some(function) if function.is_within_group() => {
+            let message = format!("OVER is not supported for ordered-set aggregate {}", function.name());
+            Err(external(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// DataFusion takes a jsonb for a text. Errors: 42883 for functions that take texts, 0A000 where an order is needed.
+fn check_jsonb(expr: &Expr, schema: &DFSchema) -> Result<()> {
+    let is_jsonb = |expr: &Expr| expr.get_type(schema).is_ok_and(|found| found == JSONB);
+    let (name, args, fits): (&str, &[Expr], bool) = match expr {
+        Expr::ScalarFunction(call) => (call.name(), call.args.as_slice(), takes_jsonb(call.name())),
+        Expr::AggregateFunction(call) => {
+            let (name, args) = (call.func.name(), call.params.args.as_slice());
+            let fits = matches!(name, "count" | "array_agg" | ORDERED_ARRAY_AGG | "first" | "last" | "single_value");
+            (name, args, fits)
+        }
+        Expr::WindowFunction(call) => {
+            let fits = matches!(call.fun.name(), "count" | "lag" | "lead" | "first_value" | "last_value" | "nth_value");
+            (call.fun.name(), call.params.args.as_slice(), fits)
+        }
+        Expr::Like(like) | Expr::SimilarTo(like) if is_jsonb(&like.expr) => {
+            return Err(no_such("operator does not exist: jsonb ~~ text".to_owned()));
+        }
+        Expr::Between(between) if is_jsonb(&between.expr) => return Err(external(no_order())),
+        _ => return Ok(()),
+    };
+    if fits || !args.iter().any(is_jsonb) {
+        return Ok(());
+    }
+    let types: Vec<String> =
+        args.iter().map(|arg| arg.get_type(schema).map_or("unknown".to_owned(), |found| type_name(&found))).collect();
+    Err(no_such(format!("function {name}({}) does not exist", types.join(", "))))
+}
+
+fn takes_jsonb(name: &str) -> bool {
+    JsonFunction::named(name).is_some()
+        || name.starts_with("ordered_")
+        || matches!(
+            name,
+            "coalesce" | "nullif" | "from_text" | "canonical_float" | "pg_typeof" | "make_array" | "array_append"
+        )
+}
+
+/// An ORDER BY that completes another one for the sake of ties names a jsonb twice.
+fn check_order(keys: &[SortExpr], schema: &DFSchema) -> Result<()> {
+    let named = |key: &SortExpr| match &key.expr {
+        Expr::ScalarFunction(call) if call.name() == CANONICAL_FLOAT && call.args.len() == 1 => call.args[0].clone(),
+        expr => expr.clone(),
+    };
+    for key in keys {
+        let is_jsonb = key.expr.get_type(schema).is_ok_and(|found| found == JSONB);
+        if is_jsonb && keys.iter().filter(|other| named(other) == named(key)).count() == 1 {
+            return Err(external(no_order()));
+        }
+    }
+    Ok(())
+}
+
+fn no_such(message: String) -> DataFusionError {
+    external(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint(
+        "No operator or function matches the given name and argument types. You might need to add explicit type casts.",
+    ))
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {

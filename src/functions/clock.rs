@@ -31,6 +31,7 @@ pub use intervals::{days_and_time, interval_from, interval_length};
 pub use parts::DatePart;
 
 use super::from_text::{FromText, from_text_applies};
+use super::jsonb::{JSONB, cast_json};
 use crate::error::{Error, SqlState};
 use crate::types::UUID_BYTES;
 use crate::types::parse::parse_time_zone;
@@ -56,6 +57,9 @@ pub fn rewrite_cast(cast: Cast, schema: &DFSchema, zone: Option<&str>) -> Result
     if from_text_applies(&source, &target) {
         let zone = zone.filter(|_| is_timestamptz(&target));
         return FromText::call(cast.expr.as_ref().clone(), &target, zone).map_err(|_| cast);
+    }
+    if source == JSONB && target != JSONB && target != DataType::Utf8 {
+        return cast_json(cast.expr.as_ref().clone(), &target).map_err(|_| cast);
     }
     if matches!((&source, &target), (DataType::Duration(_), DataType::Interval(_))) {
         return Ok(interval_from().call(vec![*cast.expr]));

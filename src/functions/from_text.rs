@@ -23,7 +23,7 @@ pub struct FromText {
 
 /// Whether a cast from `source` to `target` is [`FromText`].
 pub fn from_text_applies(source: &DataType, target: &DataType) -> bool {
-    let is_text = matches!(source, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+    let is_text = matches!(source, DataType::Utf8 | DataType::Utf8View);
     is_text
         && matches!(
             target,
@@ -39,6 +39,7 @@ pub fn from_text_applies(source: &DataType, target: &DataType) -> bool {
                 | DataType::Timestamp(TimeUnit::Microsecond, _)
                 | DataType::Interval(IntervalUnit::MonthDayNano)
                 | DataType::FixedSizeBinary(UUID_BYTES)
+                | DataType::LargeUtf8
                 | DataType::List(_)
         )
 }

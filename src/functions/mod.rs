@@ -22,6 +22,7 @@ pub mod floats;
 mod format;
 mod from_text;
 mod gathered;
+mod jsonb;
 mod moments;
 pub mod numeric;
 mod operators;
@@ -56,6 +57,7 @@ pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
 pub use gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
+pub use jsonb::{JSONB, no_order};
 pub use moments::{Moments, Spread};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
@@ -84,6 +86,7 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend([format::ToChar::function(), format::ToNumber::function()]);
     functions.extend(format::ToTime::functions());
     functions.push(uuid::RandomUuid::function());
+    functions.extend(jsonb::JsonFunction::ALL.map(jsonb::JsonFunction::function));
     functions.push(unary_plus::UnaryPlus::function());
     functions
 }

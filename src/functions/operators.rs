@@ -153,6 +153,7 @@ pub fn is_read(data_type: &DataType) -> bool {
             | DataType::Date32
             | DataType::Interval(_)
             | DataType::FixedSizeBinary(UUID_BYTES)
+            | DataType::LargeUtf8
     )
 }
 
@@ -177,7 +178,7 @@ fn refuse_text_beside_others(op: &BinaryOperator, left: &Expr, right: &Expr, sch
 }
 
 /// `1` is planned as Int64; PostgreSQL takes the smallest of integer and bigint that holds it.
-fn narrow(expr: Expr) -> Expr {
+pub fn narrow(expr: Expr) -> Expr {
     match expr {
         Expr::Literal(ScalarValue::Int64(Some(value)), metadata) => match i32::try_from(value) {
             Ok(value) => Expr::Literal(ScalarValue::Int32(Some(value)), metadata),

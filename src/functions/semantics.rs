@@ -36,7 +36,7 @@ use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::clock::{self, interval_length};
 use super::comoments::Regression;
-use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar};
+use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar, is_canonical_form_needed};
 use super::set_order::SetFunction;
 use super::unary_plus::UNARY_PLUS;
 
@@ -96,17 +96,19 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
                 }),
             }
         }
-        Expr::Between(mut between) if type_is(&between.expr, schema, is_float) => {
+        Expr::Between(mut between) if type_is(&between.expr, schema, is_canonical_form_needed) => {
             between.expr = Box::new(canonical(*between.expr));
             between.low = Box::new(canonical(*between.low));
             between.high = Box::new(canonical(*between.high));
             Ok(Transformed::yes(Expr::Between(between)))
         }
-        Expr::InList(list) if type_is(&list.expr, schema, is_float) => Ok(Transformed::yes(Expr::InList(InList {
-            expr: Box::new(canonical(*list.expr)),
-            list: list.list.into_iter().map(canonical).collect(),
-            negated: list.negated,
-        }))),
+        Expr::InList(list) if type_is(&list.expr, schema, is_canonical_form_needed) => {
+            Ok(Transformed::yes(Expr::InList(InList {
+                expr: Box::new(canonical(*list.expr)),
+                list: list.list.into_iter().map(canonical).collect(),
+                negated: list.negated,
+            })))
+        }
         Expr::AggregateFunction(call) => rewrite_aggregate(call, schema),
         Expr::WindowFunction(call) => Ok(rewrite_window(call, schema)),
         other => Ok(Transformed::no(other)),
@@ -140,7 +142,7 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
     }
     if params.distinct {
         for arg in params.args.iter_mut().chain(params.order_by.iter_mut().map(|key| &mut key.expr)) {
-            if type_is(arg, schema, is_float) {
+            if type_is(arg, schema, is_canonical_form_needed) {
                 *arg = canonical(std::mem::take(arg));
             }
         }
@@ -208,7 +210,7 @@ fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<E
         let compared = Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) });
         return Ok(Transformed::yes(compared));
     }
-    if is_comparison(op) && is_float(&left_type) && left_type == right_type {
+    if is_comparison(op) && is_canonical_form_needed(&left_type) && left_type == right_type {
         let (left, right) = comparable(*left, op, *right);
         let compared = Expr::BinaryExpr(BinaryExpr { left: Box::new(left), op, right: Box::new(right) });
         return Ok(Transformed::yes(compared));
@@ -280,14 +282,14 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
                 LogicalPlan::Projection(projection) => projection.expr.iter().any(is_canonical),
                 _ => false,
             };
-            let floats = input.schema().fields().iter().any(|field| is_float(field.data_type()));
+            let floats = input.schema().fields().iter().any(|field| is_canonical_form_needed(field.data_type()));
             if !floats || canonical_already(&input) {
                 return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::All(input))));
             }
             let columns = input.schema().columns().into_iter().map(|column| {
                 let expr = Expr::Column(column.clone());
                 match input.schema().data_type(&column) {
-                    Ok(data_type) if is_float(data_type) => {
+                    Ok(data_type) if is_canonical_form_needed(data_type) => {
                         canonical(expr).alias_qualified(column.relation, column.name)
                     }
                     _ => expr,
@@ -304,7 +306,7 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
 /// Makes the floats among keys canonical, and tells whether there were some.
 fn canonical_all<'a>(keys: impl Iterator<Item = &'a mut Expr>, schema: &DFSchema) -> bool {
     let mut changed = false;
-    for key in keys.filter(|key| type_is(key, schema, is_float) && !is_canonical(key)) {
+    for key in keys.filter(|key| type_is(key, schema, is_canonical_form_needed) && !is_canonical(key)) {
         *key = canonical(std::mem::take(key));
         changed = true;
     }
@@ -317,7 +319,7 @@ fn canonical_order(keys: &mut [SortExpr], schema: &DFSchema) -> bool {
     for place in 0..keys.len() {
         let (before, rest) = keys.split_at_mut(place);
         let Some(SortExpr { expr, .. }) = rest.first_mut() else { continue };
-        if !type_is(expr, schema, is_float) || is_canonical(expr) {
+        if !type_is(expr, schema, is_canonical_form_needed) || is_canonical(expr) {
             continue;
         }
         let made = canonical(expr.clone());
@@ -333,7 +335,10 @@ fn canonical_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>
     let schema = Arc::clone(aggregate.input.schema());
     let mut changed = false;
     for group in &mut aggregate.group_expr {
-        if !matches!(group, Expr::GroupingSet(_)) && type_is(group, &schema, is_float) && !is_canonical(group) {
+        if !matches!(group, Expr::GroupingSet(_))
+            && type_is(group, &schema, is_canonical_form_needed)
+            && !is_canonical(group)
+        {
             let (relation, name) = group.qualified_name();
             *group = canonical(std::mem::take(group).unalias()).alias_qualified(relation, name);
             changed = true;
@@ -346,7 +351,7 @@ fn canonical_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>
 fn canonical_join_keys(mut join: Join) -> Result<Transformed<LogicalPlan>> {
     let mut changed = false;
     for (left, right) in &mut join.on {
-        if type_is(left, join.left.schema(), is_float) && !is_canonical(left) {
+        if type_is(left, join.left.schema(), is_canonical_form_needed) && !is_canonical(left) {
             *left = canonical(std::mem::take(left));
             *right = canonical(std::mem::take(right));
             changed = true;
@@ -382,14 +387,6 @@ fn type_is(expr: &Expr, schema: &DFSchema, test: impl Fn(&DataType) -> bool) -> 
 
 fn is_interval(data_type: &DataType) -> bool {
     matches!(data_type, DataType::Interval(_))
-}
-
-/// Floats, and arrays of them.
-fn is_float(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::List(element) => element.data_type().is_floating(),
-        other => matches!(other, DataType::Float32 | DataType::Float64),
-    }
 }
 
 fn is_comparison(op: Operator) -> bool {

@@ -32,6 +32,20 @@ sentences! {
     "gen_random_uuid" "gen_random_uuid()": "A new UUID of version 4 for each row.";
     "hop_starts" "hop_starts(time, slide, size)":
         "Starts of the windows of this size, one every slide, that hold the time; `HOP` in FROM has a row for each.";
+    "jsonb_array_length" "jsonb_array_length(jsonb)": "The number of an array's elements.";
+    "jsonb_build_array" "jsonb_build_array(value, ...)": "An array of the values.";
+    "jsonb_build_object" "jsonb_build_object(key, value, ...)": "An object of the keys and values.";
+    "jsonb_concat" "jsonb_concat(a, b)": "`a || b`: the members of both objects, or the elements of both arrays.";
+    "jsonb_contains" "jsonb_contains(a, b)": "`a @> b`: whether `b` is contained in `a`.";
+    "jsonb_delete" "jsonb_delete(jsonb, what)": "`jsonb - what`: without a key, some keys, or the element at a place.";
+    "jsonb_delete_path" "jsonb_delete_path(jsonb, path)": "`jsonb #- path`: without what the path leads to.";
+    "jsonb_exists" "jsonb_exists(jsonb, key)": "`jsonb ? key`: whether the key, or the string, is there.";
+    "jsonb_exists_all" "jsonb_exists_all(jsonb, keys)": "`jsonb ?& keys`: whether all of them are there.";
+    "jsonb_exists_any" "jsonb_exists_any(jsonb, keys)": "`jsonb ?| keys`: whether one of them is there.";
+    "jsonb_extract_path" "jsonb_extract_path(jsonb, step, ...)": "What the path leads to, as `#>`.";
+    "jsonb_extract_path_text" "jsonb_extract_path_text(jsonb, step, ...)": "The same as text, as `#>>`.";
+    "jsonb_strip_nulls" "jsonb_strip_nulls(jsonb)": "Without the members of objects that are null.";
+    "jsonb_typeof" "jsonb_typeof(jsonb)": "`object`, `array`, `string`, `number`, `boolean` or `null`.";
     "justify_days" "justify_days(interval)": "Thirty days at a time as months.";
     "justify_hours" "justify_hours(interval)": "Twenty-four hours at a time as days.";
     "justify_interval" "justify_interval(interval)": "Both, and all fields of one sign.";
@@ -44,6 +58,7 @@ sentences! {
     "to_char" "to_char(value, pattern)":
         "A timestamp, a date, an interval or a number as text, by a pattern of PostgreSQL's.";
     "to_date" "to_date(text, pattern)": "The date that a text names by a pattern of PostgreSQL's.";
+    "to_jsonb" "to_jsonb(value)": "The value as jsonb; times as texts of ISO 8601, in UTC.";
     "to_number" "to_number(text, pattern)":
         "The number that a text names by a pattern of PostgreSQL's, as a numeric with as many digits behind the point.";
     "to_timestamp" "to_timestamp(text, pattern) or to_timestamp(seconds)":
@@ -112,6 +127,17 @@ pub const INTERNAL: &[&str] = &[
     "interval_divide",
     "interval_length",
     "interval_multiply",
+    "jsonb_cast",
+    "jsonb_element_texts",
+    "jsonb_elements",
+    "jsonb_get",
+    "jsonb_get_path",
+    "jsonb_get_path_text",
+    "jsonb_get_text",
+    "jsonb_keys",
+    "jsonb_of_array",
+    "jsonb_of_pairs",
+    "jsonb_pair",
     "ordered_array_agg",
     "ordered_string_agg",
     "single_value",

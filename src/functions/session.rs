@@ -16,6 +16,7 @@ use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::prelude::SessionConfig;
 
 use super::as_written::AsWritten;
+use super::jsonb::JsonOperators;
 use super::operators::PostgresOperators;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
@@ -31,11 +32,12 @@ pub const DATABASE: &str = "tidemark";
 /// No file formats, table factories or table functions: what a query may read is decided by its caller.
 pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> SessionStateBuilder {
     // Ours take the places of those of the same name, whose other names would still mean them.
-    let (own_scalars, own_aggregates) = (scalar_functions(), aggregate::aggregate_functions());
+    let (own_scalars, mut own_aggregates) = (scalar_functions(), aggregate::aggregate_functions());
     let mut scalars = SessionStateDefaults::default_scalar_functions();
     scalars.retain(|function| !own_scalars.iter().any(|own| own.name() == function.name()));
     scalars.extend(own_scalars);
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    own_aggregates.extend(aggregate::text_aggregate(&aggregates));
     aggregates.retain(|function| !own_aggregates.iter().any(|own| own.name() == function.name()));
     aggregates.extend(own_aggregates);
     SessionStateBuilder::new()
@@ -73,7 +75,7 @@ pub fn type_planner() -> Arc<dyn TypePlanner> {
 }
 
 fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
-    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(PostgresOperators)];
+    let mut planners: Vec<Arc<dyn ExprPlanner>> = vec![Arc::new(JsonOperators), Arc::new(PostgresOperators)];
     planners.extend(SessionStateDefaults::default_expr_planners());
     planners
 }

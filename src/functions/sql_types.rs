@@ -70,18 +70,15 @@ pub fn sql_type(name: &SqlDataType) -> crate::error::Result<Option<SqlType>> {
         }
         SqlDataType::Bytea => SqlType::Bytea,
         SqlDataType::Uuid => SqlType::Uuid,
+        SqlDataType::JSONB => SqlType::Jsonb,
         SqlDataType::Date => SqlType::Date,
         SqlDataType::Timestamp(_, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone) => SqlType::Timestamptz,
         SqlDataType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => SqlType::Timestamp,
         SqlDataType::Interval { fields: None, .. } => SqlType::Interval,
         SqlDataType::Custom(name, arguments) if arguments.is_empty() => return Ok(custom(&name.to_string())),
-        SqlDataType::Char(_)
-        | SqlDataType::Character(_)
-        | SqlDataType::Time(..)
-        | SqlDataType::JSON
-        | SqlDataType::JSONB => {
+        SqlDataType::Char(_) | SqlDataType::Character(_) | SqlDataType::Time(..) | SqlDataType::JSON => {
             return Err(Error::not_built(format!("type {}", name.to_string().to_lowercase()))
-                .with_hint("Use text, or timestamp for a time of day."));
+                .with_hint("Use text, timestamp for a time of day, or jsonb for JSON."));
         }
         _ => return Ok(None),
     }))

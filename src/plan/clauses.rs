@@ -118,6 +118,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "UNION ALL nothing, UNION as DISTINCT.",
     },
     ViewClause {
+        clause: "SELECT without FROM, VALUES",
+        example: "SELECT truck FROM readings UNION ALL (VALUES ('truck_8'), ('truck_9'))",
+        sentence: "A row for each, at most 1000.",
+    },
+    ViewClause {
         clause: "INTERSECT, EXCEPT, also ALL",
         example: "SELECT truck FROM readings EXCEPT ALL SELECT truck FROM trucks",
         sentence: "Each row once, with its number of rows on both sides.",
@@ -200,11 +205,6 @@ pub const REFUSED: &[ViewClause] = &[
         clause: "Aggregates without a form that takes rows back (approx_distinct)",
         example: "SELECT truck, approx_distinct(velocity) FROM readings GROUP BY truck",
         sentence: "Compute them in the SELECT that reads a view of the rows.",
-    },
-    ViewClause {
-        clause: "SELECT without FROM, VALUES",
-        example: "SELECT 1 AS one",
-        sentence: "Put the rows into a table.",
     },
     ViewClause {
         clause: "now() elsewhere, and its kin",

@@ -68,7 +68,10 @@ fn explain_node(node: &Node, depth: usize, text: &mut String) {
 }
 
 pub(super) fn describe(node: &Node) -> String {
+    let is_nothing = |node: &Node| matches!(node, Node::Union { inputs, .. } if inputs.is_empty());
     match node {
+        Node::Aggregate { group, input, .. } if group.is_empty() && is_nothing(input) => "One row".to_owned(),
+        nothing if is_nothing(nothing) => "Nothing".to_owned(),
         Node::Source { relation_name, schema, .. } => {
             let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
             format!("Source: {relation_name} ({})", columns.join(", "))

@@ -12,14 +12,14 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{
-    Distinct, Expr, ExprSchemable, LogicalPlan, Projection, TableScan, Union, Unnest, cast, lit,
+    Distinct, EmptyRelation, Expr, ExprSchemable, LogicalPlan, Projection, TableScan, Union, Unnest, Values, cast, lit,
 };
 
 use self::aggregates::{lower_aggregate, lower_distinct};
 use self::joins::lower_join;
 use self::ranks::{lower_distinct_on, lower_limit, lower_ranked, lower_window};
 use super::relations::relation_of;
-use super::view_plan::{MatchKind, Node};
+use super::view_plan::{AggregateCall, AggregateFunction, MatchKind, Node};
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result};
 use crate::functions::{ON_TIME, interval_from};
@@ -81,6 +81,8 @@ fn lower_node(plan: &LogicalPlan) -> Result<Node> {
         LogicalPlan::Window(window) => lower_window(window),
         LogicalPlan::Union(union) => lower_union(union),
         LogicalPlan::Unnest(unnest) => lower_unnest(unnest),
+        LogicalPlan::Values(values) => lower_values(values),
+        LogicalPlan::EmptyRelation(empty) => lower_empty(empty),
         other => Err(refuse(operator_name(other))),
     }
 }
@@ -88,8 +90,6 @@ fn lower_node(plan: &LogicalPlan) -> Result<Node> {
 fn operator_name(plan: &LogicalPlan) -> &'static str {
     match plan {
         LogicalPlan::Sort(_) => "ORDER BY",
-        LogicalPlan::Values(_) => "VALUES",
-        LogicalPlan::EmptyRelation(_) => "a SELECT without FROM",
         LogicalPlan::RecursiveQuery(_) => "WITH RECURSIVE",
         LogicalPlan::Subquery(_) => "a subquery in an expression",
         _ => "this operator",
@@ -232,6 +232,44 @@ fn lower_union(union: &Union) -> Result<Node> {
             input => inputs.push(input),
         }
     }
+    Ok(Node::Union { id: 0, inputs, schema })
+}
+
+/// More would be more operators than a view should have.
+const VALUES_MAX: usize = 1000;
+
+/// A row that never goes: the aggregate over nothing.
+fn one_row() -> Result<Node> {
+    let nothing = Node::Union { id: 0, inputs: Vec::new(), schema: Arc::new(DFSchema::empty()) };
+    let count = AggregateCall { function: AggregateFunction::CountAll, args: Vec::new(), return_type: DataType::Int64 };
+    let field = (None, Arc::new(Field::new("rows", DataType::Int64, true)));
+    let schema = Arc::new(DFSchema::new_with_metadata(vec![field], Default::default())?);
+    Ok(Node::Aggregate { id: 0, input: Box::new(nothing), group: Vec::new(), aggregates: vec![count], schema })
+}
+
+/// What a SELECT without FROM selects from, or nothing at all.
+fn lower_empty(empty: &EmptyRelation) -> Result<Node> {
+    let schema = plain(&empty.schema)?;
+    if !empty.produce_one_row {
+        return Ok(Node::Union { id: 0, inputs: Vec::new(), schema });
+    }
+    if !schema.fields().is_empty() {
+        return Err(refuse("a row of no table"));
+    }
+    Ok(Node::Project { id: 0, input: Box::new(one_row()?), exprs: Vec::new(), schema })
+}
+
+fn lower_values(values: &Values) -> Result<Node> {
+    if values.values.len() > VALUES_MAX {
+        return Err(refuse(&format!("VALUES of more than {VALUES_MAX} rows")));
+    }
+    let schema = plain(&values.schema)?;
+    let row = |exprs: &Vec<Expr>| {
+        exprs.iter().try_for_each(pure)?;
+        let (input, exprs, schema) = (Box::new(one_row()?), exprs.clone(), Arc::clone(&schema));
+        Ok(Node::Project { id: 0, input, exprs, schema })
+    };
+    let inputs = values.values.iter().map(row).collect::<Result<_>>()?;
     Ok(Node::Union { id: 0, inputs, schema })
 }
 

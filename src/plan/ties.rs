@@ -24,6 +24,8 @@ use datafusion::logical_expr::{
     WindowFrame, WindowFrameBound, WindowFrameUnits, WindowFunctionDefinition,
 };
 
+use crate::functions::floats::is_canonical_form_needed;
+
 pub fn break_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
     let broken = plan.transform_up_with_subqueries(|node| match node {
         LogicalPlan::Limit(limit) => {
@@ -81,8 +83,10 @@ fn has_order(data_type: &DataType) -> bool {
 fn complete_to_the_bit(keys: &mut Vec<SortExpr>, row: &DFSchema) {
     let ascending = |column| SortExpr { expr: Expr::Column(column), asc: true, nulls_first: false };
     let columns = || row.columns().into_iter().zip(row.fields());
-    let floats: Vec<SortExpr> =
-        columns().filter(|(_, field)| field.data_type().is_floating()).map(|(column, _)| ascending(column)).collect();
+    let floats: Vec<SortExpr> = columns()
+        .filter(|(_, field)| is_canonical_form_needed(field.data_type()))
+        .map(|(column, _)| ascending(column))
+        .collect();
     let is_named = |keys: &[SortExpr], column: &Expr| keys.iter().any(|key| key.expr == *column);
     let mut named: Vec<SortExpr> = Vec::with_capacity(keys.len());
     if let Some(rest) = keys.strip_suffix(&floats[..])

@@ -401,6 +401,7 @@ pub fn column_type(data_type: &DataType) -> Result<SqlType> {
         }
         DataType::Bytea => SqlType::Bytea,
         DataType::Uuid => SqlType::Uuid,
+        DataType::JSONB => SqlType::Jsonb,
         DataType::Date => SqlType::Date,
         DataType::Timestamp(precision, zone) => {
             if precision.is_some_and(|digits| digits != 6) {
@@ -415,7 +416,7 @@ pub fn column_type(data_type: &DataType) -> Result<SqlType> {
         DataType::TimestampNtz(None) => SqlType::Timestamp,
         DataType::Interval { fields: None, precision: None } => SqlType::Interval,
         DataType::Custom(name, _) => {
-            let known = ["json", "jsonb", "time", "timetz", "serial", "bigserial", "inet", "money", "xml", "name"];
+            let known = ["json", "time", "timetz", "serial", "bigserial", "inet", "money", "xml", "name"];
             let text = name.to_string();
             if known.contains(&text.to_ascii_lowercase().as_str()) {
                 return Err(unbuilt_type(data_type));
@@ -429,7 +430,7 @@ pub fn column_type(data_type: &DataType) -> Result<SqlType> {
 fn unbuilt_type(data_type: &DataType) -> Error {
     Error::not_built(format!("type {}", data_type.to_string().to_ascii_lowercase())).with_hint(
         "Types that work: boolean, smallint, integer, bigint, real, double precision, numeric(p,s), text, varchar, \
-         bytea, date, timestamp, timestamptz, interval, uuid.",
+         bytea, date, timestamp, timestamptz, interval, uuid, jsonb.",
     )
 }
 

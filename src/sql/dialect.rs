@@ -114,6 +114,15 @@ fn commit_number(parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
     Some(value.map(|value| Expr::Prefixed { prefix: Ident::new(COMMIT), value }))
 }
 
+/// In parentheses where it begins with an operator: printed behind another one it would be read as part of that, or `--` as
+/// a comment.
+fn apart(operand: Expr) -> Expr {
+    match operand.to_string().starts_with(['+', '-', '~', '@', '|', '!', '#', '&']) {
+        true => Expr::Nested(Box::new(operand)),
+        false => operand,
+    }
+}
+
 fn is_is_null(token: &Token) -> bool {
     matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("ISNULL"))
 }
@@ -176,7 +185,7 @@ impl Dialect for Postgres {
             _ => return None,
         };
         parser.next_token();
-        Some(parser.parse_subexpr(precedence).map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }))
+        Some(parser.parse_subexpr(precedence).map(|operand| Expr::UnaryOp { op, expr: Box::new(apart(operand)) }))
     }
 
     fn parse_infix(&self, parser: &mut Parser, left: &Expr, _: u8) -> Option<Result<Expr, ParserError>> {

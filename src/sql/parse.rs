@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sqlparser::ast;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer};
 
 use super::alter::parse_alter;
 use super::copy::parse_copy;
@@ -70,7 +70,7 @@ pub fn parse_expression(sql: &str) -> Result<ast::Expr> {
 }
 
 fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
-    Tokenizer::new(dialect(std::iter::empty()), sql).tokenize_with_location().map_err(|error| {
+    let tokens = Tokenizer::new(dialect(std::iter::empty()), sql).tokenize_with_location().map_err(|error| {
         let message = match error.message.as_str() {
             "Unterminated string literal" => "unterminated quoted string".to_owned(),
             other => lower_first(other),
@@ -80,7 +80,30 @@ fn tokenize(sql: &str) -> Result<Vec<TokenWithSpan>> {
             result = result.with_position(position);
         }
         result
-    })
+    })?;
+    Ok(tokens.into_iter().flat_map(sign_apart).collect())
+}
+
+/// `->>-` is `->>` and `-`: an operator ends with a sign only where it has one of the characters that no other token has
+/// (PostgreSQL, Lexical Structure, Operators).
+fn sign_apart(token: TokenWithSpan) -> Vec<TokenWithSpan> {
+    let Token::CustomBinaryOperator(operator) = &token.token else { return vec![token] };
+    let (rest, sign) = match operator.strip_suffix('-') {
+        Some(rest) => (rest, Token::Minus),
+        None => (operator.strip_suffix('+').unwrap_or_default(), Token::Plus),
+    };
+    if rest.is_empty() || rest.contains(['~', '!', '@', '#', '%', '^', '&', '|', '`', '?']) {
+        return vec![token];
+    }
+    let Ok(mut tokens) = Tokenizer::new(dialect(std::iter::empty()), rest).tokenize() else { return vec![token] };
+    tokens.push(sign);
+    let mut start = token.span.start;
+    let place = |token: Token| {
+        let end = Location::new(start.line, start.column + token.to_string().len() as u64);
+        let span = Span::new(std::mem::replace(&mut start, end), end);
+        TokenWithSpan::new(token, span)
+    };
+    tokens.into_iter().map(place).collect()
 }
 
 /// Tokens of each statement without white space, comments and the semicolons between.

@@ -6,6 +6,7 @@ pub mod calendar;
 mod copy_options;
 mod foreign_error;
 mod id;
+pub mod json;
 pub mod parse;
 mod sql_type;
 pub mod text;

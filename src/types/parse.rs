@@ -18,6 +18,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
+use super::json::parse_jsonb;
 use super::{SqlType, UUID_BYTES};
 use crate::error::{Error, Result, SqlState};
 
@@ -49,6 +50,7 @@ pub fn parse_text(sql_type: &SqlType, text: &str, zone: Tz) -> Result<ScalarValu
         }
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(Some(parse_interval(text)?)),
         SqlType::Uuid => ScalarValue::FixedSizeBinary(UUID_BYTES, Some(parse_uuid(text)?.to_vec())),
+        SqlType::Jsonb => ScalarValue::LargeUtf8(Some(parse_jsonb(text)?)),
         SqlType::Array(element) => {
             let value = |text: Option<String>| match text {
                 Some(text) => parse_text(element, &text, zone),
@@ -77,6 +79,7 @@ pub fn null_value(sql_type: &SqlType) -> ScalarValue {
         SqlType::Timestamptz => ScalarValue::TimestampMicrosecond(None, Some(Arc::from("UTC"))),
         SqlType::Interval => ScalarValue::IntervalMonthDayNano(None),
         SqlType::Uuid => ScalarValue::FixedSizeBinary(UUID_BYTES, None),
+        SqlType::Jsonb => ScalarValue::LargeUtf8(None),
         SqlType::Array(element) => array::null_array(&null_value(element)),
     }
 }

@@ -32,6 +32,8 @@ pub enum SqlType {
     Timestamptz,
     Interval,
     Uuid,
+    /// See [`super::json`].
+    Jsonb,
     /// Of one dimension, of values of a type that is no array.
     Array(Box<SqlType>),
 }
@@ -66,6 +68,7 @@ impl SqlType {
             SqlType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             SqlType::Interval => DataType::Interval(IntervalUnit::MonthDayNano),
             SqlType::Uuid => DataType::FixedSizeBinary(UUID_BYTES),
+            SqlType::Jsonb => DataType::LargeUtf8,
             SqlType::Array(element) => DataType::List(Arc::new(Field::new_list_field(element.arrow(), true))),
         }
     }
@@ -84,7 +87,8 @@ impl SqlType {
             DataType::Decimal32(precision, scale)
             | DataType::Decimal64(precision, scale)
             | DataType::Decimal128(precision, scale) => SqlType::Numeric { precision: *precision, scale: *scale },
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View | DataType::Null => SqlType::Text,
+            DataType::Utf8 | DataType::Utf8View | DataType::Null => SqlType::Text,
+            DataType::LargeUtf8 => SqlType::Jsonb,
             DataType::FixedSizeBinary(UUID_BYTES) => SqlType::Uuid,
             DataType::Binary | DataType::LargeBinary | DataType::BinaryView | DataType::FixedSizeBinary(_) => {
                 SqlType::Bytea
@@ -117,6 +121,7 @@ impl SqlType {
             SqlType::Interval => 1186,
             SqlType::Numeric { .. } => 1700,
             SqlType::Uuid => 2950,
+            SqlType::Jsonb => 3802,
             SqlType::Array(element) => element.array_oid(),
         }
     }
@@ -139,6 +144,7 @@ impl SqlType {
             SqlType::Interval => 1187,
             SqlType::Numeric { .. } => 1231,
             SqlType::Uuid => 2951,
+            SqlType::Jsonb => 3807,
             SqlType::Array(element) => element.array_oid(),
         }
     }
@@ -161,7 +167,12 @@ impl SqlType {
             SqlType::Int4 | SqlType::Float4 | SqlType::Date => 4,
             SqlType::Int8 | SqlType::Float8 | SqlType::Timestamp | SqlType::Timestamptz => 8,
             SqlType::Interval | SqlType::Uuid => 16,
-            SqlType::Numeric { .. } | SqlType::Text | SqlType::Varchar(_) | SqlType::Bytea | SqlType::Array(_) => -1,
+            SqlType::Numeric { .. }
+            | SqlType::Text
+            | SqlType::Varchar(_)
+            | SqlType::Bytea
+            | SqlType::Jsonb
+            | SqlType::Array(_) => -1,
         }
     }
 }
@@ -186,6 +197,7 @@ impl fmt::Display for SqlType {
             SqlType::Timestamptz => f.write_str("timestamp with time zone"),
             SqlType::Interval => f.write_str("interval"),
             SqlType::Uuid => f.write_str("uuid"),
+            SqlType::Jsonb => f.write_str("jsonb"),
             SqlType::Array(element) => write!(f, "{element}[]"),
         }
     }

@@ -408,6 +408,10 @@ impl<'a> Generator<'a> {
         match (self.chance.below(4), column.of) {
             (0, Type::Integer) => Column { name: format!("{} + 1", column.name), of: Type::Integer },
             (0, Type::Text) => Column { name: format!("upper({})", column.name), of: Type::Text },
+            (3, of @ (Type::Text | Type::Integer)) => {
+                let cast = if of == Type::Text { "text" } else { "integer" };
+                Column { name: format!("(jsonb_build_object('k', {})->>'k')::{cast}", column.name), of }
+            }
             (0, Type::Float) => Column { name: format!("{} * 2", column.name), of: Type::Float },
             (1, of) => Column { name: format!("coalesce({}, {})", column.name, literal(of)), of },
             (2, of) => Column { name: format!("CASE WHEN {} IS NULL THEN {} END", column.name, literal(of)), of },
@@ -423,7 +427,7 @@ impl<'a> Generator<'a> {
             of => of,
         };
         let average = if column.of == Type::Float { Type::Float } else { Type::Numeric };
-        let (call, of, feature) = match self.chance.below(14) {
+        let (call, of, feature) = match self.chance.below(16) {
             0 => ("count(*)".to_owned(), Type::Bigint, "count"),
             1 => (format!("count(DISTINCT {})", column.name), Type::Bigint, "count distinct"),
             2 if number => (format!("sum({})", column.name), sum, "sum"),
@@ -450,6 +454,9 @@ impl<'a> Generator<'a> {
             ),
             12 => (format!("mode() WITHIN GROUP (ORDER BY {})", column.name), column.of, "mode"),
             10 => (format!("count({})", column.name), Type::Bigint, "count"),
+            13 => (format!("array_agg({0} ORDER BY {0} DESC)::text", column.name), Type::Text, "array_agg"),
+            14 => (format!("array_agg(DISTINCT {})::text", column.name), Type::Text, "array_agg distinct"),
+            15 => (format!("jsonb_agg({})::text", column.name), Type::Text, "jsonb_agg"),
             _ if column.of == Type::Boolean => ("count(*)".to_owned(), Type::Bigint, "count"),
             _ => (format!("max({})", column.name), column.of, "max"),
         };

@@ -20,7 +20,7 @@ use crate::dataflow::expression::{Expressions, take_rows};
 use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
-use crate::functions::floats::canonical_array;
+use crate::functions::floats::{canonical_array, is_canonical_form_needed};
 use crate::plan::SortDirection;
 
 /// Of the columns that follow the ORDER BY.
@@ -78,8 +78,8 @@ impl OrderedRows {
         let order = order.iter().zip(directions);
         let order = order.map(|(order, direction)| SortField::new_with_options(order.clone(), options(direction)));
         let keys_fields: Vec<SortField> = partition.iter().cloned().chain(order).collect();
-        let floats: Vec<usize> =
-            (0..schema.fields().len()).filter(|column| schema.field(*column).data_type().is_floating()).collect();
+        let in_several_forms = |column: &usize| is_canonical_form_needed(schema.field(*column).data_type());
+        let floats: Vec<usize> = (0..schema.fields().len()).filter(in_several_forms).collect();
         let tie = |column: usize| SortField::new_with_options(schema.field(column).data_type().clone(), TIES);
         let ties = (0..schema.fields().len()).chain(floats.iter().copied()).map(tie);
         let mut entry: Vec<SortField> = keys_fields.iter().cloned().chain(ties).collect();

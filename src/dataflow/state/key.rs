@@ -8,7 +8,7 @@
 //!
 //! No packed key is a prefix of another of the same layout. Keys to group by have -0 as 0, and every NaN as one.
 
-use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::array::{Array, ArrayRef, AsArray, LargeStringArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
@@ -183,7 +183,7 @@ fn value_width(data_type: &DataType) -> Result<Option<usize>> {
         DataType::Int64 | DataType::Float64 | DataType::Timestamp(TimeUnit::Microsecond, _) => Some(8),
         DataType::Decimal128(..) | DataType::Interval(IntervalUnit::MonthDayNano) => Some(16),
         DataType::FixedSizeBinary(UUID_BYTES) => Some(UUID_BYTES as usize),
-        DataType::Utf8 | DataType::Binary => None,
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary => None,
         DataType::List(element) if !element.data_type().is_nested() => {
             value_width(element.data_type())?;
             None
@@ -347,6 +347,10 @@ enum ValueReader<'a> {
         offsets: &'a [i32],
         data: &'a [u8],
     },
+    Large {
+        column: &'a dyn Array,
+        strings: &'a LargeStringArray,
+    },
     Lists {
         column: &'a dyn Array,
         offsets: &'a [i32],
@@ -367,6 +371,7 @@ impl<'a> ValueReader<'a> {
                 let strings = column.as_string::<i32>();
                 ValueReader::Bytes { column, offsets: strings.value_offsets(), data: strings.value_data() }
             }
+            DataType::LargeUtf8 => ValueReader::Large { column, strings: column.as_string() },
             DataType::Binary => {
                 let strings = column.as_binary::<i32>();
                 ValueReader::Bytes { column, offsets: strings.value_offsets(), data: strings.value_data() }
@@ -388,6 +393,7 @@ impl<'a> ValueReader<'a> {
     fn write(&self, row: usize, bytes: &mut Vec<u8>) {
         let column = match self {
             ValueReader::Bytes { column, .. }
+            | ValueReader::Large { column, .. }
             | ValueReader::Lists { column, .. }
             | ValueReader::Fixed { column, .. } => column,
         };
@@ -399,6 +405,11 @@ impl<'a> ValueReader<'a> {
         match self {
             ValueReader::Bytes { offsets, data, .. } => {
                 let value = &data[offsets[row] as usize..offsets[row + 1] as usize];
+                bytes.extend((value.len() as u32).to_le_bytes());
+                bytes.extend_from_slice(value);
+            }
+            ValueReader::Large { strings, .. } => {
+                let value = strings.value(row).as_bytes();
                 bytes.extend((value.len() as u32).to_le_bytes());
                 bytes.extend_from_slice(value);
             }

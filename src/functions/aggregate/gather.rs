@@ -120,8 +120,7 @@ impl AggregateUDFImpl for OrderedAgg {
     fn return_type(&self, arg_types: &[DataType]) -> Result<DataType> {
         match (self.is_array, arg_types.first()) {
             (true, Some(value)) => Ok(DataType::List(Arc::new(Field::new_list_field(value.clone(), true)))),
-            // DataFusion's type of string_agg, in whose place this stands.
-            _ => Ok(DataType::LargeUtf8),
+            _ => Ok(DataType::Utf8),
         }
     }
 
@@ -222,11 +221,7 @@ impl Fold for GatherFold {
             .iter()
             .map(|state| state.iter().map(|(entry, count)| (entry.as_slice(), times(*count))).collect())
             .collect();
-        let made = gathered.gather(&groups).map_err(external)?;
-        match gathered.form() {
-            GatheredForm::Text { .. } => Ok(cast(&made, &DataType::LargeUtf8)?),
-            GatheredForm::Array { .. } => Ok(made),
-        }
+        gathered.gather(&groups).map_err(external)
     }
 
     fn heap_bytes(state: &Self::State) -> usize {

@@ -14,6 +14,7 @@ mod set_functions;
 mod single_value;
 mod sum;
 mod variance;
+mod window_text;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ pub use gather::{ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, literal_float, literal_t
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
 pub use set_functions::ordered_set;
 pub use single_value::{SINGLE_VALUE, single_value};
+pub use window_text::text_aggregate;
 
 /// Our aggregates; where DataFusion has one of the same name, ours takes its place.
 pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {

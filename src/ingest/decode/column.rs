@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayBuilder, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder, ListArray,
-    StringBuilder, TimestampMicrosecondBuilder,
+    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, IntervalMonthDayNanoBuilder,
+    LargeStringBuilder, ListArray, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::Field;
 use chrono_tz::Tz;
 
 use crate::error::Result;
+use crate::types::json::parse_jsonb;
 use crate::types::parse;
 use crate::types::{SqlType, UUID_BYTES};
 
@@ -32,6 +33,7 @@ pub enum ColumnBuilder {
     Timestamptz { builder: TimestampMicrosecondBuilder, zone: Tz },
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
+    Jsonb(LargeStringBuilder),
     Array { sql_type: SqlType, zone: Tz, elements: Box<ColumnBuilder>, lengths: Vec<usize>, valid: Vec<bool> },
 }
 
@@ -60,6 +62,7 @@ impl ColumnBuilder {
             }
             SqlType::Interval => ColumnBuilder::Interval(IntervalMonthDayNanoBuilder::new()),
             SqlType::Uuid => ColumnBuilder::Uuid(FixedSizeBinaryBuilder::new(UUID_BYTES)),
+            SqlType::Jsonb => ColumnBuilder::Jsonb(LargeStringBuilder::new()),
             SqlType::Array(element) => {
                 let elements = Box::new(ColumnBuilder::new(element, zone));
                 let sql_type = element.as_ref().clone();
@@ -90,6 +93,7 @@ impl ColumnBuilder {
             }
             ColumnBuilder::Interval(builder) => builder.append_value(parse::parse_interval(text)?),
             ColumnBuilder::Uuid(builder) => builder.append_value(parse::parse_uuid(text)?)?,
+            ColumnBuilder::Jsonb(builder) => builder.append_value(parse_jsonb(text)?),
             ColumnBuilder::Array { sql_type, zone, elements, lengths, valid } => {
                 let texts = parse::parse_elements(text)?;
                 // All of them before the first is appended.
@@ -122,6 +126,7 @@ impl ColumnBuilder {
             ColumnBuilder::Timestamp(builder) | ColumnBuilder::Timestamptz { builder, .. } => builder.append_null(),
             ColumnBuilder::Interval(builder) => builder.append_null(),
             ColumnBuilder::Uuid(builder) => builder.append_null(),
+            ColumnBuilder::Jsonb(builder) => builder.append_null(),
             ColumnBuilder::Array { lengths, valid, .. } => {
                 lengths.push(0);
                 valid.push(false);
@@ -146,6 +151,7 @@ impl ColumnBuilder {
             ColumnBuilder::Timestamptz { builder, .. } => ArrayBuilder::finish(builder),
             ColumnBuilder::Interval(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Uuid(builder) => Arc::new(builder.finish()),
+            ColumnBuilder::Jsonb(builder) => Arc::new(builder.finish()),
             ColumnBuilder::Array { elements, lengths, valid, .. } => {
                 let values = elements.finish();
                 let element = Arc::new(Field::new_list_field(values.data_type().clone(), true));

@@ -51,7 +51,7 @@ fn groups_and_types() {
     check("SELECT truck + 1 FROM readings", "42883 operator does not exist: text + integer @ truck");
     check(
         "SELECT CAST(truck AS json) FROM readings",
-        "0A000 type json is not supported yet | Use text, or timestamp for a time of day.",
+        "0A000 type json is not supported yet | Use text, timestamp for a time of day, or jsonb for JSON.",
     );
 }
 

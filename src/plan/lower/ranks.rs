@@ -13,6 +13,7 @@ use datafusion::logical_expr::{
 
 use super::{lower_node, lower_projection_over, plain, pure, refuse, requalify};
 use crate::error::{Error, Result};
+use crate::functions::Regression;
 use crate::plan::view_plan::{Node, RankKind, SortDirection, SortKey};
 
 /// `ORDER BY ... LIMIT n OFFSET m`.
@@ -154,7 +155,7 @@ pub fn lower_window(window: &Window) -> Result<Node> {
 }
 
 /// Those whose value does not depend on the order of a frame's rows.
-const WINDOW_AGGREGATES: [&str; 13] = [
+const WINDOW_AGGREGATES: [&str; 16] = [
     "count",
     "sum",
     "avg",
@@ -162,6 +163,9 @@ const WINDOW_AGGREGATES: [&str; 13] = [
     "max",
     "bool_and",
     "bool_or",
+    "bit_and",
+    "bit_or",
+    "bit_xor",
     "var_samp",
     "var_pop",
     "stddev_samp",
@@ -187,8 +191,12 @@ fn check_window(call: &Expr) -> Result<()> {
         return Err(refuse(&format!("{name}(DISTINCT ...) OVER")));
     }
     let is_aggregate = !matches!(function.fun, WindowFunctionDefinition::WindowUDF(_));
-    if is_aggregate && !WINDOW_AGGREGATES.contains(&name) {
+    if is_aggregate && !WINDOW_AGGREGATES.contains(&name) && Regression::named(name).is_none() {
         return Err(refuse(&format!("{name} as a window function")));
+    }
+    // A bit that all rows have does not tell how many have it.
+    if matches!(name, "bit_and" | "bit_or") && !params.window_frame.start_bound.is_unbounded() {
+        return Err(refuse(&format!("{name} over a frame whose start moves")));
     }
     // Which of the rows that the order does not tell apart is the n-th of a frame that ends with all of them.
     if matches!(name, "first_value" | "last_value" | "nth_value")

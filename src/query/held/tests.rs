@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, Int64Array, LargeStringArray, UInt64Array};
+use arrow::array::{AsArray, Int64Array, StringViewArray, UInt64Array};
 use arrow::datatypes::Int64Type;
 use datafusion::catalog::MemTable;
 use futures::TryStreamExt;
@@ -31,7 +31,7 @@ fn narrow_rows_come_in_larger_batches() {
 #[tokio::test]
 async fn rows_that_are_there_take_their_sql_types_form() {
     let counts: ArrayRef = Arc::new(UInt64Array::from(vec![7]));
-    let names: ArrayRef = Arc::new(LargeStringArray::from(vec!["a"]));
+    let names: ArrayRef = Arc::new(StringViewArray::from(vec!["a"]));
     let rows = RecordBatch::try_from_iter([("count", counts), ("name", names)]).unwrap();
     let held = HeldQuery::of_rows(&rows.schema(), vec![rows]).unwrap();
     let types: Vec<_> = held.schema().fields().iter().map(|field| field.data_type().clone()).collect();

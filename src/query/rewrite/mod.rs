@@ -14,6 +14,7 @@
 //! | `generate_subscripts(array, 1)`, `x LIKE p ESCAPE '/'` | `unnest(...)`, `x LIKE` the pattern with backslashes | clients |
 //! | `time AT TIME ZONE zone` | `timezone(zone, time)` | names |
 //! | `mod(a, b)`, `current_schema`, `FETCH FIRST 2 ROWS ONLY`, `SELECT generate_series(1, 3)` | `a % b`, `current_schema()`, `LIMIT 2`, `unnest(...)` | spellings |
+//! | `jsonb_agg(x)`, `SELECT jsonb_array_elements(x)` | `jsonb_of_array(array_agg(x))`, `unnest(jsonb_elements(x))` | jsonb |
 //! | `@ x`, `|/ x`, `~ x`, `+ x` | `abs(x)`, `sqrt(x)`, `-1 - x`, `unary_plus(x)` | operators |
 //! | `c.tableoid` | the table's oid | names |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
@@ -22,6 +23,7 @@
 
 mod arrays;
 mod clients;
+mod jsonb;
 mod names;
 mod operators;
 mod select_list;
@@ -86,6 +88,7 @@ impl VisitorMut for Rewriter<'_> {
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
         spellings::rewrite_fetch(query);
         spellings::rewrite_series(query);
+        jsonb::rewrite_rows(query);
         ControlFlow::Continue(())
     }
 
@@ -137,7 +140,11 @@ impl VisitorMut for Rewriter<'_> {
         clients::rewrite_subscripts(expr);
         clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
-        ControlFlow::Continue(())
+        jsonb::rewrite_aggregate(expr);
+        match spellings::refuse_over(expr) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
 }
 

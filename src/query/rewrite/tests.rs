@@ -30,6 +30,19 @@ fn names() {
 }
 
 #[test]
+fn jsonb() {
+    check(
+        "SELECT jsonb_agg(a ORDER BY b) FILTER (WHERE a > 1) AS x FROM t",
+        "SELECT jsonb_of_array(array_agg(a ORDER BY b) FILTER (WHERE a > 1)) AS x FROM t",
+    );
+    check(
+        "SELECT jsonb_object_agg(a, b) AS x FROM t",
+        "SELECT jsonb_of_pairs(array_agg(jsonb_pair(a, b))) AS x FROM t",
+    );
+    check("SELECT jsonb_object_keys(a) AS k FROM t", "SELECT unnest(jsonb_keys(a)) AS k FROM t");
+}
+
+#[test]
 fn types() {
     check("SELECT a::pg_catalog.text FROM t", "SELECT a::TEXT AS \"a\" FROM t");
     check("SELECT a FROM t WHERE b = '1'::oid", "SELECT a FROM t WHERE b = '1'::BIGINT");

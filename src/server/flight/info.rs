@@ -71,7 +71,7 @@ pub(super) fn type_info() -> Result<&'static XdbcTypeInfoData> {
     .map_err(Error::internal)
 }
 
-fn types() -> [SqlType; 15] {
+fn types() -> [SqlType; 16] {
     [
         SqlType::Boolean,
         SqlType::Int2,
@@ -88,6 +88,7 @@ fn types() -> [SqlType; 15] {
         SqlType::Timestamptz,
         SqlType::Interval,
         SqlType::Uuid,
+        SqlType::Jsonb,
     ]
 }
 
@@ -109,6 +110,7 @@ fn describe(sql_type: &SqlType) -> XdbcTypeInfo {
         SqlType::Timestamp | SqlType::Timestamptz => (Xdbc::XdbcTimestamp, Some(26), true),
         SqlType::Interval => (Xdbc::XdbcInterval, None, true),
         SqlType::Uuid => (Xdbc::XdbcBinary, Some(16), true),
+        SqlType::Jsonb => (Xdbc::XdbcLongvarchar, None, true),
         // Not among the types that are listed.
         SqlType::Array(_) => (Xdbc::XdbcUnknownType, None, true),
     };

@@ -24,7 +24,7 @@ use crate::types::text::ColumnText;
 
 use array::ArrayBinary;
 use binary::ColumnBinary;
-pub(super) use binary::{EPOCH_DAYS, EPOCH_US};
+pub(super) use binary::{EPOCH_DAYS, EPOCH_US, JSONB_VERSION};
 
 /// A column's format code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use chrono_tz::Tz;
 use datafusion::common::ScalarValue;
 
-use super::encode::{EPOCH_DAYS, EPOCH_US, Format};
+use super::encode::{EPOCH_DAYS, EPOCH_US, Format, JSONB_VERSION};
 use super::frontend::Fields;
 use crate::error::{Error, Result, SqlState};
 use crate::types::parse::{null_value, parse_numeric, parse_text};
@@ -15,8 +15,6 @@ use crate::types::text::{EncodeSettings, write_text};
 use crate::types::{SqlType, UUID_BYTES};
 
 const OID: u32 = 26;
-/// A type that clients declare though Tidemark has it as text; its binary form is not text's.
-const JSONB: u32 = 3802;
 
 /// The type that a client declares by its OID; `None` leaves it to be inferred (0, and `unknown`).
 ///
@@ -30,7 +28,7 @@ pub(super) fn declared_type(oid: u32) -> Result<Option<SqlType>> {
         21 => SqlType::Int2,
         23 => SqlType::Int4,
         // "char", name, text, json, bpchar, varchar
-        18 | 19 | 25 | 114 | 1042 | 1043 | JSONB => SqlType::Text,
+        18 | 19 | 25 | 114 | 1042 | 1043 => SqlType::Text,
         700 => SqlType::Float4,
         701 => SqlType::Float8,
         1082 => SqlType::Date,
@@ -38,6 +36,7 @@ pub(super) fn declared_type(oid: u32) -> Result<Option<SqlType>> {
         1184 => SqlType::Timestamptz,
         1186 => SqlType::Interval,
         2950 => SqlType::Uuid,
+        3802 => SqlType::Jsonb,
         _ if is_array(oid) => SqlType::Text,
         // Without a modifier; the value's own digits decide when it comes.
         1700 => SqlType::Numeric { precision: 38, scale: 16 },
@@ -59,10 +58,6 @@ pub(super) fn decode(
     match (value, format) {
         (None, _) => Ok(null_value(sql_type)),
         (Some(value), Format::Text) => decode_text(sql_type, utf8(&value)?, zone),
-        (Some(_), Format::Binary) if oid == JSONB => {
-            Err(Error::not_built(format_args!("a binary parameter of the type with OID {oid}"))
-                .with_hint("Send it as text."))
-        }
         (Some(value), Format::Binary) if is_array(oid) => parse_text(sql_type, &decode_array(value)?, zone),
         (Some(value), Format::Binary) => decode_binary(sql_type, oid, value),
     }
@@ -70,9 +65,9 @@ pub(super) fn decode(
 
 /// Arrays of the types that Tidemark has: parameters of `= ANY`, as PostgreSQL's text of them.
 fn is_array(oid: u32) -> bool {
-    const ARRAYS: [u32; 20] = [
+    const ARRAYS: [u32; 21] = [
         199, 1000, 1001, 1002, 1003, 1005, 1007, 1009, 1014, 1015, 1016, 1021, 1022, 1028, 1115, 1182, 1185, 1187,
-        1231, 2951,
+        1231, 2951, 3807,
     ];
     ARRAYS.contains(&oid)
 }
@@ -164,6 +159,10 @@ fn decode_binary(sql_type: &SqlType, oid: u32, value: Bytes) -> Result<ScalarVal
             let value: [u8; 16] = fixed(&value, wrong)?;
             ScalarValue::FixedSizeBinary(UUID_BYTES, Some(value.to_vec()))
         }
+        SqlType::Jsonb => match value.split_first() {
+            Some((&JSONB_VERSION, text)) => parse_text(sql_type, utf8(text)?, Tz::UTC)?,
+            _ => return Err(wrong()),
+        },
         SqlType::Array(_) => parse_text(sql_type, &decode_array(value)?, Tz::UTC)?,
     })
 }

@@ -20,6 +20,22 @@ fn read(sql: &str) -> String {
     expr.to_string()
 }
 
+#[test]
+fn what_is_printed_reads_the_same() {
+    for (written, printed) in [
+        ("@ -5", "@(-5)"),
+        ("- -a", "-(-a)"),
+        ("@ -a + b", "@(-a + b)"),
+        ("- (-a)", "-(-a)"),
+        ("a - -b", "a - -b"),
+        ("|/ @ a", "|/(@a)"),
+    ] {
+        let expr = parse_expression(written).unwrap();
+        assert_eq!(expr.to_string(), printed, "{written}");
+        assert_eq!(read(printed), read(written), "{written}");
+    }
+}
+
 /// The right column is what PostgreSQL 15 makes of a view whose select list holds the left one (pg_get_viewdef).
 #[test]
 fn operators_bind_as_in_postgresql() {

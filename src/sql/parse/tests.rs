@@ -22,6 +22,14 @@ fn splits_and_keeps_each_text() {
 }
 
 #[test]
+fn an_operator_ends_with_a_sign_only_as_in_postgresql() {
+    for (written, printed) in [("a->>-1", "a ->> -1"), ("a->-1", "a -> -1"), ("a<>-1", "a <> -1"), ("a=-1", "a = -1")] {
+        assert_eq!(parse_expression(written).unwrap().to_string(), printed, "{written}");
+    }
+    fails("SELECT a->>-;", SqlState::SYNTAX_ERROR, "syntax error at or near \"-\"", Some(12));
+}
+
+#[test]
 fn the_three_kinds_of_table() {
     let Statement::CreateTable(plain) = one("create table public.Readings (Device int not null, v numeric(10,2))")
     else {
@@ -83,7 +91,7 @@ fn errors_name_the_place() {
     fails("SELECT (1", SqlState::SYNTAX_ERROR, "syntax error at end of input", Some(10));
     fails("SELECT 1;\nSELECT 'x", SqlState::SYNTAX_ERROR, "unterminated quoted string", Some(18));
     fails("CREATE TABLE t (a foo)", SqlState::UNDEFINED_OBJECT, "type \"foo\" does not exist", None);
-    fails("CREATE TABLE t (a jsonb)", SqlState::FEATURE_NOT_SUPPORTED, "type jsonb is not supported yet", None);
+    fails("CREATE TABLE t (a json)", SqlState::FEATURE_NOT_SUPPORTED, "type json is not supported yet", None);
     fails("TRUNCATE v", SqlState::FEATURE_NOT_SUPPORTED, "TRUNCATE is not supported yet", None);
 }
 

@@ -57,6 +57,7 @@ pub const TYPES: &[TypeRow] = &[
     entry(2249, "record", -1, "P", 2287, "record"),
     entry(2278, "void", 4, "P", 0, "void"),
     entry(2950, "uuid", 16, "U", 2951, "uuid"),
+    entry(3802, "jsonb", -1, "U", 3807, "jsonb"),
     entry(4089, "regnamespace", 4, "N", 4090, "regnamespace"),
     entry(4096, "regrole", 4, "N", 4097, "regrole"),
 ];

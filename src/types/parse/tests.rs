@@ -310,6 +310,34 @@ fn intervals() {
 }
 
 #[test]
+fn uuids() {
+    let value = [0xa0, 0xee, 0xbc, 0x99, 0x9c, 0x0b, 0x4e, 0xf8, 0xbb, 0x6d, 0x6b, 0xb9, 0xbd, 0x38, 0x0a, 0x11];
+    for text in [
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+        "{a0eebc99-9c0b4ef8-bb6d6bb9-bd380a11}",
+        "a0eebc999c0b4ef8bb6d6bb9bd380a11",
+        "a0ee-bc99-9c0b-4ef8-bb6d-6bb9-bd38-0a11",
+    ] {
+        assert_eq!(parse_uuid(text).unwrap(), value, "{text}");
+    }
+    for broken in [
+        "",
+        "{}",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a1",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a111",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11-",
+        "{a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11}",
+        "a-0eebc999c0b4ef8bb6d6bb9bd380a11",
+        "g0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+        " a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    ] {
+        assert_eq!(parse_uuid(broken).unwrap_err().state(), SqlState::INVALID_TEXT_REPRESENTATION, "{broken}");
+    }
+}
+
+#[test]
 fn array_texts() {
     let some = |texts: &[&str]| Some(texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>());
     assert_eq!(parse_array("{}"), some(&[]));

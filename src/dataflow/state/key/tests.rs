@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array,
-    Int64Array, IntervalMonthDayNanoArray, StringArray, TimestampMicrosecondArray,
+    BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray, Float32Array, Float64Array,
+    Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, LargeStringArray, ListArray, ListBuilder,
+    StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 
 use super::*;
@@ -18,6 +19,10 @@ fn check(columns: Vec<ArrayRef>) {
     for row in 0..rows {
         assert_eq!(keys.hashes[row], hash_key(keys.get(row)));
     }
+}
+
+fn uuids(values: [Option<[u8; 16]>; 3]) -> FixedSizeBinaryArray {
+    FixedSizeBinaryArray::try_from_sparse_iter_with_size(values.into_iter(), 16).unwrap()
 }
 
 fn fixed_columns() -> Vec<ArrayRef> {
@@ -35,6 +40,7 @@ fn fixed_columns() -> Vec<ArrayRef> {
             Decimal128Array::from(vec![Some(-1), None, Some(10_i128.pow(37))]).with_precision_and_scale(38, 3).unwrap(),
         ),
         Arc::new(IntervalMonthDayNanoArray::from(vec![Some(interval), None, Some(IntervalMonthDayNano::ZERO)])),
+        Arc::new(uuids([Some([7; 16]), None, Some([0; 16])])),
     ]
 }
 
@@ -44,6 +50,14 @@ fn every_type_reads_back() {
     let mut columns = fixed_columns();
     columns.push(Arc::new(StringArray::from(vec![Some(""), None, Some("schön")])));
     columns.push(Arc::new(BinaryArray::from_opt_vec(vec![Some(b"\0\x01"), Some(b""), None])));
+    columns.push(Arc::new(LargeStringArray::from(vec![Some("{\"a\": 1.50}"), None, Some("[0.0]")])));
+    let floats = vec![Some(vec![Some(-0.0), None]), None, Some(vec![])];
+    columns.push(Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(floats)));
+    let mut texts = ListBuilder::new(StringBuilder::new());
+    texts.append_value([Some("a"), None, Some("")]);
+    texts.append_null();
+    texts.append_value([Some("b,")]);
+    columns.push(Arc::new(texts.finish()));
     check(columns);
 }
 
@@ -54,6 +68,11 @@ fn zeros_are_one_and_nans_are_one() {
     let keys = layout.pack(&[column], 4).unwrap();
     assert_eq!(keys.get(0), keys.get(1));
     assert_eq!(keys.get(2), keys.get(3));
+    assert_ne!(keys.get(0), keys.get(2));
+    let layout = KeyLayout::new(vec![DataType::LargeUtf8]).unwrap();
+    let column: ArrayRef = Arc::new(LargeStringArray::from(vec!["[1.0, -0.0]", "[1, 0]", "[1, \"0.0\"]"]));
+    let keys = layout.pack(&[column], 3).unwrap();
+    assert_eq!(keys.get(0), keys.get(1));
     assert_ne!(keys.get(0), keys.get(2));
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListArray, PrimitiveArray,
-    PrimitiveBuilder, StringBuilder,
+    ArrayRef, ArrowPrimitiveType, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, LargeStringBuilder, ListArray,
+    PrimitiveArray, PrimitiveBuilder, StringBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
@@ -21,6 +21,7 @@ pub enum Builder {
     Boolean(BooleanBuilder),
     Primitive { width: usize, bytes: Vec<u8>, valid: Vec<bool> },
     Text(StringBuilder),
+    Large(LargeStringBuilder),
     Bytes(BinaryBuilder),
     Lists { elements: Box<Builder>, lengths: Vec<usize>, valid: Vec<bool> },
 }
@@ -30,6 +31,7 @@ impl Builder {
         Ok(match data_type {
             DataType::Boolean => Builder::Boolean(BooleanBuilder::new()),
             DataType::Utf8 => Builder::Text(StringBuilder::new()),
+            DataType::LargeUtf8 => Builder::Large(LargeStringBuilder::new()),
             DataType::Binary => Builder::Bytes(BinaryBuilder::new()),
             DataType::List(element) => {
                 let elements = Box::new(Builder::new(element.data_type())?);
@@ -47,7 +49,7 @@ impl Builder {
         match self {
             Builder::Boolean(_) => Some(1),
             Builder::Primitive { width, .. } => Some(*width),
-            Builder::Text(_) | Builder::Bytes(_) | Builder::Lists { .. } => None,
+            Builder::Text(_) | Builder::Large(_) | Builder::Bytes(_) | Builder::Lists { .. } => None,
         }
     }
 
@@ -62,6 +64,9 @@ impl Builder {
                 }
             }
             Builder::Text(builder) => {
+                builder.append_option(value.map(std::str::from_utf8).transpose().map_err(|_| damaged())?);
+            }
+            Builder::Large(builder) => {
                 builder.append_option(value.map(std::str::from_utf8).transpose().map_err(|_| damaged())?);
             }
             Builder::Bytes(builder) => builder.append_option(value),
@@ -111,6 +116,7 @@ impl Builder {
             }
             Builder::Boolean(mut builder) => Arc::new(builder.finish()),
             Builder::Text(mut builder) => Arc::new(builder.finish()),
+            Builder::Large(mut builder) => Arc::new(builder.finish()),
             Builder::Bytes(mut builder) => Arc::new(builder.finish()),
             Builder::Primitive { bytes, valid, width } => with_primitive!(data_type, T => {
                 Arc::new(read_values::<T>(&bytes, width, &valid).with_data_type(data_type.clone()))

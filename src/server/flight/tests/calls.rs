@@ -90,7 +90,7 @@ async fn keys_and_what_the_server_says_of_itself() {
     assert!(said.column(1).as_union().value(1).as_boolean().value(0));
     let info = client.get_xdbc_type_info(CommandGetXdbcTypeInfo { data_type: None }).await.unwrap();
     let types = fetch_info(&mut client, &info).await;
-    assert_eq!(types.num_rows(), 15);
+    assert_eq!(types.num_rows(), 16);
     assert!(texts(&types, 0).contains(&"timestamp with time zone".to_owned()));
 }
 

@@ -1,7 +1,7 @@
 //! PostgreSQL's binary forms: big-endian, time counted from 2000-01-01, numerics in digits of base 10000.
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray};
+use arrow::array::{Array, BinaryArray, BooleanArray, FixedSizeBinaryArray, LargeStringArray, PrimitiveArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
@@ -9,6 +9,9 @@ use arrow::datatypes::{
 
 use crate::error::{Error, Result, SqlState};
 use crate::types::UUID_BYTES;
+
+/// The first byte of a jsonb, before its text.
+pub(in crate::server::pg) const JSONB_VERSION: u8 = 1;
 
 /// 2000-01-01, PostgreSQL's epoch, in Arrow's.
 pub(in crate::server::pg) const EPOCH_DAYS: i32 = 10_957;
@@ -24,6 +27,7 @@ pub(super) enum ColumnBinary<'a> {
     Numeric(&'a PrimitiveArray<Decimal128Type>, i8),
     Bytea(&'a BinaryArray),
     Uuid(&'a FixedSizeBinaryArray),
+    Jsonb(&'a LargeStringArray),
     Date(&'a PrimitiveArray<Date32Type>),
     Timestamp(&'a PrimitiveArray<TimestampMicrosecondType>),
     Interval(&'a PrimitiveArray<IntervalMonthDayNanoType>),
@@ -42,6 +46,7 @@ impl<'a> ColumnBinary<'a> {
             DataType::Decimal128(_, scale) => ColumnBinary::Numeric(array.as_primitive(), *scale),
             DataType::Binary => ColumnBinary::Bytea(array.as_binary()),
             DataType::FixedSizeBinary(UUID_BYTES) => ColumnBinary::Uuid(array.as_fixed_size_binary()),
+            DataType::LargeUtf8 => ColumnBinary::Jsonb(array.as_string()),
             DataType::Date32 => ColumnBinary::Date(array.as_primitive()),
             DataType::Timestamp(TimeUnit::Microsecond, _) => ColumnBinary::Timestamp(array.as_primitive()),
             DataType::Interval(IntervalUnit::MonthDayNano) => ColumnBinary::Interval(array.as_primitive()),
@@ -63,6 +68,7 @@ impl<'a> ColumnBinary<'a> {
             ColumnBinary::Numeric(array, _) => *array,
             ColumnBinary::Bytea(array) => *array,
             ColumnBinary::Uuid(array) => *array,
+            ColumnBinary::Jsonb(array) => *array,
             ColumnBinary::Date(array) => *array,
             ColumnBinary::Timestamp(array) => *array,
             ColumnBinary::Interval(array) => *array,
@@ -84,6 +90,10 @@ impl<'a> ColumnBinary<'a> {
             ColumnBinary::Numeric(array, scale) => write_numeric(array.value(row), *scale, out),
             ColumnBinary::Bytea(array) => out.extend_from_slice(array.value(row)),
             ColumnBinary::Uuid(array) => out.extend_from_slice(array.value(row)),
+            ColumnBinary::Jsonb(array) => {
+                out.push(JSONB_VERSION);
+                out.extend_from_slice(array.value(row).as_bytes());
+            }
             ColumnBinary::Date(array) => out.extend_from_slice(&date(array.value(row))?.to_be_bytes()),
             ColumnBinary::Timestamp(array) => out.extend_from_slice(&timestamp(array.value(row))?.to_be_bytes()),
             ColumnBinary::Interval(array) => {

@@ -127,7 +127,10 @@ fn declared_types() {
         |bytes: &'static [u8]| decode(&SqlType::Uuid, 2950, Format::Binary, Some(Bytes::from_static(bytes)), Tz::UTC);
     assert_eq!(uuid(&[7; 16]).unwrap(), ScalarValue::FixedSizeBinary(16, Some(vec![7; 16])));
     assert_eq!(uuid(&[7; 15]).unwrap_err().state().0, "22P03");
-    let jsonb = decode(&SqlType::Text, JSONB, Format::Binary, Some(Bytes::from_static(b"\x01{}")), Tz::UTC);
-    assert_eq!(jsonb.unwrap_err().state().0, "0A000");
+    let jsonb =
+        |bytes: &'static [u8]| decode(&SqlType::Jsonb, 3802, Format::Binary, Some(Bytes::from_static(bytes)), Tz::UTC);
+    assert_eq!(jsonb(b"\x01{\"b\":1,\"a\":2}").unwrap(), ScalarValue::LargeUtf8(Some("{\"a\": 2, \"b\": 1}".into())));
+    assert_eq!(jsonb(b"{}").unwrap_err().state().0, "22P03");
+    assert_eq!(jsonb(b"\x01{").unwrap_err().state().0, "22P02");
     assert_eq!(decode(&SqlType::Int4, 23, Format::Binary, None, Tz::UTC).unwrap(), ScalarValue::Int32(None));
 }
