@@ -69,6 +69,10 @@ fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql-tests");
     let report = Arc::new(Report::default());
     let mut trials = Vec::new();
+    // The longest first.
+    if host::external().is_none() && !rewrites() {
+        trials.push(Trial::test("random::views", || bounded(random::run(), RANDOM_TIMEOUT).map_err(Failed::from)));
+    }
     for path in golden::find(&root) {
         let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();
         match Golden::load(&path, &name) {
@@ -77,9 +81,6 @@ fn main() {
         }
     }
     trials.extend(trials_of_docs());
-    if host::external().is_none() && !rewrites() {
-        trials.push(Trial::test("random::views", || bounded(random::run(), RANDOM_TIMEOUT).map_err(Failed::from)));
-    }
     if report.is_empty() {
         trials.push(Trial::test("shape::sql-tests", || Err(Failed::from("no .slt file was found"))));
     }

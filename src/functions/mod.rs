@@ -22,6 +22,7 @@ pub mod floats;
 mod format;
 mod from_text;
 mod gathered;
+mod identity;
 mod jsonb;
 mod moments;
 pub mod numeric;
@@ -36,7 +37,6 @@ pub mod sessions;
 mod set_order;
 mod sql_types;
 mod time;
-mod unary_plus;
 mod uuid;
 
 use std::sync::Arc;
@@ -57,6 +57,7 @@ pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
 pub use gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
+pub use identity::{NAMED, UNARY_PLUS};
 pub use jsonb::{JSONB, no_order};
 pub use moments::{Moments, Spread};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
@@ -67,7 +68,6 @@ pub use set_order::{Chosen, SetFunction, SetOrder};
 pub use sql_types::{NUMERIC_DEFAULT, sql_type};
 pub use time::Window;
 pub use time::{NOW, NOW_FUNCTIONS, ON_TIME, are_on_time, is_total_bucket, on_time};
-pub use unary_plus::UNARY_PLUS;
 
 /// Our scalar functions; where DataFusion has one of the same name, ours takes its place.
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
@@ -87,7 +87,7 @@ fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     functions.extend(format::ToTime::functions());
     functions.push(uuid::RandomUuid::function());
     functions.extend(jsonb::JsonFunction::ALL.map(jsonb::JsonFunction::function));
-    functions.push(unary_plus::UnaryPlus::function());
+    functions.extend(identity::functions());
     functions
 }
 

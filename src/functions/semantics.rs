@@ -14,6 +14,7 @@
 //!
 //! Runs for queries and views alike. Keeps every column's name and qualifier; finding its own output, changes nothing.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -21,7 +22,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, Case, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
+    AggregateFunction, Case, Cast, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -37,8 +38,8 @@ use super::casts::{IntegerCast, integer_cast_applies};
 use super::clock::{self, interval_length};
 use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar, is_canonical_form_needed};
+use super::identity::is_identity;
 use super::set_order::SetFunction;
-use super::unary_plus::UNARY_PLUS;
 
 #[derive(Debug)]
 pub struct PostgresSemantics;
@@ -50,11 +51,13 @@ impl AnalyzerRule for PostgresSemantics {
 
     fn analyze(&self, plan: LogicalPlan, config: &ConfigOptions) -> Result<LogicalPlan> {
         let zone = config.execution.time_zone.as_deref().filter(|zone| *zone != "UTC");
-        Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, zone))?.data)
+        let changed = Cell::new(false);
+        Ok(plan.transform_up_with_subqueries(|plan| rewrite_plan(plan, zone, &changed))?.data)
     }
 }
 
-fn rewrite_plan(plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<LogicalPlan>> {
+/// `changed`: a node so far, perhaps below, so that types may have changed.
+fn rewrite_plan(plan: LogicalPlan, zone: Option<&str>, changed: &Cell<bool>) -> Result<Transformed<LogicalPlan>> {
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
         schema.merge(&scan.projected_schema);
@@ -65,7 +68,8 @@ fn rewrite_plan(plan: LogicalPlan, zone: Option<&str>) -> Result<Transformed<Log
         Ok(expr.transform_up(|expr| rewrite_expr(expr, &schema, zone))?.update_data(|expr| name.restore(expr)))
     })?;
     let keyed = rewritten.transform_data(canonical_keys)?;
-    if keyed.transformed { keyed.map_data(LogicalPlan::recompute_schema) } else { Ok(keyed) }
+    changed.set(changed.get() || keyed.transformed);
+    if changed.get() { Ok(Transformed::yes(keyed.data.recompute_schema()?)) } else { Ok(keyed) }
 }
 
 fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Transformed<Expr>> {
@@ -74,12 +78,19 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
             Some(sum) => Ok(Transformed::yes(sum)),
             None => rewrite_binary(binary, schema),
         },
-        Expr::ScalarFunction(mut call) if call.name() == UNARY_PLUS && call.args.len() == 1 => {
+        Expr::ScalarFunction(mut call) if is_identity(call.name()) && !call.args.is_empty() => {
             Ok(Transformed::yes(call.args.remove(0)))
         }
         Expr::ScalarFunction(call) => Ok(match clock::rewrite_call(&call, schema, zone) {
             Some(rewritten) => Transformed::yes(rewritten),
-            None => Transformed::no(Expr::ScalarFunction(call)),
+            None => {
+                let call = Expr::ScalarFunction(call);
+                // Some functions of texts give views of texts; a text has one type here.
+                match call.get_type(schema) {
+                    Ok(DataType::Utf8View) => Transformed::yes(cast(call, DataType::Utf8)),
+                    _ => Transformed::no(call),
+                }
+            }
         }),
         Expr::Negative(inner) if type_is(&inner, schema, |data_type| data_type.is_integer()) => {
             Ok(Transformed::yes(call(CheckedArithmetic::function(Arithmetic::Negate), vec![*inner])))
@@ -87,6 +98,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
         Expr::Cast(cast) => {
             let target = cast.field.data_type().clone();
             match cast.expr.get_type(schema) {
+                Ok(source) if source == target && is_plain_cast_of_cast(&cast) => Ok(Transformed::yes(*cast.expr)),
                 Ok(source) if integer_cast_applies(&source, &target) => {
                     Ok(Transformed::yes(call(IntegerCast::function(&target)?, vec![*cast.expr])))
                 }
@@ -383,6 +395,10 @@ fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
 
 fn type_is(expr: &Expr, schema: &DFSchema, test: impl Fn(&DataType) -> bool) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| test(&data_type))
+}
+
+fn is_plain_cast_of_cast(outer: &Cast) -> bool {
+    matches!(*outer.expr, Expr::Cast(_)) && outer.field.metadata().is_empty()
 }
 
 fn is_interval(data_type: &DataType) -> bool {

@@ -138,6 +138,7 @@ pub const INTERNAL: &[&str] = &[
     "jsonb_of_array",
     "jsonb_of_pairs",
     "jsonb_pair",
+    "named",
     "ordered_array_agg",
     "ordered_string_agg",
     "single_value",

@@ -123,6 +123,28 @@ fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Distinct(Distinct::On(distinct))))
 }
 
+/// DISTINCT ON that gives its input's rows, and a projection above it: DataFusion prunes columns of its input by their places in its
+/// output.
+pub fn spread_distinct_on(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let spread = plan.transform_up_with_subqueries(|node| match node {
+        LogicalPlan::Distinct(Distinct::On(DistinctOn { on_expr, select_expr, sort_expr, input, schema })) => {
+            let rows: Vec<Expr> = input.schema().columns().into_iter().map(Expr::Column).collect();
+            let named = select_expr.into_iter().zip(schema.iter()).map(|(expr, (relation, field))| {
+                let name = field.name();
+                match &expr {
+                    Expr::Column(column) if column.relation.as_ref() == relation && column.name == *name => expr,
+                    _ => expr.alias_qualified(relation.cloned(), name),
+                }
+            });
+            let named: Vec<Expr> = named.collect();
+            let first = LogicalPlan::Distinct(Distinct::On(DistinctOn::try_new(on_expr, rows, sort_expr, input)?));
+            Ok(Transformed::yes(LogicalPlan::Projection(Projection::try_new(named, Arc::new(first))?)))
+        }
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(spread.data)
+}
+
 /// Calls with the same partition and order stay one node; nodes with longer orders are below those with shorter ones, so
 /// that one sort serves both.
 fn windows(window: Window) -> Result<Transformed<LogicalPlan>> {

@@ -31,6 +31,7 @@ use super::lower::lower;
 use super::query::plan_query;
 use super::relations::RelationLookup;
 use super::scalars::guard_scalars;
+use super::ties::spread_distinct_on;
 use super::view_plan::{Node, OperatorId, ViewPlan};
 use crate::catalog::{Catalog, ViewColumn};
 use crate::error::{Error, Result, SqlState};
@@ -103,7 +104,8 @@ fn incremental(
         guard_scalars(analyzed).map_err(|error| plan_error(error, sql_text))?,
     )?;
     let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
-    let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], pushed)?;
+    let spread = spread_distinct_on(pushed).map_err(|error| plan_error(error, sql_text))?;
+    let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], spread)?;
     let mut root = aggregate_eagerly(lower(&pruned, &columns)?)?;
     if let Some(closing) = &closing {
         root = close(root, closing)?;

@@ -1,11 +1,14 @@
-//! `min` and `max`: DataFusion's, except for floats, where NaN is one value and the greatest, and -0 is 0.
+//! `min` and `max`: DataFusion's, except for floats, where NaN is one value and the greatest, and -0 is 0. Over frames whose start
+//! moves, `bool_and` and `bool_or` too, as the least and the greatest of booleans.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Float64Type};
 use datafusion::common::{Result, internal_err};
+use datafusion::functions_aggregate::bool_and_or::{bool_and_udaf, bool_or_udaf};
 use datafusion::functions_aggregate::min_max::{max_udaf, min_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -23,9 +26,12 @@ struct Extreme {
 }
 
 pub fn functions() -> Vec<Arc<AggregateUDF>> {
+    let extreme = |greatest, inner| Arc::new(AggregateUDF::from(Extreme { greatest, inner }));
     vec![
-        Arc::new(AggregateUDF::from(Extreme { greatest: false, inner: min_udaf() })),
-        Arc::new(AggregateUDF::from(Extreme { greatest: true, inner: max_udaf() })),
+        extreme(false, min_udaf()),
+        extreme(true, max_udaf()),
+        extreme(false, bool_and_udaf()),
+        extreme(true, bool_or_udaf()),
     ]
 }
 
@@ -79,9 +85,11 @@ impl AggregateUDFImpl for Extreme {
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        match self.fold(args.return_field.data_type()) {
-            Some(fold) => Ok(FoldAccumulator::boxed(fold)),
-            None => self.inner.create_sliding_accumulator(args),
+        match args.return_field.data_type() {
+            result @ (DataType::Boolean | DataType::Float32 | DataType::Float64) => {
+                Ok(FoldAccumulator::boxed(CountedFold { greatest: self.greatest, result: result.clone() }))
+            }
+            _ => self.inner.create_sliding_accumulator(args),
         }
     }
 
@@ -145,5 +153,72 @@ impl Fold for ExtremeFold {
     fn finish(&self, states: &[Option<f64>]) -> Result<ArrayRef> {
         let finished: ArrayRef = Arc::new(states.iter().copied().collect::<Float64Array>());
         Ok(cast(&finished, &self.result)?)
+    }
+}
+
+/// For frames whose start moves: how many rows have each value. Booleans are 0 and 1.
+#[derive(Debug)]
+struct CountedFold {
+    greatest: bool,
+    result: DataType,
+}
+
+/// Where a canonical float stands in the order of all; [`f64::total_cmp`]'s.
+fn place(value: f64) -> u64 {
+    let bits = value.to_bits();
+    if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
+}
+
+fn value_at(place: u64) -> f64 {
+    f64::from_bits(if place >> 63 == 1 { place & !(1 << 63) } else { !place })
+}
+
+impl Fold for CountedFold {
+    type State = BTreeMap<u64, i64>;
+
+    const REMOVES: bool = true;
+
+    fn state_types(&self) -> Vec<DataType> {
+        Vec::new()
+    }
+
+    fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
+        let Some(values) = values.first() else { return internal_err!("no argument") };
+        let values = cast(values, &DataType::Float64)?;
+        let values = values.as_primitive::<Float64Type>();
+        rows.try_for_each(values, |row, group| {
+            let place = place(canonical_f64(values.value(row)));
+            let count = states[group].entry(place).or_default();
+            *count += weight;
+            if *count == 0 {
+                states[group].remove(&place);
+            }
+            Ok(())
+        })
+    }
+
+    fn merge(&self, into: &mut Self::State, from: Self::State) {
+        from.into_iter().for_each(|(place, count)| *into.entry(place).or_default() += count);
+    }
+
+    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {
+        let extreme = |state: &Self::State| {
+            let entry = if self.greatest { state.last_key_value() } else { state.first_key_value() };
+            entry.map(|(place, _)| value_at(*place))
+        };
+        let finished: ArrayRef = Arc::new(states.iter().map(extreme).collect::<Float64Array>());
+        Ok(cast(&finished, &self.result)?)
+    }
+
+    fn heap_bytes(state: &Self::State) -> usize {
+        state.len() * 2 * size_of::<(u64, i64)>()
     }
 }

@@ -43,6 +43,19 @@ fn jsonb() {
 }
 
 #[test]
+fn casts_in_groups() {
+    check(
+        "SELECT a::date AS d, count(*) AS n FROM t GROUP BY a::date, a",
+        "SELECT named(a::DATE, 'a::DATE') AS d, count(*) AS n FROM t GROUP BY named(a::DATE, 'a::DATE'), a",
+    );
+    check(
+        "SELECT a::date AS d, a AS b FROM t GROUP BY 1, 2",
+        "SELECT named(a::DATE, 'a::DATE') AS d, a AS b FROM t GROUP BY 1, 2",
+    );
+    check("SELECT a::date AS d FROM t GROUP BY a::date", "SELECT a::DATE AS d FROM t GROUP BY a::DATE");
+}
+
+#[test]
 fn types() {
     check("SELECT a::pg_catalog.text FROM t", "SELECT a::TEXT AS \"a\" FROM t");
     check("SELECT a FROM t WHERE b = '1'::oid", "SELECT a FROM t WHERE b = '1'::BIGINT");

@@ -1,0 +1,70 @@
+//! Casts in a GROUP BY that names their operand as well: `GROUP BY day::date, day`.
+
+use sqlparser::ast::{Expr, GroupByExpr, Query, Select, SelectItem, SetExpr, Value};
+
+use super::names::call;
+use crate::functions::NAMED;
+
+/// The operands of casts of this query whose names DataFusion would take for each other.
+pub fn ambiguous_operands(query: &Query) -> Vec<Expr> {
+    let SetExpr::Select(select) = query.body.as_ref() else { return Vec::new() };
+    let GroupByExpr::Expressions(groups, _) = &select.group_by else { return Vec::new() };
+    let groups: Vec<&Expr> = groups.iter().map(|group| written(group, select)).collect();
+    let operands = groups.iter().map(|group| operand(group)).filter(|operand| is_column(operand));
+    let is_ambiguous = |column: &&Expr| {
+        let same = || groups.iter().filter(|group| operand(group) == *column);
+        same().any(|group| matches!(plain(group), Expr::Cast { .. }))
+            && same().any(|group| Some(group) != same().next())
+    };
+    operands.filter(is_ambiguous).cloned().collect()
+}
+
+/// A cast of one of them, with a name of its own.
+pub fn name_cast(expr: &mut Expr, operands: &[Expr]) {
+    if matches!(expr, Expr::Cast { .. }) && operands.contains(operand(expr)) {
+        let name = Expr::value(Value::SingleQuotedString(expr.to_string()));
+        let cast = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = call(NAMED, vec![cast, name]);
+    }
+}
+
+/// What stands for a place or a name of the select list.
+fn written<'a>(group: &'a Expr, select: &'a Select) -> &'a Expr {
+    let item = match group {
+        Expr::Value(value) => match &value.value {
+            Value::Number(place, _) => place.parse::<usize>().ok().and_then(|place| {
+                let item = select.projection.get(place.checked_sub(1)?)?;
+                match item {
+                    SelectItem::UnnamedExpr(expr) | SelectItem::ExprWithAlias { expr, .. } => Some(expr),
+                    _ => None,
+                }
+            }),
+            _ => None,
+        },
+        Expr::Identifier(name) => select.projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr: expr @ Expr::Cast { .. }, alias } if alias == name => Some(expr),
+            _ => None,
+        }),
+        _ => None,
+    };
+    item.unwrap_or(group)
+}
+
+fn plain(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) => plain(inner),
+        other => other,
+    }
+}
+
+/// What is cast, through casts of casts.
+fn operand(expr: &Expr) -> &Expr {
+    match expr {
+        Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => operand(inner),
+        other => other,
+    }
+}
+
+fn is_column(expr: &Expr) -> bool {
+    matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_))
+}
