@@ -57,6 +57,9 @@ pub struct SimDiskCalls {
 /// The machine as it would be if it had died in one call: what [`SimDisk::watch`] shows.
 pub struct CrashPoint {
     pub call: u64,
+    /// The same for all points between two calls that change anything: these machines differ in nothing but in the chance
+    /// that decides what survives.
+    pub change: u64,
     pub operation: String,
     pub effect: FaultEffect,
     /// Of its own from here on; [`SimDisk::restart`] decides what survived.
@@ -94,6 +97,8 @@ struct State {
     crashed: bool,
     /// Handles opened before a crash are of a dead process.
     life: u64,
+    /// Calls so far that may have changed something.
+    changes: u64,
     calls: SimDiskCalls,
     trace_sites: bool,
     watched: bool,
@@ -146,6 +151,7 @@ impl SimDisk {
             troubles: BTreeMap::new(),
             crashed: false,
             life: 0,
+            changes: 0,
             calls: SimDiskCalls::default(),
             trace_sites: false,
             watched: false,
@@ -237,7 +243,7 @@ impl SimDisk {
     /// Every file with its bytes, as the running process sees them.
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
         let state = self.state.lock();
-        let bytes = |file: &u64| state.files.get(file).map_or_else(Vec::new, |file| file.bytes.clone());
+        let bytes = |file: &u64| state.files.get(file).map_or_else(Vec::new, |file| file.bytes.to_vec());
         state.names.iter().map(|(name, file)| (name.clone(), bytes(file))).collect()
     }
 
@@ -273,6 +279,7 @@ impl SimDisk {
                     Err(simulated("simulated fault"))
                 }
             };
+            state.called(operation);
             points.extend(state.crash_point(operation, FaultEffect::After));
             result
         };
@@ -295,7 +302,11 @@ impl SimDisk {
     }
 
     pub(super) fn called_elsewhere(&self, operation: &str) {
-        let point = self.state.lock().crash_point(operation, FaultEffect::After);
+        let point = {
+            let mut state = self.state.lock();
+            state.called(operation);
+            state.crash_point(operation, FaultEffect::After)
+        };
         point.into_iter().for_each(|point| self.show(point));
     }
 
@@ -338,12 +349,17 @@ impl State {
         Ok(self.faults.remove(&call).or_else(|| self.next_faults.remove(operation)))
     }
 
+    /// A call has had its effect.
+    fn called(&mut self, operation: &str) {
+        self.changes += u64::from(!READS.contains(&operation));
+    }
+
     /// The machine as it would be, had it died in the call under way.
     fn crash_point(&self, operation: &str, effect: FaultEffect) -> Option<CrashPoint> {
         if !self.watched || (effect == FaultEffect::After && READS.contains(&operation)) {
             return None;
         }
-        let call = self.calls.calls - 1;
+        let (call, change) = (self.calls.calls - 1, self.changes);
         // What survives is chance of this point's own, so that it does not change the run.
         let seed = call << 1 | u64::from(effect == FaultEffect::After);
         let rng = Arc::new(SimRng::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
@@ -356,7 +372,7 @@ impl State {
             watched: false,
             ..self.clone()
         };
-        Some(CrashPoint { call, operation: operation.to_string(), effect, disk: SimDisk::of(state) })
+        Some(CrashPoint { call, change, operation: operation.to_string(), effect, disk: SimDisk::of(state) })
     }
 
     fn new_file(&mut self) -> u64 {
@@ -417,7 +433,7 @@ impl Disk for SimDisk {
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         self.call("read", None, |state| {
             let file = *state.names.get(name).ok_or_else(|| not_found(name))?;
-            Ok(state.file(file).bytes.clone())
+            Ok(state.file(file).bytes.to_vec())
         })
     }
 
@@ -494,6 +510,7 @@ impl AppendFile for SimFile {
             let mut state = self.disk.state.lock();
             let fits = state.rng.below(bytes.len() as u64 + 1) as usize;
             state.file(self.file).append(&bytes[..fits]);
+            state.changes += 1;
         }
         appended
     }
@@ -507,6 +524,7 @@ impl AppendFile for SimFile {
             let mut state = self.disk.state.lock();
             if state.life == self.life {
                 state.file(self.file).doom();
+                state.changes += 1;
             }
         }
         synced

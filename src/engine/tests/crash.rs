@@ -10,7 +10,7 @@
 //!   * views come from a checkpoint and the log behind it in many of them, and from the tables in the others
 //!   * it takes further writes, a checkpoint and a flush, and another crash loses none of them (every third machine, for time)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
@@ -29,36 +29,40 @@ use crate::engine::core::{Core, Seams};
 use crate::engine::publisher::Publisher;
 use crate::error::Result;
 use crate::functions;
-use crate::settings::{Settings, TableSettings, WalSettings};
+use crate::settings::{CheckpointSettings, Settings, TableSettings, WalSettings};
 use crate::testing::oracle::{self, Row};
 use crate::testing::values::rows_of;
 use crate::testing::{CrashPoint, CrashReport, FaultEffect, SimDisk, SimExecutor, SimRng, SimStore};
 use crate::tier::WriterId;
 use crate::types::{CommitNumber, RelationId};
 
-/// `TIDEMARK_CRASH_OPERATIONS` sets another length of the history; then only so many calls are crashed as of this one.
+/// `TIDEMARK_CRASH_OPERATIONS` sets another length of the history. Of its machines one in so many is then recovered that they
+/// stay as many as of this one, or one in `TIDEMARK_CRASH_EVERY`.
 const OPERATIONS: usize = 200;
 const SEED: u64 = 2026;
+/// After so many it is said how far a long run has come.
+const PROGRESS_MACHINES: usize = 1000;
 
 /// Small enough that segments and files are many.
 fn settings() -> Settings {
     Settings {
         wal: WalSettings { segment_bytes_max: 12 << 10, ..WalSettings::default() },
         table: TableSettings {
-            row_group_rows: 4,
+            row_group_rows: 16,
             file_rows_max: 60,
             compact_files_min: 2,
             // A millisecond goes by with each write.
             history_retention_ms: 25,
             ..TableSettings::default()
         },
+        // So that a start reads what the log has behind a checkpoint in several pieces.
+        checkpoint: CheckpointSettings { log_bytes: 4 << 10, ..CheckpointSettings::default() },
         ..Settings::default()
     }
 }
 
-fn operations() -> usize {
-    let asked = std::env::var("TIDEMARK_CRASH_OPERATIONS").ok();
-    asked.map_or(OPERATIONS, |asked| asked.parse().unwrap())
+fn asked(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok().map(|asked| asked.parse().unwrap())
 }
 
 /// Of each life of the process: the first starts on an empty disk, the second has a saboteur, the third ends cleanly.
@@ -343,11 +347,12 @@ struct Outcome {
     objects: BTreeMap<String, bytes::Bytes>,
 }
 
-/// The machine after a crash, and what was known then.
+/// The machine after a crash, and what was known then: how much the ledger held, and what was acknowledged.
 struct Wreck {
     point: CrashPoint,
     store: SimStore,
-    ledger: Ledger,
+    entries: usize,
+    acknowledged: CommitNumber,
 }
 
 /// What a recovery came by.
@@ -362,17 +367,16 @@ struct Recovery {
 }
 
 /// Recovers and compares. Every third machine goes on, crashes again and recovers again.
-fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> Recovery {
-    let Wreck { point, store, ledger } = wreck;
+fn recover(wreck: Wreck, ledger: &Ledger, published: &Arc<Published>, registry: &SessionState) -> Recovery {
+    let Wreck { point, store, entries, acknowledged } = wreck;
     let machine = Machine { disk: point.disk, store, directory: "simulated" };
     let seed = point.call;
     machine.disk.restart();
-    let ledger = Arc::new(Mutex::new(ledger));
-    let again = published.clone();
+    let ledger = Arc::new(Mutex::new(ledger.first(entries, acknowledged)));
     let mut all = Recovery::default();
     for restart in 0..if seed.is_multiple_of(3) { 2 } else { 1 } {
         let (machine, ledger, registry) = (machine.clone(), ledger.clone(), registry.clone());
-        let (published, disk) = (again.clone(), machine.disk.clone());
+        let (published, disk) = (published.clone(), machine.disk.clone());
         let (recovered, _) = simulate(seed + restart, |executor| async move {
             let mut recovered = Recovery::default();
             let (core, _witness) = open(&machine, registry.clone(), &executor).await;
@@ -380,7 +384,7 @@ fn recover(wreck: Wreck, published: &Published, registry: &SessionState) -> Reco
             recovered.past = found.past.is_cold;
             recovered.changes = found.past.has_changes();
             // What was written after the first recovery was never published in the history.
-            let published = if restart == 0 { published } else { Published::new() };
+            let published = if restart == 0 { published } else { Arc::default() };
             found.check(&ledger.lock(), &published);
             ledger.lock().forget_after(found.head);
             recovered.from_checkpoint = core.recovered.checkpoint.is_some();
@@ -428,58 +432,67 @@ fn the_same_seed_twice_gives_the_same_digest() {
 #[test]
 fn a_crash_in_every_io_call_breaks_no_promise() {
     let mut history = History::new(SEED);
-    let wrecks = Arc::new(Mutex::new(Vec::new()));
+    let wrecks = Arc::new(Mutex::new((Vec::<Wreck>::new(), BTreeSet::new())));
     let (seen, store, ledger) = (wrecks.clone(), history.machine.store.clone(), history.ledger.clone());
     history.machine.disk.trace_sites(true);
-    let operations = operations();
-    let one_in = operations.div_ceil(OPERATIONS) as u64;
+    let operations = asked("TIDEMARK_CRASH_OPERATIONS").unwrap_or(OPERATIONS);
+    let one_in = asked("TIDEMARK_CRASH_EVERY").unwrap_or(operations.div_ceil(OPERATIONS)) as u64;
     history.machine.disk.watch(move |point: CrashPoint| {
-        if !point.call.is_multiple_of(one_in) {
+        if !point.change.is_multiple_of(one_in) {
             return;
         }
+        let (wrecks, calls) = &mut *seen.lock();
+        calls.insert(point.call);
+        // Until a call changes something the machine stays the same, and more of what it holds may have been acknowledged.
+        wrecks.pop_if(|last| last.point.change == point.change);
         let store = store.fork(point.disk.clone());
-        seen.lock().push(Wreck { point, store, ledger: ledger.lock().clone() });
+        let ledger = ledger.lock();
+        wrecks.push(Wreck { point, store, entries: ledger.entry_count(), acknowledged: ledger.acknowledged });
     });
     history.run(SEED, operations);
     history.machine.disk.unwatch();
     let calls = history.machine.disk.calls();
-    assert_eq!(history.ledger.lock().operations, operations);
-    assert!(history.ledger.lock().expired > 0, "rows expired");
+    let ledger = std::mem::take(&mut *history.ledger.lock());
+    assert_eq!(ledger.operations, operations);
+    assert!(ledger.expired > 0, "rows expired");
 
-    let wrecks = std::mem::take(&mut *wrecks.lock());
-    let mut crashed: Vec<u64> = wrecks.iter().map(|wreck| wreck.point.call).collect();
-    crashed.dedup();
+    let (wrecks, crashed) = std::mem::take(&mut *wrecks.lock());
     let report =
         CrashReport { calls_seen: calls.calls, calls_crashed: crashed.len() as u64, sites: calls.sites.clone() };
-    println!("{operations} operations, one call in {one_in} crashed; {} machines recovered", wrecks.len());
+    println!("{operations} operations, one machine in {one_in}; {} machines recovered", wrecks.len());
     println!("{report}");
     // Recoveries know nothing of each other.
-    let counts = Mutex::new((0, 0, 0));
+    let counts = Mutex::new((0, 0, 0, 0));
     let (wrecks, queue) = (wrecks.len(), Mutex::new(wrecks.into_iter()));
-    let (published, registry) = (history.published.lock().clone(), &history.registry);
+    let (published, registry) = (Arc::new(std::mem::take(&mut *history.published.lock())), &history.registry);
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some(wreck) = { queue.lock().next() } {
                     let point = &wreck.point;
                     let _scope = Scope(point.call, point.operation.clone(), point.effect);
-                    let recovered = recover(wreck, &published, registry);
+                    let recovered = recover(wreck, &ledger, &published, registry);
                     let mut counts = counts.lock();
                     counts.0 += usize::from(recovered.from_checkpoint);
                     counts.1 += usize::from(recovered.past);
                     counts.2 += usize::from(recovered.changes);
+                    counts.3 += 1;
+                    if counts.3 % PROGRESS_MACHINES == 0 {
+                        println!("{} of {wrecks} machines recovered", counts.3);
+                    }
                 }
             });
         }
     });
-    let compacted = history.ledger.lock().compacted;
+    let compacted = ledger.compacted;
     println!("{compacted} files compacted");
     assert!(compacted >= 4, "{compacted} files compacted");
     assert!(one_in > 1 || report.calls_crashed == report.calls_seen, "{report}");
     assert!(report.calls_seen > 400, "{report}");
     let from = |folder: &str| report.sites.iter().filter(|site| site.contains(folder)).count();
     assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6 && from("src/dataflow/checkpoint/") >= 10, "{report}");
-    let (restored, past, changes) = counts.into_inner();
+    let (restored, past, changes, recovered) = counts.into_inner();
+    assert_eq!(recovered, wrecks);
     println!("{past} recoveries read a commit whose rows had gone cold since, {changes} a view's changes since one");
     assert!(past > wrecks / 4 && changes > wrecks / 8, "{past} and {changes} of {wrecks}");
     println!("views from a checkpoint in {restored} recoveries, made again in the others");

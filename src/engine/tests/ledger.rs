@@ -33,10 +33,16 @@ pub struct State {
     pub expired: Vec<(RelationId, RelationId, Row)>,
 }
 
+/// After so many entries the database is remembered, so that an earlier commit's need not be made from the first entry on.
+const SNAPSHOT_ENTRIES: usize = 32;
+
 /// All writes, and how far they were acknowledged.
 #[derive(Clone, Default)]
 pub struct Ledger {
+    /// In the order of commits.
     entries: Vec<Arc<Entry>>,
+    /// After each [`SNAPSHOT_ENTRIES`] of them.
+    snapshots: Vec<Arc<State>>,
     /// After all of them.
     pub state: State,
     pub acknowledged: CommitNumber,
@@ -161,19 +167,46 @@ impl Ledger {
         let before: Vec<RelationId> = self.state.tables.keys().copied().collect();
         self.state.apply(&entry);
         self.dropped.extend(before.into_iter().filter(|table| !self.state.tables.contains_key(table)));
+        assert!(
+            self.entries.last().is_none_or(|last| last.commit <= entry.commit),
+            "sequenced in the order of commits"
+        );
         self.entries.push(Arc::new(entry));
+        if self.entries.len().is_multiple_of(SNAPSHOT_ENTRIES) {
+            self.snapshots.push(Arc::new(self.state.clone()));
+        }
+    }
+
+    pub fn entry_count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The ledger as it was after its first `count` entries, without a state until [`Ledger::forget_after`].
+    pub fn first(&self, count: usize, acknowledged: CommitNumber) -> Ledger {
+        let (entries, snapshots) = (&self.entries[..count], &self.snapshots[..count / SNAPSHOT_ENTRIES]);
+        Ledger { entries: entries.to_vec(), snapshots: snapshots.to_vec(), acknowledged, ..Ledger::default() }
+    }
+
+    fn count_up_to(&self, commit: CommitNumber) -> usize {
+        self.entries.partition_point(|entry| entry.commit <= commit)
     }
 
     /// The database after all writes of commits up to `commit`: whole commits, and nothing else.
     pub fn state_at(&self, commit: CommitNumber) -> State {
-        let mut state = State::default();
-        self.entries.iter().filter(|entry| entry.commit <= commit).for_each(|entry| state.apply(entry));
+        let count = self.count_up_to(commit);
+        let snapshots = count / SNAPSHOT_ENTRIES;
+        let mut state = match snapshots.checked_sub(1) {
+            Some(last) => State::clone(&self.snapshots[last]),
+            None => State::default(),
+        };
+        self.entries[snapshots * SNAPSHOT_ENTRIES..count].iter().for_each(|entry| state.apply(entry));
         state
     }
 
     /// What a recovery found: later commits never happened.
     pub fn forget_after(&mut self, commit: CommitNumber) {
-        self.entries.retain(|entry| entry.commit <= commit);
         self.state = self.state_at(commit);
+        self.entries.truncate(self.count_up_to(commit));
+        self.snapshots.truncate(self.entries.len() / SNAPSHOT_ENTRIES);
     }
 }

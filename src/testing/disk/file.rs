@@ -1,12 +1,15 @@
 //! The bytes of one simulated file, and which of them a crash may take.
 
+use std::sync::Arc;
+
 use super::SimRng;
 
 const SECTOR_BYTES: usize = 512;
 
 #[derive(Default, Clone)]
 pub(super) struct FileState {
-    pub bytes: Vec<u8>,
+    /// Shared with the machines that a watcher was shown.
+    pub bytes: Arc<Vec<u8>>,
     /// Ranges that a crash may take, in order; the last one may grow.
     unsynced: Vec<Unsynced>,
 }
@@ -21,12 +24,12 @@ struct Unsynced {
 
 impl FileState {
     pub fn durable(bytes: Vec<u8>) -> Self {
-        FileState { bytes, unsynced: Vec::new() }
+        FileState { bytes: Arc::new(bytes), unsynced: Vec::new() }
     }
 
     pub fn append(&mut self, bytes: &[u8]) {
         let from = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
+        Arc::make_mut(&mut self.bytes).extend_from_slice(bytes);
         let to = self.bytes.len();
         match self.unsynced.last_mut() {
             Some(last) if !last.doomed => last.to = to,
@@ -51,13 +54,17 @@ impl FileState {
         {
             length = last.from + rng.below((last.to - last.from) as u64 + 1) as usize;
         }
-        self.bytes.truncate(length);
+        if self.unsynced.is_empty() {
+            return;
+        }
+        let bytes = Arc::make_mut(&mut self.bytes);
+        bytes.truncate(length);
         for range in std::mem::take(&mut self.unsynced) {
             let mut from = range.from;
             while from < range.to.min(length) {
                 let to = ((from / SECTOR_BYTES + 1) * SECTOR_BYTES).min(range.to).min(length);
                 if rng.one_in(3) {
-                    self.bytes[from..to].fill(0);
+                    bytes[from..to].fill(0);
                 }
                 from = to;
             }
