@@ -19,7 +19,7 @@ mod write;
 pub use admission::{Admission, HeldBytes};
 pub use counters::CommitCounters;
 pub use log_writer::LogWriter;
-pub use replay::{Replayed, read_record, replay};
+pub use replay::{Replayed, read_record, replay, reread};
 pub use sequencer::{Durable, Publish, Sequencer, SequencerStart};
 pub use timestamp::{JUMP_CONFIRMED_AFTER, is_believed};
 pub use write::{Commit, SequencedWrite, SourcePosition, TableDelta, TableWrite, TierChange, WatermarkAdvance, Write};

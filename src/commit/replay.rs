@@ -1,5 +1,6 @@
 //! Commits from the log, as they were published when they were live.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::combine::combine;
@@ -69,6 +70,15 @@ pub fn replay(
         dropped_tail: replayed.dropped_tail,
         tail: replayed.tail,
     })
+}
+
+/// Hands durable commits later than `after` to `each`, in order, until it has enough, after a [`replay`] of the same log.
+pub fn reread(
+    disk: &Arc<dyn Disk>,
+    after: CommitNumber,
+    each: &mut dyn FnMut(Arc<Commit>) -> ControlFlow<()>,
+) -> Result<()> {
+    wal::reread(&**disk, after, &mut |record| Ok(each(Arc::new(read_record(&record)?))))
 }
 
 /// A record as the commit that it is, for whoever reads a log without replaying it. Errors: XX001, 0A000.

@@ -316,7 +316,8 @@ impl Dataflows {
     }
 }
 
-fn bytes_of(commit: &Commit) -> u64 {
+/// What a commit's rows hold in memory.
+pub fn bytes_of(commit: &Commit) -> u64 {
     commit.tables.iter().map(|table| table.delta.rows().get_array_memory_size() as u64).sum()
 }
 

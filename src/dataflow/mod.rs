@@ -28,7 +28,7 @@ mod worker;
 
 pub use changelog::{Changelogs, History, HistoryPart, survey as changes};
 pub use errors::ViewError;
-pub use handle::{Backfill, Dataflows, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus};
+pub use handle::{Backfill, Dataflows, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus, bytes_of};
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
 pub use worker::Worker;

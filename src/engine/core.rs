@@ -11,7 +11,7 @@ use object_store::ObjectStore;
 use tokio::sync::{mpsc, oneshot};
 
 use super::publisher::{Publisher, SourceChange};
-use super::rebuild::StartOfViews;
+use super::rebuild::{Behind, StartOfViews};
 use super::recovery::{Recovered, recover};
 use crate::catalog::MaterializedView;
 use crate::commit::{LogWriter, Publish, Sequencer};
@@ -24,6 +24,7 @@ use crate::settings::Settings;
 use crate::statement::LiveViews;
 use crate::table::Tables;
 use crate::tier::{Tier, WriterId};
+use crate::types::CommitNumber;
 
 /// The world outside, as the core sees it.
 #[derive(Clone)]
@@ -75,10 +76,11 @@ impl Rebuilding {
 }
 
 /// What the last life left of views, for [`Core::recover_views`].
-#[derive(Default)]
 pub(super) struct FoundViews {
     checkpoint: Option<SavedCheckpoint>,
     started: StartOfViews,
+    /// With the log.
+    disk: Arc<dyn Disk>,
 }
 
 impl Core {
@@ -95,7 +97,8 @@ impl Core {
         let tier = Tier::new(store);
         let tables = Tables::new(tier.clone(), settings.table.clone(), clock.clone());
         let (checkpoints, found) = Checkpoints::open(disk.clone())?;
-        let (mut checkpoint, mut behind) = (found.checkpoint, Vec::new());
+        let mut behind = Behind::new(settings.checkpoint.log_bytes);
+        let mut checkpoint = found.checkpoint;
         let commit = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
         let (mut recovered, start, replayed) =
             recover(&disk, &*clock, &tier, &tables, &writer, commit, &mut behind).await?;
@@ -103,7 +106,7 @@ impl Core {
         // The log may have been truncated behind it, or be of another time.
         if commit.is_some_and(|commit| replayed.after > commit || commit > recovered.head) {
             recovered.damaged_checkpoints.push("the log does not reach back to it".to_owned());
-            (checkpoint, behind) = (None, Vec::new());
+            checkpoint = None;
             checkpoints.forget()?;
         }
         recovered.checkpoint = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
@@ -125,23 +128,26 @@ impl Core {
             registry,
         });
         let hears = published(publisher.clone());
-        let (sequencer, log) = Sequencer::new(settings.wal.clone(), clock.clone(), start, hears, disk, replayed.tail);
+        let (sequencer, log) =
+            Sequencer::new(settings.wal.clone(), clock.clone(), start, hears, disk.clone(), replayed.tail);
         let checkpointer =
             Checkpointer::new(settings.checkpoint.clone(), checkpoints, dataflows.clone(), sequencer.clone(), clock);
         let views = views.with_residence(residence.clone());
         let core = Core { tables, sequencer, dataflows, publisher, checkpointer, residence, recovered };
-        Ok((core, Loops { log, views, found: FoundViews { checkpoint, started } }))
+        Ok((core, Loops { log, views, found: FoundViews { checkpoint, started, disk } }))
     }
 
     /// Views come back from the checkpoint and the commits behind it; those that it does not have, or that cannot be read,
-    /// are made again from the tables. The loops must run. When this returns everything is in the stream, and reads of any
-    /// view stand behind it; what is waited for is that all are live.
+    /// are made again from the tables. The loops must run, and nobody may commit before this returns. Then everything is in the
+    /// stream, and reads of any view stand behind it; what is waited for is that all are live. Where the log holds more than
+    /// memory is for, it is read piece by piece, and the views have stepped over all but the last.
     pub async fn recover_views(&mut self, found: FoundViews) -> Result<Rebuilding> {
+        let FoundViews { checkpoint, started, disk } = found;
         let catalog = self.tables.durable().catalog;
         for (relation, retention_us) in catalog.subscribe_retentions() {
             self.publisher.keep_changes(relation, retention_us);
         }
-        let mut saved = found.checkpoint.map_or(Vec::new(), |checkpoint| checkpoint.views).into_iter().peekable();
+        let mut saved = checkpoint.map_or(Vec::new(), |checkpoint| checkpoint.views).into_iter().peekable();
         let mut missing = BTreeSet::new();
         for view in catalog.materialized_views() {
             while saved.next_if(|saved| saved.view < view.id).is_some() {}
@@ -161,18 +167,23 @@ impl Core {
         // What time it was at an earlier commit than the head is not known any more.
         let follows_time =
             |view: &Arc<MaterializedView>| self.publisher.plan_of(view).is_ok_and(|plan| plan.follows_time());
-        let is_timeless = found.started.behind.is_empty() || !rebuilt.iter().any(follows_time);
-        self.sequencer.at_head(|head| {
-            let started = found.started;
-            let mut missing = rebuilt.iter();
-            if started.builds_there && is_timeless {
-                missing.try_for_each(|view| self.publisher.create_view(view, started.at))?;
-                started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
-                return Ok(());
-            }
-            started.behind.into_iter().for_each(|commit| self.dataflows.push_recovered(commit));
-            missing.try_for_each(|view| self.publisher.create_view(view, head))
-        })?;
+        let is_timeless = started.behind.commits.is_empty() || !rebuilt.iter().any(follows_time);
+        let builds_there = started.builds_there && is_timeless;
+        let build = |at: CommitNumber| rebuilt.iter().try_for_each(|view| self.publisher.create_view(view, at));
+        if builds_there {
+            self.sequencer.at_head(|_| build(started.at))?;
+        }
+        let mut behind = started.behind;
+        loop {
+            behind.commits.drain(..).for_each(|commit| self.dataflows.push_recovered(commit));
+            let Some(after) = behind.goes_on_after else { break };
+            // Where the worker has ended, the views are gone, and reads say so.
+            let _ = self.dataflows.push_read(&[]).await;
+            behind = behind.read_on(&disk, after)?;
+        }
+        if !builds_there {
+            self.sequencer.at_head(build)?;
+        }
         let views = rebuilt.into_iter().filter_map(|view| {
             let live = self.publisher.live_views.take(view.id)?;
             Some((view, live))

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::dataflow::state::Residence;
 use crate::io::machine;
 use crate::settings::Settings;
 use crate::statement::Handles;
@@ -53,6 +52,9 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
         settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(share(STEP_ROW_BYTES));
         settings.server.copy_bytes_max = settings.server.copy_bytes_max.min(share(8));
+        // A start reads a segment as a whole, and what is behind the checkpoint in pieces.
+        settings.wal.segment_bytes_max = settings.wal.segment_bytes_max.min(limit / 8);
+        settings.checkpoint.log_bytes = settings.checkpoint.log_bytes.min(limit / 8);
     }
     settings
 }
@@ -98,42 +100,57 @@ impl Shares {
     }
 }
 
-/// Watches until `stop` says so.
-pub async fn govern(
+/// Who decides.
+pub struct Governor {
     handles: Arc<Handles>,
-    residence: Arc<Residence>,
     limit: u64,
     give_back: GiveBack,
-    mut stop: watch::Receiver<bool>,
-) {
-    handles.sequencer.admission().set_held_bytes_max(limit / 8);
-    loop {
-        let mut shares = Shares::of(&holdings(&handles, &residence), limit);
-        if shares.gives_back {
-            give_back();
-            shares = Shares::of(&holdings(&handles, &residence), limit);
-        }
-        residence.set_bytes_max(usize::try_from(shares.state).unwrap_or(usize::MAX));
-        handles.sequencer.admission().set_open(shares.admits);
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => break,
-            () = handles.clock.sleep(PERIOD) => {}
-        }
-    }
-    handles.sequencer.admission().set_open(true);
 }
 
-fn holdings(handles: &Handles, residence: &Residence) -> Holdings {
-    let (hot, keyed) = handles.tables.memory_bytes();
-    Holdings {
-        resident: machine::resident_bytes().unwrap_or_default(),
-        // What waits for views is mostly what is hot in the tables.
-        changes: hot.max(handles.dataflows.queued_bytes()),
-        keyed,
-        queries: handles.query.memory_used_bytes() as u64,
-        writes: handles.sequencer.admission().held_bytes(),
-        state: residence.bytes() as u64,
+impl Governor {
+    /// Decides for the first time: a start steps views before anyone can connect.
+    pub fn new(handles: Arc<Handles>, limit: u64, give_back: GiveBack) -> Governor {
+        handles.sequencer.admission().set_held_bytes_max(limit / 8);
+        let governor = Governor { handles, limit, give_back };
+        governor.decide();
+        governor
+    }
+
+    /// Watches until `stop` says so.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = self.handles.clock.sleep(PERIOD) => {}
+            }
+            self.decide();
+        }
+        self.handles.sequencer.admission().set_open(true);
+    }
+
+    fn decide(&self) {
+        let mut shares = Shares::of(&self.holdings(), self.limit);
+        if shares.gives_back {
+            (self.give_back)();
+            shares = Shares::of(&self.holdings(), self.limit);
+        }
+        self.handles.residence.set_bytes_max(usize::try_from(shares.state).unwrap_or(usize::MAX));
+        self.handles.sequencer.admission().set_open(shares.admits);
+    }
+
+    fn holdings(&self) -> Holdings {
+        let Handles { tables, dataflows, query, sequencer, residence, .. } = &*self.handles;
+        let (hot, keyed) = tables.memory_bytes();
+        Holdings {
+            resident: machine::resident_bytes().unwrap_or_default(),
+            // What waits for views is mostly what is hot in the tables.
+            changes: hot.max(dataflows.queued_bytes()),
+            keyed,
+            queries: query.memory_used_bytes() as u64,
+            writes: sequencer.admission().held_bytes(),
+            state: residence.bytes() as u64,
+        }
     }
 }
 
@@ -195,6 +212,7 @@ mod tests {
         assert_eq!(limited.table.piece_bytes_max as u64, 2 * MIB);
         assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
         assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);
+        assert_eq!((limited.wal.segment_bytes_max, limited.checkpoint.log_bytes), (8 * MIB, 8 * MIB));
         assert_eq!(limited.dataflow.rows_per_step_max as u64, 64 * MIB / STEP_ROW_BYTES);
         assert_eq!(shared(&Settings::default(), None), Settings::default());
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use chrono::DateTime;
 
-use crate::commit::{Commit, JUMP_CONFIRMED_AFTER, Replayed, SequencerStart, is_believed, replay};
+use super::rebuild::Behind;
+use crate::commit::{JUMP_CONFIRMED_AFTER, Replayed, SequencerStart, is_believed, replay};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Clock, Disk, disk_error};
 use crate::table::Tables;
@@ -108,8 +109,8 @@ impl fmt::Display for Recovered {
     }
 }
 
-/// Brings the tables to the last durable commit. Commits later than `checkpoint` go to `behind`, for views; those that are
-/// not in the log any more are missing there, and [`Replayed::after`] says so.
+/// Brings the tables to the last durable commit. Commits later than `checkpoint` go to `behind`, for views, as far as it has
+/// room; those that are not in the log any more are missing there, and [`Replayed::after`] says so.
 pub async fn recover(
     disk: &Arc<dyn Disk>,
     clock: &dyn Clock,
@@ -117,7 +118,7 @@ pub async fn recover(
     tables: &Tables,
     writer: &WriterId,
     checkpoint: Option<CommitNumber>,
-    behind: &mut Vec<Arc<Commit>>,
+    behind: &mut Behind,
 ) -> Result<(Recovered, SequencerStart, Replayed)> {
     let started = clock.monotonic();
     let loaded = tier.load().await?;
@@ -138,7 +139,7 @@ pub async fn recover(
         }
         tables.apply_commit(&commit)?;
         if checkpoint.is_some_and(|checkpoint| commit.number > checkpoint) {
-            behind.push(commit);
+            let _ = behind.push(commit);
         }
         Ok(())
     })?;

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle as TaskHandle;
 
 use super::core::{Core, Rebuilding, Seams};
 use super::healing::heal;
-use super::memory::GiveBack;
+use super::memory::{GiveBack, Governor};
 use super::recovery::{Rebuilt, Recovered};
 use super::retention::expire_by_age;
 use super::sources::supervise;
@@ -45,7 +45,7 @@ pub struct Server {
     stop: watch::Sender<bool>,
     checkpointer: Arc<Checkpointer>,
     tasks: Mutex<Vec<TaskHandle<()>>>,
-    /// Log, flush, checkpoints, views: in the order in which they end.
+    /// Memory, log, flush, checkpoints, views: in the order in which they end.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -94,6 +94,30 @@ impl Server {
         })?;
         let worker = loops.views.with_threads(Arc::new(ScopedThreads::new(settings.dataflow.threads)));
         let views = spawn("views", move || worker.run())?;
+        let handles = Arc::new(Handles {
+            settings: settings.clone(),
+            started_us: clock.now_us(),
+            clock: clock.clone(),
+            sequencer: core.sequencer.clone(),
+            tables: core.tables.clone(),
+            dataflows: core.dataflows.clone(),
+            checkpointer: core.checkpointer.clone(),
+            query,
+            sources: Arc::new(SourceBoard::default()),
+            live_views: core.publisher.live_views.clone(),
+            residence: core.residence.clone(),
+            memory_limit,
+            definitions: Arc::default(),
+        });
+        // Before views step.
+        let governor = memory_limit.map(|limit| {
+            let (governor, stopped) = (Governor::new(handles.clone(), limit, give_back), stopped.clone());
+            spawn("memory", move || governor.run(stopped))
+        });
+        let governor = governor.transpose()?;
+        let rebuilding = core.recover_views(loops.found).await?;
+        core.recovered.took = clock.monotonic() - started;
+        let (rebuilt_sender, rebuilt) = watch::channel(None);
         let flusher = {
             let (tables, sequencer, stopped) = (core.tables.clone(), core.sequencer.clone(), stopped.clone());
             spawn("flush", move || async move {
@@ -102,30 +126,11 @@ impl Server {
                 }
             })?
         };
-        let rebuilding = core.recover_views(loops.found).await?;
-        core.recovered.took = clock.monotonic() - started;
-        let (rebuilt_sender, rebuilt) = watch::channel(None);
-        let checkpointer = core.checkpointer.clone();
+        let Core { checkpointer, publisher, residence, recovered, .. } = core;
         let checkpoints = {
             let (checkpointer, stopped) = (checkpointer.clone(), stopped.clone());
             spawn("checkpoint", move || checkpointer.run(stopped))?
         };
-        let Core { tables, sequencer, dataflows, publisher, residence, recovered, .. } = core;
-        let handles = Arc::new(Handles {
-            settings: settings.clone(),
-            started_us: clock.now_us(),
-            clock: clock.clone(),
-            sequencer,
-            tables,
-            dataflows,
-            checkpointer: checkpointer.clone(),
-            query,
-            sources: Arc::new(SourceBoard::default()),
-            live_views: publisher.live_views.clone(),
-            residence: residence.clone(),
-            memory_limit,
-            definitions: Arc::default(),
-        });
 
         let sessions = Arc::new(Sessions::new(handles.clone(), verifier, settings.trust_loopback));
         let server = Server {
@@ -139,15 +144,8 @@ impl Server {
             stop,
             tasks: Mutex::default(),
             checkpointer,
-            threads: Mutex::new(vec![log, flusher, checkpoints, views]),
+            threads: Mutex::new(governor.into_iter().chain([log, flusher, checkpoints, views]).collect()),
         };
-        if let Some(limit) = memory_limit {
-            let (handles, residence, stopped) = (handles.clone(), residence.clone(), stopped.clone());
-            server
-                .threads
-                .lock()
-                .insert(0, spawn("memory", move || memory::govern(handles, residence, limit, give_back, stopped))?);
-        }
         let initial = publisher.sources().into_values().collect();
         let tasks = vec![
             tokio::spawn(rebuild(rebuilding, clock.clone(), started, rebuilt_sender, stopped.clone())),

@@ -17,7 +17,7 @@ mod survey;
 mod writer;
 
 pub use format::{FORMAT_VERSION, FRAME_BYTES, HEADER_BYTES};
-pub use replay::{DroppedTail, WalRecord, WalReplayed, replay};
+pub use replay::{DroppedTail, WalRecord, WalReplayed, replay, reread};
 pub use survey::{SegmentRole, SurveyedSegment, WalDamage, WalSurvey, survey};
 pub use writer::{WalTail, WalWriter};
 

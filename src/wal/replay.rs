@@ -8,6 +8,8 @@
 //! does not read back is damage, and refused: starting without it would lose acknowledged commits in silence.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::ops::ControlFlow;
 
 use super::DIRECTORY;
 use super::format::{
@@ -89,7 +91,8 @@ pub fn replay(
             return Err(damaged(&link.name, 0, "it begins before its predecessor ends"));
         }
         let is_last = position + 1 == chain.len();
-        let valid_bytes = read_segment(disk, link, is_last, after, &mut replayed, each)?;
+        let mut each = |record: WalRecord<'_>| each(record).map(ControlFlow::Continue);
+        let valid_bytes = read_segment(disk, link, is_last, after, &mut replayed, &mut each)?;
         expected = Some(replayed.last_commit.map_or(first, CommitNumber::next).max(first));
         replayed.tail.predecessor = Some(Predecessor { name: link.name, valid_bytes });
     }
@@ -98,6 +101,30 @@ pub fn replay(
         make_durable(disk, &last.name)?;
     }
     Ok(replayed)
+}
+
+/// Hands records of commits later than `after` to `each`, in order, until it has enough. For whoever has replayed the log
+/// before: only the segments that may hold such commits are read, and nothing is made durable.
+/// Errors: those of [`replay`].
+pub fn reread(
+    disk: &dyn Disk,
+    after: CommitNumber,
+    each: &mut dyn FnMut(WalRecord<'_>) -> Result<ControlFlow<()>>,
+) -> Result<()> {
+    let mut replayed = WalReplayed::default();
+    let chain = find_chain(disk, &mut replayed)?;
+    let passed = chain.partition_point(|link| link.name.first_commit <= after.next()).saturating_sub(1);
+    for (position, link) in chain.iter().enumerate().skip(passed) {
+        let mut flow = ControlFlow::Continue(());
+        read_segment(disk, link, position + 1 == chain.len(), after, &mut replayed, &mut |record| {
+            flow = each(record)?;
+            Ok(flow)
+        })?;
+        if flow.is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A segment and how many of its bytes its successor calls valid.
@@ -118,46 +145,53 @@ fn find_chain(disk: &dyn Disk, replayed: &mut WalReplayed) -> Result<Vec<Link>> 
             replayed.tail.stale.push(*name);
             continue;
         }
-        let file = read_file(disk, name)?;
-        match read_header(&file, name)? {
-            Some(header) => {
+        match read_header(disk, name)? {
+            Ok(header) => {
                 chain.push(Link { name: *name, valid_bytes: wanted.map(|wanted| wanted.valid_bytes) });
                 wanted = header.predecessor;
             }
-            None if chain.is_empty() => {
+            Err(file) if chain.is_empty() => {
                 replayed.dropped_tail.get_or_insert_with(|| dropped_tail(&file, name, 0));
                 replayed.tail.stale.push(*name);
             }
-            None => return Err(damaged(name, 0, "its header does not read back")),
+            Err(_) => return Err(damaged(name, 0, "its header does not read back")),
         }
     }
     chain.reverse();
     Ok(chain)
 }
 
-/// `None` for a segment that never got its header: no record was ever written to it.
-fn read_header(file: &[u8], name: &SegmentName) -> Result<Option<Header>> {
-    match Header::decode(file) {
-        Ok(header) if header.first_commit == name.first_commit => Ok(Some(header)),
+/// The file itself where the segment never got its header: no record was ever written to it.
+fn read_header(disk: &dyn Disk, name: &SegmentName) -> Result<Result<Header, Vec<u8>>> {
+    let path = name.path();
+    let decoded = match disk.read_at(&path, 0, HEADER_BYTES) {
+        Ok(bytes) => Header::decode(&bytes),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(BadHeader::Unreadable),
+        Err(error) => return Err(disk_error("read", &path, error)),
+    };
+    match decoded {
+        Ok(header) if header.first_commit == name.first_commit => Ok(Ok(header)),
         Ok(_) => Err(damaged(name, 0, "its header is another segment's")),
         Err(BadHeader::Version(version)) => {
             Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("\"{}\" has format {version}", name.path()))
                 .with_detail(format!("This version of Tidemark reads format {FORMAT_VERSION}."))
                 .with_hint("Start the version of Tidemark that wrote it, or a later one."))
         }
-        Err(BadHeader::Unreadable) if file.len() <= HEADER_BYTES => Ok(None),
-        Err(BadHeader::Unreadable) => Err(damaged(name, 0, "its header does not read back, and bytes follow it")),
+        Err(BadHeader::Unreadable) => match read_file(disk, name)? {
+            file if file.len() <= HEADER_BYTES => Ok(Err(file)),
+            _ => Err(damaged(name, 0, "its header does not read back, and bytes follow it")),
+        },
     }
 }
 
-/// Returns the segment's valid bytes.
+/// Returns the segment's valid bytes, or how many were read when `each` had enough.
 fn read_segment(
     disk: &dyn Disk,
     link: &Link,
     is_last: bool,
     after: CommitNumber,
     replayed: &mut WalReplayed,
-    each: &mut dyn FnMut(WalRecord<'_>) -> Result<()>,
+    each: &mut dyn FnMut(WalRecord<'_>) -> Result<ControlFlow<()>>,
 ) -> Result<u64> {
     let file = read_file(disk, &link.name)?;
     let file = valid_part(&file, link)?;
@@ -182,9 +216,12 @@ fn read_segment(
         if frame.commit > after {
             let payload = &file[frame.payload_offset..frame.end];
             let (commit, kind) = (frame.commit, frame.kind);
-            each(WalRecord { commit, kind, payload, path: &path, offset: offset as u64 })?;
+            let flow = each(WalRecord { commit, kind, payload, path: &path, offset: offset as u64 })?;
             replayed.records += 1;
             replayed.bytes += (frame.end - offset) as u64;
+            if flow.is_break() {
+                return Ok(frame.end as u64);
+            }
         }
         expected = frame.commit.next();
         offset = frame.end;

@@ -1,6 +1,7 @@
 //! The log on a simulated disk: tails torn at each byte, damage, failed syncs, truncation.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::*;
@@ -31,6 +32,17 @@ fn log_of(last: u64) -> SimDisk {
     let disk = SimDisk::new(1);
     append(&mut writer_on(&disk, 1 << 20, 0), 1..=last);
     disk
+}
+
+/// Up to three commits behind one, read again.
+fn next_three(disk: &SimDisk, after: u64) -> Result<Vec<u64>> {
+    let mut commits = Vec::new();
+    reread(disk, CommitNumber(after), &mut |record| {
+        assert_eq!(record.payload, payload(record.commit.0));
+        commits.push(record.commit.0);
+        Ok(if commits.len() == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(commits)
 }
 
 /// The commits that replay hands out; their payloads are checked.
@@ -247,6 +259,28 @@ fn a_failed_call_abandons_the_segment_and_the_retry_stands_in_a_new_one() {
             assert_eq!(commits(&disk, 8).unwrap().0, [9]);
         }
     }
+}
+
+/// Segments of a few records, the last one with a torn tail.
+#[test]
+fn the_log_is_read_again_piece_by_piece_from_any_commit() {
+    let disk = SimDisk::new(1);
+    append(&mut writer_on(&disk, 200, 0), 1..=11);
+    let (last, mut bytes) = disk.contents().pop_last().unwrap();
+    bytes.extend([7; 9]);
+    disk.plant(&last, bytes);
+    assert!(disk.contents().len() > 3, "segments: {:?}", disk.contents().keys());
+    for after in 0..=11 {
+        let expected: Vec<u64> = (after + 1..=11).take(3).collect();
+        assert_eq!(next_three(&disk, after).unwrap(), expected, "after {after}");
+    }
+    // What is not read of it may be damaged, and what is may not.
+    let (first, mut bytes) = disk.contents().pop_first().unwrap();
+    let at = bytes.len() - 1;
+    bytes[at] ^= 1;
+    disk.plant(&first, bytes);
+    assert_eq!(next_three(&disk, 0).unwrap_err().state(), SqlState::DATA_CORRUPTED);
+    assert_eq!(next_three(&disk, 8).unwrap(), [9, 10, 11]);
 }
 
 #[test]
