@@ -51,6 +51,9 @@ def state_leaves_and_comes_back(folder):
     server.kill()
     server.start()
     equal(server.rows("SELECT count(*), sum(n), sum(total) FROM by_device"), total, "the view after a kill")
+    again = int(server.resident_mib("VmHWM") * (1 << 20))
+    print(f"peak of the start after a kill {again >> 20} MiB")
+    expect(again <= LIMIT * 1.15, f"peak of the start {again}, limit {LIMIT}")
     server.stop()
 
 

@@ -174,8 +174,20 @@ def serves_while_views_are_made_again(folder):
     server.stop()
 
 
+def small_limit(folder):
+    """A limit of memory that the server cannot keep to is said."""
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(200 << 20)}).start()
+    expect("warning: memory.limit_bytes is 200 MiB; with less than 256 MiB" in server.log_text(), server.log_text())
+    server.stop()
+    server.settings["TIDEMARK__MEMORY__LIMIT_BYTES"] = str(256 << 20)
+    server.start()
+    expect("memory.limit_bytes" not in server.log_text(), server.log_text())
+    server.stop()
+
+
 if __name__ == "__main__":
     main(
         data_directory_in_use, port_in_use, unusable_data_directory, bad_flags, future_version, torn_tail,
-        zero_filled_tail, damaged_record, interrupted, serves_while_views_are_made_again,
+        zero_filled_tail, damaged_record, interrupted, small_limit,
+        serves_while_views_are_made_again,
     )

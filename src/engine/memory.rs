@@ -25,13 +25,27 @@ use crate::statement::Handles;
 const PERIOD: Duration = Duration::from_millis(20);
 /// State keeps this share of the limit, whatever else asks for memory: one part in so many.
 const STATE_SHARE_MIN: u64 = 8;
-/// What is not counted may grow by this share within a period: a load is there several times while it is committed.
-const SLACK_SHARE: u64 = 8;
+/// What is not counted may grow by so much within a period: a load is there several times while it is committed, and a flush, a
+/// step and a checkpoint hold a few pieces each. An eighth of the limit, this much at least, and never more than a quarter.
+const RESERVE_BYTES_MIN: u64 = 64 << 20;
 /// Rows of a step are this many bytes for each, while it runs.
 const STEP_ROW_BYTES: u64 = 2048;
 
 /// Gives what was freed back to the machine; the program's allocator knows how.
 pub type GiveBack = fn();
+
+/// Below this the program itself and what it works with are most of the limit, and may go beyond it.
+const LIMIT_BYTES_SENSIBLE: u64 = 256 << 20;
+
+/// Says so where the limit is less than the server can keep to.
+pub fn warning(limit: Option<u64>) -> Option<String> {
+    let limit = limit.filter(|limit| *limit < LIMIT_BYTES_SENSIBLE)?;
+    Some(format!(
+        "memory.limit_bytes is {} MiB; with less than {} MiB the server may hold more than its limit",
+        limit >> 20,
+        LIMIT_BYTES_SENSIBLE >> 20
+    ))
+}
 
 /// The limit in bytes. `None` where there is none: nobody set one and the machine does not tell what it has.
 pub fn limit_bytes(settings: &Settings) -> Option<u64> {
@@ -48,7 +62,7 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         let share = |parts: u64| usize::try_from(limit / parts).unwrap_or(usize::MAX);
         settings.table.flush_total_bytes = settings.table.flush_total_bytes.min(limit / 8);
         settings.table.flush_bytes = settings.table.flush_bytes.min(limit / 16);
-        settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(32));
+        settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(64));
         settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
         settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(share(STEP_ROW_BYTES));
         settings.server.copy_bytes_max = settings.server.copy_bytes_max.min(share(8));
@@ -57,6 +71,11 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         settings.checkpoint.log_bytes = settings.checkpoint.log_bytes.min(limit / 8);
     }
     settings
+}
+
+/// What the process may grow by without being asked.
+fn reserve_bytes(limit: u64) -> u64 {
+    (limit / 8).max(RESERVE_BYTES_MIN.min(limit / 4))
 }
 
 /// Who holds what at one moment, in bytes.
@@ -91,11 +110,12 @@ impl Shares {
         let Holdings { resident, changes, keyed, queries, writes, state } = *holdings;
         let counted_beside_state = changes + keyed + queries + writes;
         let uncounted = resident.saturating_sub(counted_beside_state + state);
-        let others = counted_beside_state + uncounted + limit / SLACK_SHARE;
+        let reserve = reserve_bytes(limit);
+        let others = counted_beside_state + uncounted + reserve;
         Shares {
             state: limit.saturating_sub(others).max(limit / STATE_SHARE_MIN),
             admits: changes < limit / 4,
-            gives_back: resident > limit - limit / SLACK_SHARE,
+            gives_back: resident > limit - reserve,
         }
     }
 }
@@ -198,6 +218,20 @@ mod tests {
         assert!(!with(LIMIT / 4));
     }
 
+    /// What is worked with does not shrink with the limit.
+    #[test]
+    fn a_small_limit_has_a_larger_reserve() {
+        let reserves = [1024, 512, 320, 256, 128].map(|mib| reserve_bytes(mib * MIB) / MIB);
+        assert_eq!(reserves, [128, 64, 64, 64, 32]);
+    }
+
+    #[test]
+    fn a_limit_that_is_too_small_is_said() {
+        assert_eq!(warning(None), None);
+        assert_eq!(warning(Some(256 * MIB)), None);
+        assert!(warning(Some(255 * MIB)).is_some_and(|warning| warning.contains("is 255 MiB")));
+    }
+
     #[test]
     fn what_was_freed_goes_back_near_the_limit_alone() {
         let with = |resident| shares(Holdings { resident, ..Holdings::default() }).gives_back;
@@ -209,7 +243,7 @@ mod tests {
     fn nobody_is_set_above_its_share() {
         let limited = shared(&Settings::default(), Some(64 * MIB));
         assert_eq!(limited.table.flush_total_bytes, 8 * MIB);
-        assert_eq!(limited.table.piece_bytes_max as u64, 2 * MIB);
+        assert_eq!(limited.table.piece_bytes_max as u64, MIB);
         assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
         assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);
         assert_eq!((limited.wal.segment_bytes_max, limited.checkpoint.log_bytes), (8 * MIB, 8 * MIB));

@@ -40,6 +40,8 @@ pub struct Recovered {
     pub taken_over: bool,
     /// What is odd about the wall clock, in words.
     pub clock_warning: Option<String>,
+    /// What the limit of memory is too small for, in words.
+    pub memory_warning: Option<String>,
     /// Until tables were readable.
     pub tables_took: Duration,
     /// Until views were in their place as well, and clients could connect.
@@ -99,7 +101,7 @@ impl fmt::Display for Recovered {
                 "\nwarning: took over the object store from another data directory; what only that one's log held is not here"
             )?;
         }
-        if let Some(warning) = &self.clock_warning {
+        for warning in self.clock_warning.iter().chain(&self.memory_warning) {
             write!(f, "\nwarning: {warning}")?;
         }
         if let Some(dropped) = &self.dropped_tail {
@@ -168,6 +170,7 @@ pub async fn recover(
         orphans_removed,
         taken_over,
         clock_warning: clock_warning(clock.now_us(), start.last_timestamp_us),
+        memory_warning: None,
         tables_took: clock.monotonic() - started,
         took: clock.monotonic() - started,
     };

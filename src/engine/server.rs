@@ -117,6 +117,7 @@ impl Server {
         let governor = governor.transpose()?;
         let rebuilding = core.recover_views(loops.found).await?;
         core.recovered.took = clock.monotonic() - started;
+        core.recovered.memory_warning = memory::warning(memory_limit);
         let (rebuilt_sender, rebuilt) = watch::channel(None);
         let flusher = {
             let (tables, sequencer, stopped) = (core.tables.clone(), core.sequencer.clone(), stopped.clone());

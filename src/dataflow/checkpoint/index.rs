@@ -35,7 +35,7 @@ impl SavedView {
 
 impl SavedCheckpoint {
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::new(KIND_CHECKPOINT);
+        let mut writer = Writer::new(KIND_CHECKPOINT, 0);
         writer.number(self.commit.0);
         writer.number(self.views.len() as u64);
         for view in &self.views {

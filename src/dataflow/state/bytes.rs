@@ -15,6 +15,8 @@ const _: () = assert!(cfg!(target_endian = "little"));
 const MAGIC: &[u8; 4] = b"TMST";
 const VERSION: u8 = 1;
 const HEADER_BYTES: usize = 6;
+/// With a few lengths.
+const ENVELOPE_BYTES: usize = 256;
 
 /// Kinds of payload.
 pub const KIND_CHUNK: u8 = 1;
@@ -27,8 +29,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(kind: u8) -> Self {
-        let mut bytes = MAGIC.to_vec();
+    /// `expected`: about how many bytes there will be, so that they are not moved while they grow.
+    pub fn new(kind: u8, expected: usize) -> Self {
+        let mut bytes = Vec::with_capacity(expected + expected / 16 + ENVELOPE_BYTES);
+        bytes.extend(MAGIC);
         bytes.push(VERSION);
         bytes.push(kind);
         Writer { bytes }
@@ -42,6 +46,16 @@ impl Writer {
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Length, then what `write` appends.
+    pub fn appended(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let at = self.bytes.len();
+        self.number(0);
+        write(&mut self.bytes)?;
+        let length = (self.bytes.len() - at - size_of::<u64>()) as u64;
+        self.bytes[at..at + size_of::<u64>()].copy_from_slice(&length.to_le_bytes());
+        Ok(())
     }
 
     /// Their number of bytes, then the numbers.

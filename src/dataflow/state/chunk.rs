@@ -149,7 +149,7 @@ impl Content for Chunk {
     type Layout = ChunkLayout;
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(KIND_CHUNK);
+        let mut writer = Writer::new(KIND_CHUNK, self.memory_bytes());
         writer.number(self.len() as u64);
         self.keys.write(&mut writer);
         self.columns.iter().for_each(|column| column.write(&mut writer));

@@ -127,13 +127,12 @@ impl Content for DeltaBatch {
     type Layout = SchemaRef;
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(KIND_BATCH);
-        let mut rows = Vec::with_capacity(batch_bytes(self.rows()));
-        let mut stream = StreamWriter::try_new(&mut rows, &self.schema())?;
-        stream.write(self.rows())?;
-        stream.finish()?;
-        drop(stream);
-        writer.bytes(&rows);
+        let mut writer = Writer::new(KIND_BATCH, self.memory_bytes());
+        writer.appended(|bytes| {
+            let mut stream = StreamWriter::try_new(bytes, &self.schema())?;
+            stream.write(self.rows())?;
+            Ok(stream.finish()?)
+        })?;
         match self.weights() {
             Weights::AllOne => writer.bytes(&[]),
             Weights::Each(weights) => {

@@ -105,7 +105,7 @@ impl Content for Leaf {
     type Layout = ();
 
     fn to_bytes(&self) -> Result<Vec<u8>> {
-        let mut writer = Writer::new(KIND_LEAF);
+        let mut writer = Writer::new(KIND_LEAF, self.memory_bytes());
         writer.number(self.len() as u64);
         writer.numbers(&self.weights);
         writer.numbers(&self.ends);
