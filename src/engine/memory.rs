@@ -85,7 +85,7 @@ struct Holdings {
     resident: u64,
     /// Rows that are not flushed yet, or wait for the views.
     changes: u64,
-    /// Live rows of PRIMARY KEY tables.
+    /// Live rows of PRIMARY KEY tables, and the marks of commits that can be read.
     keyed: u64,
     queries: u64,
     /// Writes on their way to their commit.
@@ -166,7 +166,7 @@ impl Governor {
             resident: machine::resident_bytes().unwrap_or_default(),
             // What waits for views is mostly what is hot in the tables.
             changes: hot.max(dataflows.queued_bytes()),
-            keyed,
+            keyed: keyed + tables.history_bytes(),
             queries: query.memory_used_bytes() as u64,
             writes: sequencer.admission().held_bytes(),
             state: residence.bytes() as u64,

@@ -12,7 +12,7 @@ use super::*;
 use crate::engine::Server;
 use crate::error::SqlState;
 use crate::io::Disk;
-use crate::settings::Settings;
+use crate::settings::{Settings, TableSettings};
 use crate::testing::{SimDisk, SimRng};
 use crate::tier::Tier;
 use crate::types::CommitNumber;
@@ -56,6 +56,7 @@ fn settings(directory: &FsPath) -> Settings {
         listen_http: ([127, 0, 0, 1], 0).into(),
         listen_flight: ([127, 0, 0, 1], 0).into(),
         trust_loopback: true,
+        table: TableSettings { history_retention_ms: 3_600_000, ..TableSettings::default() },
         ..Settings::default()
     }
 }
@@ -80,7 +81,8 @@ async fn written() -> Files {
         "changes/",
         "wal/",
         "tier/manifest/",
-        "tier/data/",
+        "tier/data/1",
+        "tier/data/history/",
         "-deleted.parquet",
         "identity.json",
         ".pages",

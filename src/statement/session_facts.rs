@@ -249,6 +249,7 @@ fn memory_facts(handles: &Handles, catalog: &Catalog, views: &HashMap<RelationId
         },
         MemoryFact { limit_bytes: Some(queries.1), ..of("queries", queries.0) },
         MemoryFact { limit_bytes: handles.memory_limit.map(|limit| limit / 4), ..of("loads", loads) },
+        of("history", handles.tables.history_bytes()),
     ];
     facts.extend(
         handles

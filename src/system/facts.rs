@@ -71,7 +71,7 @@ pub struct CommitFacts {
 /// What holds memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryFact {
-    /// `server`, `table`, `view`, `state`, `queries`, `query`, `loads`.
+    /// `server`, `table`, `view`, `state`, `queries`, `query`, `loads`, `history`.
     pub component: &'static str,
     /// The beginning of a query.
     pub query: Option<String>,

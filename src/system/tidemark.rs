@@ -65,7 +65,7 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     ),
     (
         "memory",
-        "What holds memory: the server as the machine sees it, hot rows and keys of each table, state of each view and of all, queries together and each by itself, loads.",
+        "What holds memory: the server as the machine sees it, hot rows and keys of each table, state of each view and of all, queries together and each by itself, loads, marks of the past.",
         "component:text name:text bytes:int8 limit_bytes:int8 evicted_bytes:int8 reloaded_bytes:int8",
         Some(memory),
     ),

@@ -65,6 +65,11 @@ impl History {
         self.marks.get(after.checked_sub(1)?).copied()
     }
 
+    /// In memory.
+    fn memory_bytes(&self) -> usize {
+        self.marks.capacity() * size_of::<CommitMark>()
+    }
+
     /// Marks of later commits than `after`.
     fn since(&self, after: CommitNumber) -> impl Iterator<Item = CommitMark> + '_ {
         self.marks.range(self.marks.partition_point(|mark| mark.commit <= after)..).copied()
@@ -72,6 +77,11 @@ impl History {
 }
 
 impl Tables {
+    /// Memory of the marks of commits that can be read.
+    pub fn history_bytes(&self) -> u64 {
+        self.history.lock().memory_bytes() as u64
+    }
+
     /// Microseconds; 0: only the head can be read.
     pub(super) fn history_retention_us(&self) -> i64 {
         i64::try_from(self.settings.history_retention_ms).unwrap_or(i64::MAX).saturating_mul(1000)
