@@ -149,6 +149,47 @@ def backup_and_restore(folder):
     server.stop()
 
 
+def backup_with_a_watermark(folder):
+    """Windows that were shown are shown after the restore, one that was open takes rows, and what was too late still is."""
+    server = Server(folder).start()
+    server.psql(
+        "CREATE TABLE readings (time timestamptz, n bigint, WATERMARK FOR time AS time - INTERVAL '5 seconds') APPEND ONLY")
+    server.psql(
+        "CREATE MATERIALIZED VIEW windows AS SELECT time_bucket(INTERVAL '10 seconds', time) AS bucket, count(*) AS readings,"
+        " sum(n) AS n FROM readings GROUP BY 1 EMIT ON WINDOW CLOSE")
+
+    def insert(where, second, n):
+        where.psql(f"INSERT INTO readings VALUES (TIMESTAMPTZ '2026-03-01 00:00+00' + INTERVAL '1 second' * {second}, {n})")
+
+    def told(of):
+        windows = of.rows("SELECT readings, n FROM windows ORDER BY bucket")
+        watermark = of.value("SELECT watermark AT TIME ZONE 'UTC' FROM tidemark.watermarks")
+        late = int(of.value("SELECT count(*) FROM tidemark.late_rows"))
+        of.verify("windows")
+        return windows, watermark, late
+
+    for second, n in [(1, 1), (2, 2), (12, 4)]:
+        insert(server, second, n)
+    server.psql("FLUSH")
+    for second, n in [(31, 8), (3, 16)]:
+        insert(server, second, n)
+    expected = ([["2", "3"], ["1", "4"]], "2026-03-01 00:00:26", 1)
+    equal(told(server), expected, "before the backup")
+    server.psql(f"BACKUP TO '{folder}/backup'")
+    insert(server, 90, 32)
+    server.stop()
+    tidemark("restore", f"{folder}/backup", "--data-dir", f"{folder}/restored")
+    restored = Server(folder, name="restored").start()
+    equal(told(restored), expected, "after the restore")
+    for second, n in [(4, 64), (25, 128)]:
+        insert(restored, second, n)
+    equal(told(restored), (*expected[:2], 2), "one more that is too late, and one that is not")
+    insert(restored, 60, 256)
+    windows = [*expected[0], ["1", "128"], ["1", "8"]]
+    equal(told(restored), (windows, "2026-03-01 00:00:55", 2), "windows that the restored database closes")
+    restored.stop()
+
+
 def a_new_machine_takes_over(folder):
     store = {"TIDEMARK__OBJECT_STORE": f"{folder}/store", "TIDEMARK__TABLE__FLUSH_AGE_MS": "3600000"}
     old = prepared(folder, name="old", settings=store)
@@ -172,4 +213,4 @@ def a_new_machine_takes_over(folder):
 
 
 if __name__ == "__main__":
-    main(inspect_and_check, repair_of_a_log, backup_and_restore, a_new_machine_takes_over)
+    main(inspect_and_check, repair_of_a_log, backup_and_restore, backup_with_a_watermark, a_new_machine_takes_over)

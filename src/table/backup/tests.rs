@@ -1,11 +1,20 @@
 //! A backup is one commit, whatever is written meanwhile; a restore is the same rows, or is refused.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutResult, Result as StoreResult,
+};
+use tokio::sync::Notify;
 
 use super::*;
+use crate::catalog::CatalogChange;
 use crate::io::SystemClock;
 use crate::table::tests::{Database, Media, READINGS, TRUCKS, collect, reading_rows, readings, truck_rows, trucks};
 
@@ -18,6 +27,60 @@ async fn open(media: &Media) -> Database {
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new())
+}
+
+/// Says that a file arrives, and takes the first one only when it may go on.
+#[derive(Debug)]
+struct Waiting {
+    objects: InMemory,
+    copying: Arc<Notify>,
+    goes_on: Arc<Notify>,
+    first: AtomicBool,
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Waiting")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Waiting {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> StoreResult<PutResult> {
+        if self.first.swap(false, Ordering::Relaxed) {
+            self.copying.notify_one();
+            self.goes_on.notified().await;
+        }
+        self.objects.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> StoreResult<Box<dyn MultipartUpload>> {
+        self.objects.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> StoreResult<GetResult> {
+        self.objects.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, StoreResult<Path>>) -> BoxStream<'static, StoreResult<Path>> {
+        self.objects.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, StoreResult<ObjectMeta>> {
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> StoreResult<ListResult> {
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> StoreResult<()> {
+        self.objects.copy_opts(from, to, options).await
+    }
 }
 
 /// Hot rows, cold rows, deletions of both.
@@ -93,6 +156,43 @@ async fn a_backup_is_one_commit_while_writes_go_on() {
         tokio::task::yield_now().await;
     }
     writer.await.unwrap();
+}
+
+/// A table is dropped, and another one flushed and compacted, while the backup copies their files.
+#[tokio::test]
+async fn a_table_that_is_dropped_meanwhile_is_whole_in_the_backup() {
+    let media = Media::new(1);
+    let database = filled(&media).await;
+    let rows = collect(&database.at_head(READINGS), None).await.num_rows() as u64;
+    let (copying, dropped) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let target = Arc::new(Waiting {
+        objects: InMemory::new(),
+        copying: copying.clone(),
+        goes_on: dropped.clone(),
+        first: AtomicBool::new(true),
+    });
+    let (tables, sequencer) = (database.tables.clone(), database.sequencer.clone());
+    let backed_up = tokio::spawn({
+        let target = target.clone();
+        async move { tables.backup(target, &sequencer).await }
+    });
+    // Its first file arrives.
+    copying.notified().await;
+    database.define(CatalogChange::Drop(READINGS)).await.unwrap();
+    for id in 200..208 {
+        database.insert(TRUCKS, truck_rows(&[(id, 1)])).await.unwrap();
+        database.tables.flush_all(&database.sequencer).await.unwrap();
+        database.tables.compact(TRUCKS, &database.sequencer).await.unwrap();
+    }
+    assert!(database.tables.snapshot(READINGS, CommitNumber::MAX).is_err(), "it is gone here");
+    dropped.notify_one();
+    let backup = backed_up.await.unwrap().unwrap();
+    assert_eq!((backup.tables[&READINGS].rows, backup.tables[&TRUCKS].rows), (rows, 6));
+    let other = Media::new(2);
+    assert_eq!(restore_backup(target, other.store.clone(), clock()).await.unwrap(), backup);
+    let again = open(&other).await;
+    assert_eq!(collect(&again.at_head(READINGS), None).await.num_rows() as u64, rows);
+    assert_eq!(again.tables.durable().commit, backup.commit);
 }
 
 #[tokio::test]
