@@ -13,7 +13,7 @@ use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type,
     IntervalMonthDayNanoType, IntervalUnit, TimeUnit, TimestampMicrosecondType,
 };
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use super::DeltaBatch;
 use crate::error::{Error, Result};
@@ -48,6 +48,16 @@ pub fn digest_batch(delta: &DeltaBatch) -> Result<Digest> {
         digest.0 = digest.0.wrapping_add((delta.weight(row) as i128 as u128).wrapping_mul(xxh3_128(&bytes)));
     }
     Ok(digest)
+}
+
+/// The hash of one value's canonical form, which sketches keep: it is the same for values that GROUP BY takes for one. `bytes` is room to
+/// work in. The value is not NULL.
+///
+/// Errors: XX000 for a type that is no column's.
+pub fn hash_value(column: &dyn Array, row: usize, bytes: &mut Vec<u8>) -> Result<u64> {
+    bytes.clear();
+    canonical_value(column, row, bytes)?;
+    Ok(xxh3_64(bytes))
 }
 
 fn canonical_row(rows: &RecordBatch, row: usize, out: &mut Vec<u8>) -> Result<()> {

@@ -6,4 +6,4 @@ mod digest;
 
 pub use batch::{DeltaBatch, Weights, batch_bytes};
 pub use consolidate::{consolidate, difference};
-pub use digest::{DIGEST_FORMAT, Digest, digest_batch};
+pub use digest::{DIGEST_FORMAT, Digest, digest_batch, hash_value};

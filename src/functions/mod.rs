@@ -4,7 +4,8 @@
 //! operators   as planned:      literals' types, floats beside numerics
 //! as_written  before coercion: texts beside times, numeric without modifiers
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
-//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg and array_agg, percentiles
+//! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg and array_agg, percentiles,
+//!             sketches
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
@@ -17,6 +18,7 @@ mod buckets;
 mod casts;
 mod clock;
 mod comoments;
+mod distinct_sketch;
 pub mod exact_sum;
 pub mod floats;
 mod format;
@@ -48,14 +50,15 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::types::SqlType;
 
 pub use aggregate::{
-    AVERAGE_SCALE_MIN, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, SINGLE_VALUE, average_type, literal_float, literal_text,
-    single_value, sum_type,
+    APPROX_COUNT_DISTINCT, AVERAGE_SCALE_MIN, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, SINGLE_VALUE, average_type,
+    literal_float, literal_text, single_value, sum_type,
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};
 pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};
 pub use comoments::{Comoments, Regression};
+pub use distinct_sketch::DistinctSketch;
 pub use gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
 pub use identity::{NAMED, UNARY_PLUS};
 pub use jsonb::{JSONB, no_order};

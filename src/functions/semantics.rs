@@ -32,7 +32,7 @@ use datafusion::logical_expr::{
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::aggregate::{ordered, ordered_set};
+use super::aggregate::{APPROX_COUNT_DISTINCT, ordered, ordered_set};
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::clock::{self, interval_length};
@@ -192,6 +192,7 @@ fn leaves_null_out(name: &str) -> bool {
             | "bit_or"
             | "bit_xor"
             | "string_agg"
+            | APPROX_COUNT_DISTINCT
     ) || Regression::named(name).is_some()
         || SetFunction::named(name).is_some()
 }

@@ -67,6 +67,8 @@ sentences! {
         "Start of the window of this size that holds the time, counted from 1970-01-01 UTC; `TUMBLE` in FROM has it as a column.";
     "version" "version()": "The version of Tidemark, and the PostgreSQL version whose behaviour clients may expect.";
     "window_end" "window_end(start, size)": "End of the window of this size that begins at the start.";
+    "approx_count_distinct" "approx_count_distinct(expression)":
+        "The number of distinct values: exact for fewer than 512, beyond that by HyperLogLog with a standard error of 1.6 percent. The same rows give the same number, in any order.";
     "approx_percentile" "approx_percentile(value, fraction)":
         "The value at which this fraction of all is reached, nearer to zero than the exact one by less than a 256th; as double precision.";
     "avg" "avg([DISTINCT] expression)": "Average: of floats the correctly rounded exact one, of other numbers a numeric.";

@@ -68,6 +68,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "How many values of each group are in each of its buckets; at most 256 for each power of two.",
     },
     ViewClause {
+        clause: "approx_count_distinct, over APPEND ONLY tables",
+        example: "SELECT truck, approx_count_distinct(velocity) FROM readings GROUP BY truck",
+        sentence: "A HyperLogLog sketch of each group: hashes of fewer than 512 values, or 4096 bytes.",
+    },
+    ViewClause {
         clause: "DISTINCT",
         example: "SELECT DISTINCT truck FROM readings",
         sentence: "Each row once, with its number of rows.",
@@ -200,6 +205,11 @@ pub const REFUSED: &[ViewClause] = &[
         clause: "nth_value over a frame of RANGE",
         example: "SELECT truck, nth_value(fuel, 2) OVER (ORDER BY time) AS n FROM readings",
         sentence: "Give it a frame of ROWS.",
+    },
+    ViewClause {
+        clause: "approx_count_distinct of rows that may go again",
+        example: "SELECT approx_count_distinct(n) FROM (SELECT truck, count(*) AS n FROM readings GROUP BY truck) s",
+        sentence: "Use count(DISTINCT ...); over APPEND ONLY tables, without what replaces rows, it can be a view.",
     },
     ViewClause {
         clause: "Aggregates without a form that takes rows back (approx_distinct)",

@@ -12,7 +12,7 @@ use super::view_plan::{
     TimeComparison, ViewPlan,
 };
 use crate::functions::floats::CANONICAL_FLOAT;
-use crate::functions::{Arithmetic, BitOperation, literal_text};
+use crate::functions::{APPROX_COUNT_DISTINCT, Arithmetic, BitOperation, literal_text};
 use crate::types::RelationId;
 
 impl ViewPlan {
@@ -253,6 +253,7 @@ impl AggregateFunction {
             AggregateFunction::Bits(BitOperation::Xor) => "bit_xor",
             AggregateFunction::Regression(regression) => regression.name(),
             AggregateFunction::Set(function) => function.name(),
+            AggregateFunction::ApproxCountDistinct => APPROX_COUNT_DISTINCT,
         }
     }
 }

@@ -15,6 +15,11 @@ pub trait RelationLookup {
     /// `None` where there is no such relation. The schema, if written, is part of `name`.
     fn find(&self, name: &TableReference) -> Result<Option<Found>>;
 
+    /// Whether rows of this relation only come.
+    fn is_append_only(&self, _relation: RelationId) -> bool {
+        false
+    }
+
     /// Names to suggest where [`RelationLookup::find`] found nothing.
     fn names(&self) -> Vec<String> {
         Vec::new()

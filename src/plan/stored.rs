@@ -25,7 +25,7 @@ use super::view_plan::{
 };
 use crate::catalog::ViewColumn;
 use crate::error::{Error, Result, SqlState};
-use crate::functions::{BitOperation, Regression, SetFunction, type_name};
+use crate::functions::{APPROX_COUNT_DISTINCT, BitOperation, Regression, SetFunction, type_name};
 use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
@@ -560,6 +560,7 @@ const FUNCTIONS: &[(&str, AggregateFunction)] = &[
     ("mode", AggregateFunction::Set(SetFunction::Mode)),
     ("median", AggregateFunction::Set(SetFunction::Median)),
     ("approx_percentile", AggregateFunction::Set(SetFunction::ApproxPercentile)),
+    (APPROX_COUNT_DISTINCT, AggregateFunction::ApproxCountDistinct),
 ];
 
 /// Every aggregate, by its stored name.

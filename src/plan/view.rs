@@ -32,7 +32,7 @@ use super::query::plan_query;
 use super::relations::RelationLookup;
 use super::scalars::guard_scalars;
 use super::ties::spread_distinct_on;
-use super::view_plan::{Node, OperatorId, ViewPlan};
+use super::view_plan::{AggregateFunction, Node, OperatorId, ViewPlan};
 use crate::catalog::{Catalog, ViewColumn};
 use crate::error::{Error, Result, SqlState};
 use crate::functions::type_name;
@@ -41,7 +41,7 @@ use crate::types::SqlType;
 /// Plans a view's query. The lookup must give [`super::RelationSource`]s. `closes`: it shows groups when their windows are closed,
 /// by watermarks of the tables of this catalog.
 ///
-/// Errors: those of [`plan_query`]; 0A000 naming the operator that is not incremental, now() or a volatile function;
+/// Errors: those of [`plan_query`]; 0A000 naming the operator that is not incremental, now() or a volatile function, and for a sketch of rows that may go;
 /// 42701 for two columns of one name.
 pub fn plan_view(
     state: &SessionState,
@@ -50,7 +50,7 @@ pub fn plan_view(
     sql_text: &str,
     closes: Option<&Catalog>,
 ) -> Result<ViewPlan> {
-    incremental(state, plan_query(state, relations, query, sql_text)?, sql_text, closes)
+    incremental(state, relations, plan_query(state, relations, query, sql_text)?, sql_text, closes)
 }
 
 /// The same for a view that has its columns: they are the first that the query gives, which may give more by now.
@@ -70,11 +70,12 @@ pub fn plan_view_again(
     }
     let named = analyzed.schema().columns().into_iter().zip(columns);
     let named: Vec<Expr> = named.map(|(own, column)| Expr::Column(own).alias(&column.name)).collect();
-    incremental(state, LogicalPlanBuilder::from(analyzed).project(named)?.build()?, sql_text, closes)
+    incremental(state, relations, LogicalPlanBuilder::from(analyzed).project(named)?.build()?, sql_text, closes)
 }
 
 fn incremental(
     state: &SessionState,
+    relations: &dyn RelationLookup,
     analyzed: LogicalPlan,
     sql_text: &str,
     closes: Option<&Catalog>,
@@ -110,6 +111,7 @@ fn incremental(
     if let Some(closing) = &closing {
         root = close(root, closing)?;
     }
+    refuse_sketches_of_changes(&root, relations)?;
     number(&mut root, &mut 0);
     Ok(ViewPlan { root, columns })
 }
@@ -155,6 +157,19 @@ fn impure(expr: &Expr) -> Option<Error> {
         Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("function {name}() is volatile, and a view must not be"))
             .with_hint("Every reader of a view sees the same rows; put the value in a table's column instead.")
     })
+}
+
+/// What was added to a sketch cannot be taken back.
+fn refuse_sketches_of_changes(node: &Node, relations: &dyn RelationLookup) -> Result<()> {
+    if let Node::Aggregate { aggregates, input, .. } = node
+        && aggregates.iter().any(|call| call.function == AggregateFunction::ApproxCountDistinct)
+        && !input.is_append_only(&|relation| relations.is_append_only(relation))
+    {
+        let what = "approx_count_distinct of rows that may go again in a materialized view";
+        return Err(Error::not_built(what)
+            .with_hint("Use count(DISTINCT ...), or read tables that are APPEND ONLY, without what replaces rows."));
+    }
+    node.inputs().into_iter().try_for_each(|input| refuse_sketches_of_changes(input, relations))
 }
 
 /// Preorder, from 0.

@@ -271,6 +271,8 @@ pub enum AggregateFunction {
     Regression(Regression),
     /// Of a value, and the literals that [`SetFunction`]'s calls have.
     Set(SetFunction),
+    /// Over rows that only come.
+    ApproxCountDistinct,
 }
 
 impl Node {

@@ -10,13 +10,14 @@ use datafusion::logical_expr::{Expr, ScalarUDF, TableSource};
 use sqlparser::ast;
 
 use super::scope::{Environment, rename, table_function, user_columns_of};
-use crate::catalog::{Catalog, Relation};
+use crate::catalog::{Catalog, Relation, TableKind};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_query};
 use crate::query::QueryContext;
 use crate::query::rewrite::{RewriteNames, rewrite};
 use crate::sql::parse_query;
 use crate::system::{LeftOut, never_filled};
+use crate::types::RelationId;
 
 /// A catalog as the planner asks for it.
 pub struct Definitions {
@@ -84,6 +85,10 @@ impl RelationLookup for Definitions {
             }
             _ => Ok(Some(Found::Rows(Arc::new(source(schema))))),
         }
+    }
+
+    fn is_append_only(&self, relation: RelationId) -> bool {
+        self.catalog.table(relation).is_some_and(|table| table.kind == TableKind::AppendOnly)
     }
 
     fn names(&self) -> Vec<String> {

@@ -12,6 +12,7 @@
 mod accumulator;
 mod bits;
 mod call;
+mod distinct_sketches;
 mod extreme;
 mod gathered;
 mod groups;

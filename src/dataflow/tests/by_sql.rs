@@ -13,8 +13,10 @@ use crate::sql::parse_query;
 use crate::testing::oracle::{self, Call, Of, Order, Row, Value};
 use crate::types::RelationId;
 
-/// The tables by their names.
-struct Tables;
+/// The tables by their names, all of them APPEND ONLY or none.
+struct Tables {
+    append_only: bool,
+}
 
 impl RelationLookup for Tables {
     fn find(&self, name: &TableReference) -> Result<Option<Found>> {
@@ -27,11 +29,19 @@ impl RelationLookup for Tables {
             _ => None,
         })
     }
+
+    fn is_append_only(&self, _: RelationId) -> bool {
+        self.append_only
+    }
 }
 
 fn sql(sql: &str) -> ViewPlan {
+    planned(sql, Tables { append_only: false })
+}
+
+fn planned(sql: &str, tables: Tables) -> ViewPlan {
     let state = session_state(Default::default(), Default::default()).build();
-    plan_view(&state, &Tables, &parse_query(sql).unwrap(), sql, None).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+    plan_view(&state, &tables, &parse_query(sql).unwrap(), sql, None).unwrap_or_else(|error| panic!("{sql}: {error:?}"))
 }
 
 /// A view over hopping windows, whose aggregate is split in two.
@@ -48,6 +58,25 @@ pub fn cases() -> Vec<Case> {
     cases.extend(subqueries());
     cases.extend(windows());
     cases
+}
+
+/// What can stand over rows that only come, and no others.
+pub fn of_append_only_tables() -> Vec<Case> {
+    let sql = |text| planned(text, Tables { append_only: true });
+    vec![
+        Case {
+            name: "group with a sketch of distinct values",
+            plan: sql(
+                "SELECT device, approx_count_distinct(x) AS a, approx_count_distinct(site) AS b FROM readings GROUP BY device",
+            ),
+            oracle: |readings, _| oracle::group(readings, &[0], &[Call::CountDistinct(2), Call::CountDistinct(1)]),
+        },
+        Case {
+            name: "sketches of distinct values over everything",
+            plan: sql("SELECT approx_count_distinct(DISTINCT x), count(DISTINCT site) FROM readings"),
+            oracle: |readings, _| oracle::group(readings, &[], &[Call::CountDistinct(2), Call::CountDistinct(1)]),
+        },
+    ]
 }
 
 const REGRESSIONS: [Call; 12] = [

@@ -3,6 +3,7 @@
 //! Each is a [`fold::Fold`], columns in and one small state per group; `fold` makes DataFusion's two kinds of
 //! accumulators of it. The result types stand in `result_type`, for both executions.
 
+mod count_distinct;
 mod distinct;
 mod extreme;
 mod first_last;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::AggregateUDF;
 
+pub use count_distinct::APPROX_COUNT_DISTINCT;
 pub use gather::{ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, literal_float, literal_text, ordered};
 pub use result_type::{AVERAGE_SCALE_MIN, average_type, sum_type};
 pub use set_functions::ordered_set;
@@ -35,6 +37,7 @@ pub fn aggregate_functions() -> Vec<Arc<AggregateUDF>> {
     functions.extend(regression::functions());
     functions.extend(set_functions::functions());
     functions.extend(gather::functions());
+    functions.extend(count_distinct::functions());
     functions
 }
 

@@ -132,6 +132,6 @@ pub fn has_partial(call: &AggregateCall, schema: &DFSchema) -> bool {
         F::CountAll | F::Count | F::Min | F::Max | F::First | F::Last => true,
         F::PartialSum | F::MergeCount | F::MergeSum | F::MergeAvg => false,
         F::VarSamp | F::VarPop | F::StddevSamp | F::StddevPop | F::StringAgg | F::SingleValue => false,
-        F::ArrayAgg { .. } | F::Bits(_) | F::Regression(_) | F::Set(_) => false,
+        F::ArrayAgg { .. } | F::Bits(_) | F::Regression(_) | F::Set(_) | F::ApproxCountDistinct => false,
     }
 }

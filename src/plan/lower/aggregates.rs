@@ -9,7 +9,9 @@ use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, GroupingSet, Logi
 
 use super::{lower_node, plain, pure, refuse, with_types};
 use crate::error::{Error, Result};
-use crate::functions::{BitOperation, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, Regression, SINGLE_VALUE, SetFunction};
+use crate::functions::{
+    APPROX_COUNT_DISTINCT, BitOperation, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, Regression, SINGLE_VALUE, SetFunction,
+};
 use crate::plan::view_plan::{AggregateCall, AggregateFunction, Node};
 
 /// More would be more groupings than a row should be multiplied by.
@@ -197,6 +199,7 @@ fn lower_call(call: AggregateExpr, return_type: DataType) -> Result<(AggregateCa
         ("bit_and", [_]) => AggregateFunction::Bits(BitOperation::And),
         ("bit_or", [_]) => AggregateFunction::Bits(BitOperation::Or),
         ("bit_xor", [_]) => AggregateFunction::Bits(BitOperation::Xor),
+        (APPROX_COUNT_DISTINCT, [_]) => AggregateFunction::ApproxCountDistinct,
         (SINGLE_VALUE, [_]) => AggregateFunction::SingleValue,
         (ORDERED_STRING_AGG, [_, _, _, ..]) => AggregateFunction::StringAgg,
         (ORDERED_ARRAY_AGG, [_, _, _, ..]) => AggregateFunction::ArrayAgg { distinct: params.distinct },
@@ -206,8 +209,13 @@ fn lower_call(call: AggregateExpr, return_type: DataType) -> Result<(AggregateCa
         _ => return Err(refuse(&format!("aggregate {name}"))),
     };
     // Of these each value counts once anyway, or they see to it themselves.
-    let sees_to_it =
-        matches!(function, AggregateFunction::Min | AggregateFunction::Max | AggregateFunction::ArrayAgg { .. });
+    let sees_to_it = matches!(
+        function,
+        AggregateFunction::Min
+            | AggregateFunction::Max
+            | AggregateFunction::ArrayAgg { .. }
+            | AggregateFunction::ApproxCountDistinct
+    );
     if params.distinct
         && !sees_to_it
         && params.args.iter().filter(|arg| !matches!(arg, Expr::Literal(..))).count() > 1

@@ -16,7 +16,7 @@ use crate::functions::session_state;
 use crate::plan::{Found, RelationSource};
 use crate::types::RelationId;
 
-/// Two tables of the fleet, and `named` plain views over them.
+/// Two tables of the fleet, of which `readings` is APPEND ONLY, and `named` plain views over them.
 pub struct Fleet {
     views: HashMap<String, LogicalPlan>,
 }
@@ -57,6 +57,10 @@ impl RelationLookup for Fleet {
         };
         let schema = arrow_schema(columns.iter().map(|(name, sql_type)| (*name, sql_type, true)));
         Ok(Some(Found::Rows(Arc::new(RelationSource { id: RelationId(id), name: name.table().to_string(), schema }))))
+    }
+
+    fn is_append_only(&self, relation: RelationId) -> bool {
+        relation == RelationId(20000)
     }
 
     fn names(&self) -> Vec<String> {
@@ -239,6 +243,15 @@ fn what_is_not_incremental_is_named() {
         ),
     ] {
         check_refused(sql, &format!("0A000 {expected} in a materialized view is not supported yet"));
+    }
+    for sql in [
+        "SELECT approx_count_distinct(driver) FROM trucks",
+        "SELECT approx_count_distinct(n) FROM (SELECT truck, count(*) AS n FROM readings GROUP BY truck) s",
+        "SELECT approx_count_distinct(driver) FROM readings r LEFT JOIN trucks t ON r.truck = t.truck",
+        "SELECT approx_count_distinct(truck) FROM readings WHERE time > now() - INTERVAL '1 hour'",
+    ] {
+        let expected = "approx_count_distinct of rows that may go again in a materialized view is not supported yet";
+        check_refused(sql, &format!("0A000 {expected}"));
     }
     for bound in [
         "now() - INTERVAL '1 month'",

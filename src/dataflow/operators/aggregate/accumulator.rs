@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 
 use super::extreme::Extreme;
 use super::sets::SetColumn;
-use super::{bits, pairs, sketches, spreads, sums};
+use super::{bits, distinct_sketches, pairs, sketches, spreads, sums};
 use crate::dataflow::state::{Column, ColumnType};
 use crate::delta::Weights;
 use crate::error::Result;
@@ -44,6 +44,8 @@ pub enum Accumulator {
     Set(SetColumn),
     /// Floats in buckets.
     Buckets,
+    /// How many distinct values there are, about.
+    DistinctSketch,
 }
 
 impl Accumulator {
@@ -62,7 +64,8 @@ impl Accumulator {
             | Accumulator::BitCounts
             | Accumulator::Gathered(_)
             | Accumulator::Set(_)
-            | Accumulator::Buckets => vec![ColumnType::Bytes],
+            | Accumulator::Buckets
+            | Accumulator::DistinctSketch => vec![ColumnType::Bytes],
         }
     }
 
@@ -92,6 +95,7 @@ impl Accumulator {
             (Accumulator::NumericMoments, [values]) => spreads::add_numerics(&mut columns[0], places, values, weights),
             (Accumulator::Comoments, [y, x]) => pairs::add(&mut columns[0], places, (y, x), weights),
             (Accumulator::Buckets, [values]) => sketches::add(&mut columns[0], places, values, weights),
+            (Accumulator::DistinctSketch, [values]) => distinct_sketches::add(&mut columns[0], places, values, weights),
             (Accumulator::BitCounts, [values]) => bits::add(&mut columns[0], places, values, weights),
             (Accumulator::Extreme(extreme), args) => extreme.accumulate(&mut columns[0], places, args, weights),
             _ => Ok(()),

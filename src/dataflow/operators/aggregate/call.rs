@@ -10,7 +10,7 @@ use super::extreme::Extreme;
 use super::sets::{self, SetColumn};
 use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
-use super::{bits, gathered, pairs, sketches};
+use super::{bits, distinct_sketches, gathered, pairs, sketches};
 use crate::dataflow::state::Column;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::numeric::WideSum;
@@ -49,6 +49,7 @@ enum Kind {
     Set(Arc<SetOrder>),
     /// The percentile at this fraction; `None` gives NULL.
     Approximate(Option<f64>),
+    DistinctSketch,
 }
 
 /// Values of the groups asked for, and for those that cannot be computed their row and error.
@@ -129,6 +130,11 @@ impl Call {
                 let args = [layout.argument(*y, DataType::Float64), layout.argument(*x, DataType::Float64)];
                 let column = layout.column(Accumulator::Comoments, &args);
                 Ok(Call { kind: Kind::Pairs(regression), column, counts: WEIGHT_COLUMN })
+            }
+            (F::ApproxCountDistinct, [(input, input_type)]) => {
+                let arg = layout.argument(*input, input_type.clone());
+                let column = layout.column(Accumulator::DistinctSketch, &[arg]);
+                Ok(Call { kind: Kind::DistinctSketch, column, counts: WEIGHT_COLUMN })
             }
             (F::SingleValue, [(input, input_type)]) => {
                 // Of one row, the least value is the value.
@@ -223,6 +229,7 @@ impl Call {
             Kind::Bits(operation, result) => Ok((bits::finish(*operation, result, &own[0], places)?, Vec::new())),
             Kind::Gathered(gathered) => Ok((gathered::finish(gathered, &own[0], places)?, Vec::new())),
             Kind::Set(order) => Ok((sets::finish(order, &own[0], counts, places)?, Vec::new())),
+            Kind::DistinctSketch => Ok((distinct_sketches::finish(&own[0], places)?, Vec::new())),
             Kind::Approximate(fraction) => Ok((sketches::finish(*fraction, &own[0], places)?, Vec::new())),
         }
     }
@@ -251,7 +258,8 @@ impl Call {
             | Kind::Bits(..)
             | Kind::Gathered(_)
             | Kind::Set(_)
-            | Kind::Approximate(_) => Ok(Vec::new()),
+            | Kind::Approximate(_)
+            | Kind::DistinctSketch => Ok(Vec::new()),
         }
     }
 }
