@@ -28,6 +28,7 @@ mod groups;
 mod jsonb;
 mod names;
 mod operators;
+mod ordered_sets;
 mod select_list;
 mod spellings;
 mod types;
@@ -128,6 +129,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
+        if let Err(error) = ordered_sets::check_ordered_set(expr) {
+            return ControlFlow::Break(error);
+        }
         // Before their parts: an ANY over a text is decided by the text, a chain of casts from outside.
         types::rewrite_cast_chain(expr);
         arrays::rewrite_quantified(expr);
