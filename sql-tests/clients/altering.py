@@ -1,4 +1,4 @@
-"""Tables and views are altered, renamed and replaced while a writer goes on; every view stays what its query says, also after
+"""Tables and views are altered, widened, renamed and replaced while a writer goes on; every view stays what its query says, also after
 kill -9."""
 
 import threading
@@ -23,7 +23,11 @@ CHANGES = [
     "ALTER MATERIALIZED VIEW warm RENAME TO hot",
     "ALTER TABLE readings DROP COLUMN rest, ADD COLUMN rest text",
     "ALTER TABLE readings ALTER COLUMN humidity SET DEFAULT 6",
-    "CREATE OR REPLACE MATERIALIZED VIEW hot AS SELECT device, temperature, humidity FROM readings WHERE temperature > 40",
+    "ALTER TABLE readings ALTER COLUMN temperature TYPE bigint",
+    "ALTER TABLE readings RENAME COLUMN humidity TO wet",
+    "CREATE OR REPLACE MATERIALIZED VIEW hot AS SELECT device, temperature, wet FROM readings WHERE temperature > 40",
+    "ALTER TABLE readings RENAME COLUMN wet TO humidity",
+    "ALTER TABLE readings ALTER COLUMN humidity TYPE bigint",
 ]
 
 

@@ -27,6 +27,9 @@ pub struct StoredColumn {
     pub name: String,
     /// What rows from before the column have, as an Arrow stream of one row; `None`: NULL.
     pub missing: Option<Vec<u8>>,
+    /// Its values stand in some files in a narrower type, which it had when they were written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub widened: bool,
 }
 
 /// What may be done to a table's rows.
@@ -114,6 +117,7 @@ impl Table {
             field_id: position as u32 + 1,
             name: column.name.clone(),
             missing: None,
+            widened: false,
         };
         self.columns.iter().enumerate().map(stored).collect()
     }

@@ -6,7 +6,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Token;
 
 use super::create::{
-    RETENTION, SUBSCRIBE_RETENTION, column, identifier, option_map, relation_name, subscribe_retention_us,
+    RETENTION, SUBSCRIBE_RETENTION, column, column_type, identifier, option_map, relation_name, subscribe_retention_us,
     take_retention,
 };
 use super::parse::{Input, take_word};
@@ -39,7 +39,7 @@ pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
 
 fn refused(what: &str) -> Error {
     Error::not_built(what).with_hint(
-        "ALTER TABLE can ADD, DROP and RENAME columns, SET and DROP their DEFAULT, and RENAME the table; \
+        "ALTER TABLE can ADD, DROP and RENAME columns, SET and DROP their DEFAULT, widen their TYPE, and RENAME the table; \
          ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE and SOURCE can SET (retention = '30 days'), they and MATERIALIZED VIEW (subscribe_retention = '1 hour').",
     )
 }
@@ -141,12 +141,20 @@ fn action(operation: &AlterTableOperation) -> Result<AlterAction> {
             Ok(AlterAction::RenameColumn { from: identifier(old_column_name), to })
         }
         AlterTableOperation::AlterColumn { column_name, op } => {
-            let default = match op {
-                AlterColumnOperation::SetDefault { value } => Some(value.to_string()),
-                AlterColumnOperation::DropDefault => None,
-                other => return Err(refused(&format!("ALTER COLUMN ... {other}"))),
-            };
-            Ok(AlterAction::SetDefault { column: identifier(column_name), default })
+            let column = identifier(column_name);
+            match op {
+                AlterColumnOperation::SetDefault { value } => {
+                    Ok(AlterAction::SetDefault { column, default: Some(value.to_string()) })
+                }
+                AlterColumnOperation::DropDefault => Ok(AlterAction::SetDefault { column, default: None }),
+                AlterColumnOperation::SetDataType { using: Some(_), .. } => {
+                    Err(refused("ALTER COLUMN ... TYPE ... USING"))
+                }
+                AlterColumnOperation::SetDataType { data_type, .. } => {
+                    Ok(AlterAction::SetType { column, sql_type: column_type(data_type)? })
+                }
+                other => Err(refused(&format!("ALTER COLUMN ... {other}"))),
+            }
         }
         AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(name) } => {
             Ok(AlterAction::RenameTo(relation_name(name)?))

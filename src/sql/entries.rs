@@ -32,11 +32,12 @@ statements! {
          ALTER MATERIALIZED VIEW [IF EXISTS] name RESUME\n\
          ALTER VIEW | MATERIALIZED VIEW [IF EXISTS] name RENAME TO name";
     ALTER_TABLE = "ALTER TABLE",
-        "Adds, drops and renames columns, and renames the table, as long as views that read it mean the same rows.",
+        "Adds, drops and renames columns, and renames the table, as long as views that read it mean the same rows. Widens the type of a column; views that read that one are filled again.",
         "ALTER TABLE readings ADD COLUMN note text DEFAULT 'none'",
         "ALTER TABLE [IF EXISTS] name action [, ...]\n\
          action: ADD [COLUMN] [IF NOT EXISTS] column type [NOT NULL] [DEFAULT value] | DROP [COLUMN] [IF EXISTS] column\n\
          \x20   | ALTER [COLUMN] column SET DEFAULT value | ALTER [COLUMN] column DROP DEFAULT\n\
+         \x20   | ALTER [COLUMN] column [SET DATA] TYPE type\n\
          \x20   | RENAME [COLUMN] column TO name | RENAME TO name";
     BACKUP = "BACKUP", "Copies the whole database at one commit while writes go on; tidemark restore brings it back.",
         "BACKUP TO '/backups/monday'", "BACKUP TO 'url'";

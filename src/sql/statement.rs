@@ -7,7 +7,7 @@ use arrow::datatypes::IntervalMonthDayNano;
 use sqlparser::ast;
 
 use crate::catalog::{Column, TableKind, Watermark};
-use crate::types::CommitNumber;
+use crate::types::{CommitNumber, SqlType};
 
 /// One statement. What sqlparser knows well keeps its tree; the rest is ours.
 #[derive(Debug, Clone)]
@@ -181,6 +181,10 @@ pub enum AlterAction {
     SetDefault {
         column: String,
         default: Option<String>,
+    },
+    SetType {
+        column: String,
+        sql_type: SqlType,
     },
     RenameTo(String),
 }

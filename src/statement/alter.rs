@@ -19,6 +19,7 @@ use super::transaction::Transaction;
 use crate::catalog::{Catalog, CatalogChange, Column, Relation, StoredColumn, Table, TableKind};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::{AlterAction, AlterTable};
+use crate::types::SqlType;
 
 pub async fn alter_table(
     environment: &Environment<'_>,
@@ -54,16 +55,24 @@ pub async fn alter_table(
             AlterAction::SetDefault { column, default } => {
                 set_default(environment, &mut next, column, default.as_ref())?
             }
+            AlterAction::SetType { column, sql_type } => set_type(environment, &mut next, column, sql_type)?,
             AlterAction::RenameTo(name) => {
                 is_taken(environment, &catalog, name, false)?;
                 next.name.clone_from(name);
             }
         }
     }
-    if (&next.columns, &next.name) != (&table.columns, &table.name) {
+    // A column that was dropped and added again is another one, also where it looks the same.
+    if (&next.columns, &next.name) != (&table.columns, &table.name) || next.stored != table.stored_columns() {
         let moved = moved_columns(&table, &next);
         let change = CatalogChange::AlterTable(Arc::new(next));
         let others = carry_over(environment, &catalog, table.id, &change, &moved, transaction.started_us)?;
+        for change in &others {
+            if let CatalogChange::ReplaceMaterializedView { view, .. } = change {
+                let message = format!("materialized view \"{}\" is filled again", view.name);
+                environment.session.notice(skipping(message));
+            }
+        }
         [change].into_iter().chain(others).try_for_each(|change| transaction.define(change))?;
     }
     Ok(done)
@@ -119,7 +128,7 @@ async fn add_column(
         let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name);
         return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_hint("Give the column a DEFAULT."));
     }
-    table.stored.push(StoredColumn { field_id, name, missing });
+    table.stored.push(StoredColumn { field_id, name, missing, widened: false });
     table.last_field_id = field_id;
     Ok(())
 }
@@ -211,6 +220,27 @@ fn set_default(environment: &Environment<'_>, table: &mut Table, name: &str, def
         return Err(no_column(table, name));
     };
     table.columns[position].default = default.cloned();
+    check_defaults(environment, table)
+}
+
+/// Rows are not rewritten: files have the former type, and are read as the wider one.
+///
+/// Errors: 0A000 for a type that does not have all values of the former.
+fn set_type(environment: &Environment<'_>, table: &mut Table, name: &str, sql_type: &SqlType) -> Result<()> {
+    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
+        return Err(no_column(table, name));
+    };
+    let former = std::mem::replace(&mut table.columns[position].sql_type, sql_type.clone());
+    if former == *sql_type {
+        return Ok(());
+    }
+    if !former.widens_to(sql_type) {
+        return Err(Error::not_built(format!("ALTER COLUMN {name} TYPE {sql_type}, which is {former}")).with_hint(
+            "A type can be widened: smallint to integer and bigint, real to double precision, numeric to one with more digits \
+             before the point, varchar to a longer one and to text. For other types ADD a column, UPDATE it and DROP this one.",
+        ));
+    }
+    table.stored[position].widened |= former.arrow() != sql_type.arrow();
     check_defaults(environment, table)
 }
 

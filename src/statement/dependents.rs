@@ -1,27 +1,26 @@
 //! What becomes of those that read a relation when its definition changes.
 //!
 //! A table that is altered, or a relation that is renamed, leaves the rows of a view as they are if the view's query, planned
-//! again, is the same plan but for where columns stand. A materialized view that is replaced has other rows, so that those
+//! again, is the same plan but for where columns stand. It goes on with the names that it was written with ([`super::renamed`]). A materialized view that is replaced has other rows, so that those
 //! that read it are filled anew. Who would mean something else, or nothing, is in the way and is named.
 //!
 //! As in PostgreSQL, a view keeps the columns that it was made with: `*` does not grow.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
-
-use sqlparser::ast;
 
 use super::define::with_dependents;
 use super::definitions::Definitions;
+use super::renamed::Renamed;
 use super::scope::{Environment, direct_dependencies};
-use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, Table, View};
+use super::verify::expired_rows;
+use crate::catalog::{Catalog, CatalogChange, Column, MaterializedView, Relation, Table, View};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{ViewPlan, plan_query, plan_view_again};
 use crate::sql::parse_query;
 use crate::types::{RelationId, SqlType};
 
 /// The definitions that go with `change`, which alters or renames `altered`. `moved` has for each of its former columns the
-/// present position.
+/// present position. Views that read a column which is wider now are filled again, and those that read them.
 ///
 /// Errors: 2BP01 naming who is in the way, and why.
 pub fn carry_over(
@@ -34,52 +33,120 @@ pub fn carry_over(
 ) -> Result<Vec<CatalogChange>> {
     let mut next = catalog.as_ref().clone();
     next.apply(change);
-    let name_of =
-        |catalog: &Catalog| catalog.get(altered).map(|relation| relation.name().to_owned()).unwrap_or_default();
-    let (former, present) = (name_of(catalog), name_of(&next));
+    let (Some(before), Some(after)) = (catalog.get(altered), next.get(altered)) else { return Ok(Vec::new()) };
+    let widens = is_widened(before, after, moved);
+    let (former_columns, present_columns) = (user_columns(before), user_columns(after));
+    let compared_columns = names_after(&former_columns, &present_columns, moved);
+    let (former, present) = (before.name().to_owned(), after.name().to_owned());
+    let stays: Vec<Option<usize>> = (0..former_columns.len()).map(Some).collect();
+    let of_query = Renamed {
+        former: &former,
+        present: &present,
+        former_columns: &former_columns,
+        present_columns: &present_columns,
+        moved,
+    };
+    let of_compared = Renamed { present_columns: &compared_columns, moved: &stays, ..of_query };
     let mut in_the_way = InTheWay::of(catalog, altered);
     let mut changes = Vec::new();
     // What is compared: the names are the present ones on both sides.
     let mut renamed = catalog.as_ref().clone();
+    renamed.apply(&under_names(before, &present, &compared_columns));
     let readers: Vec<Relation> =
         readers(catalog, altered).into_iter().filter_map(|id| catalog.get(id).cloned()).collect();
-    if former != present {
-        if let Some(relation) = catalog.get(altered) {
-            renamed.apply(&under_name(relation, &present));
-        }
-        for reader in readers.iter().filter(|reader| reader.depends_on().contains(&altered)) {
-            match with_text(reader, |sql| with_relation_renamed(sql, &former, &present)) {
-                Ok(change) => {
-                    renamed.apply(&change);
-                    next.apply(&change);
-                    changes.push(change);
-                }
-                Err(error) => in_the_way.add(reader, &error),
+    for reader in readers.iter().filter(|reader| reader.depends_on().contains(&altered)) {
+        let texts = with_text(reader, |sql| of_compared.in_query(sql))
+            .and_then(|compared| Ok((compared, with_text(reader, |sql| of_query.in_query(sql))?)));
+        match texts {
+            Ok((compared, change)) => {
+                renamed.apply(&compared);
+                next.apply(&change);
+                let is_changed = next.get(reader.id()) != Some(reader);
+                changes.extend(is_changed.then_some(change));
             }
+            Err(error) => in_the_way.add(reader, &error),
         }
     }
     let (renamed, next) = (Arc::new(renamed), Arc::new(next));
+    let mut refilled: Vec<RelationId> = Vec::new();
     for reader in &readers {
-        let checked = match (reader, next.get(reader.id())) {
-            (Relation::MaterializedView(before), Some(Relation::MaterializedView(after))) => {
-                same_rows(environment, after, (&renamed, &next), (altered, &present, moved), now_us).map(|plan| {
-                    let view = MaterializedView { plan, ..after.as_ref().clone() };
-                    let is_changed = view != **before;
-                    changes.extend(is_changed.then(|| CatalogChange::AlterMaterializedView(Arc::new(view))));
-                })
-            }
-            (Relation::View(_), Some(Relation::View(after))) => {
-                let definitions = Definitions::new(environment, next.clone(), now_us);
-                check_columns(&definitions, after)
-            }
-            _ => Ok(()),
-        };
-        if let Err(error) = checked {
-            in_the_way.add(reader, &error);
+        match carried(environment, reader, (&renamed, &next), (altered, &present, moved), now_us) {
+            Ok(Carried::On(change)) => changes.extend(change),
+            Ok(Carried::Retyped(view)) if widens => changes.push(CatalogChange::CreateView(Arc::new(view))),
+            Ok(Carried::Refilled) if widens => refilled.push(reader.id()),
+            Ok(Carried::Retyped(_) | Carried::Refilled) => in_the_way.add(reader, &other_columns()),
+            Err(error) => in_the_way.add(reader, &error),
         }
     }
+    let mut next = next.as_ref().clone();
+    changes.iter().for_each(|change| next.apply(change));
+    changes.extend(filled_again(environment, &mut next, &refilled, &mut in_the_way, now_us));
     in_the_way.refuse("alter", "DROP them, alter it, and CREATE them again.")?;
     Ok(changes)
+}
+
+/// What becomes of a reader.
+enum Carried {
+    /// It goes on, by another definition or by the one that it has.
+    On(Option<CatalogChange>),
+    /// A plain view whose columns have other types.
+    Retyped(View),
+    /// A materialized view that reads the same columns and gives others.
+    Refilled,
+}
+
+/// Errors: why it cannot go on.
+fn carried(
+    environment: &Environment<'_>,
+    reader: &Relation,
+    (renamed, next): (&Arc<Catalog>, &Arc<Catalog>),
+    altered: (RelationId, &str, &[Option<usize>]),
+    now_us: i64,
+) -> Result<Carried> {
+    match (reader, next.get(reader.id())) {
+        (Relation::MaterializedView(before), Some(Relation::MaterializedView(after))) => {
+            let Some(plan) = same_rows(environment, after, (renamed, next), altered, now_us)? else {
+                return Ok(Carried::Refilled);
+            };
+            let view = MaterializedView { plan, ..after.as_ref().clone() };
+            let is_changed = view != **before;
+            Ok(Carried::On(is_changed.then(|| CatalogChange::AlterMaterializedView(Arc::new(view)))))
+        }
+        (Relation::View(_), Some(Relation::View(after))) => {
+            let view = retyped(&Definitions::new(environment, next.clone(), now_us), after)?;
+            Ok(if view == **after { Carried::On(None) } else { Carried::Retyped(view) })
+        }
+        _ => Ok(Carried::On(None)),
+    }
+}
+
+/// These views and those that read them, over the columns' wider types. What a view learned of rows that are gone, no other one
+/// would know.
+fn filled_again(
+    environment: &Environment<'_>,
+    next: &mut Catalog,
+    refilled: &[RelationId],
+    in_the_way: &mut InTheWay,
+    now_us: i64,
+) -> Vec<CatalogChange> {
+    let mut waiting = with_dependents(next, refilled);
+    waiting.reverse();
+    for reader in waiting.iter().filter_map(|id| next.get(*id)) {
+        if matches!(reader, Relation::MaterializedView(_)) && expired_rows(next, reader.id()).is_some() {
+            let learned = "it cannot be filled again, because rows that it saw have expired";
+            in_the_way.add(reader, &Error::new(SqlState::DEPENDENT_OBJECTS, learned));
+        }
+    }
+    made_again(environment, next, waiting, Types::MayWiden, in_the_way, now_us)
+}
+
+/// Whether a column has another type than it had.
+fn is_widened(before: &Relation, after: &Relation, moved: &[Option<usize>]) -> bool {
+    let (Relation::Table(before), Relation::Table(after)) = (before, after) else { return false };
+    let mut pairs = before.columns.iter().zip(moved);
+    pairs.any(|(column, place)| {
+        place.and_then(|place| after.columns.get(place)).is_some_and(|present| present.sql_type != column.sql_type)
+    })
 }
 
 /// A view in another's place, which `first` puts there, and all that read the former one with it.
@@ -105,12 +172,34 @@ pub fn replace(
     waiting.reverse();
     let mut in_the_way = InTheWay::of(catalog, former);
     let mut changes = vec![first];
-    // Each after those that it reads.
+    changes.extend(made_again(environment, &mut next, waiting, Types::Stay, &mut in_the_way, now_us));
+    in_the_way.refuse("replace", "DROP them, replace it, and CREATE them again.")?;
+    Ok(changes)
+}
+
+/// Whether a view that is made again may have columns of other types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Types {
+    Stay,
+    MayWiden,
+}
+
+/// Definitions over what their names stand for in `next`, each after those that it reads.
+fn made_again(
+    environment: &Environment<'_>,
+    next: &mut Catalog,
+    mut waiting: Vec<RelationId>,
+    types: Types,
+    in_the_way: &mut InTheWay,
+    now_us: i64,
+) -> Vec<CatalogChange> {
+    let before = next.clone();
+    let mut changes = Vec::new();
     while let Some(at) = waiting.iter().position(|id| {
-        catalog.get(*id).is_some_and(|relation| !relation.depends_on().iter().any(|on| waiting.contains(on)))
+        before.get(*id).is_some_and(|relation| !relation.depends_on().iter().any(|on| waiting.contains(on)))
     }) {
-        let Some(reader) = catalog.get(waiting.remove(at)) else { continue };
-        match again(environment, &Arc::new(next.clone()), reader, now_us) {
+        let Some(reader) = before.get(waiting.remove(at)) else { continue };
+        match again(environment, &Arc::new(next.clone()), reader, types, now_us) {
             Ok(change) => {
                 next.apply(&change);
                 changes.push(change);
@@ -118,8 +207,7 @@ pub fn replace(
             Err(error) => in_the_way.add(reader, &error),
         }
     }
-    in_the_way.refuse("replace", "DROP them, replace it, and CREATE them again.")?;
-    Ok(changes)
+    changes
 }
 
 /// Relations whose query reads `altered`, some through plain views. What a materialized view hides from those above it is not
@@ -138,50 +226,64 @@ fn readers(catalog: &Catalog, altered: RelationId) -> Vec<RelationId> {
 }
 
 /// The definition over what its names stand for now. A materialized view gets an id of its own, to be filled anew.
-fn again(environment: &Environment<'_>, next: &Arc<Catalog>, reader: &Relation, now_us: i64) -> Result<CatalogChange> {
+fn again(
+    environment: &Environment<'_>,
+    next: &Arc<Catalog>,
+    reader: &Relation,
+    types: Types,
+    now_us: i64,
+) -> Result<CatalogChange> {
     match reader {
         Relation::View(view) => {
-            check_columns(&Definitions::new(environment, next.clone(), now_us), view)?;
+            let retyped = retyped(&Definitions::new(environment, next.clone(), now_us), view)?;
+            if types == Types::Stay && retyped != **view {
+                return Err(other_columns());
+            }
             let depends_on = direct_dependencies(next, &*parse_query(&view.sql)?);
-            Ok(CatalogChange::CreateView(Arc::new(View { depends_on, ..view.as_ref().clone() })))
+            Ok(CatalogChange::CreateView(Arc::new(View { depends_on, ..retyped })))
         }
         Relation::MaterializedView(view) => {
             let plan = plan_again(environment, next, view, now_us)?;
-            let types = plan.columns.iter().map(|column| &column.sql_type);
-            if !types.eq(view.columns.iter().map(|column| &column.sql_type)) {
+            if types == Types::Stay && plan.columns != view.columns {
                 return Err(other_columns());
             }
             let mut depends_on = direct_dependencies(next, &*parse_query(&view.sql)?);
             depends_on.extend(plan.sources());
             depends_on.sort_unstable();
             depends_on.dedup();
-            let made =
-                MaterializedView { id: next.next_id(), plan: plan.to_bytes()?, depends_on, ..view.as_ref().clone() };
+            let (id, columns, plan) = (next.next_id(), plan.columns.clone(), plan.to_bytes()?);
+            let made = MaterializedView { id, columns, plan, depends_on, ..view.as_ref().clone() };
             Ok(CatalogChange::ReplaceMaterializedView { former: view.id, view: Arc::new(made) })
         }
         Relation::Table(_) => Err(Error::internal("a table that reads another relation")),
     }
 }
 
-/// The stored plan over the altered relation, if the query means the same rows as before.
+/// The stored plan over the altered relation, if the query means the same rows as before; `None` where it reads the same columns
+/// and gives others.
+///
+/// Errors: 2BP01 where it reads other columns.
 fn same_rows(
     environment: &Environment<'_>,
     view: &MaterializedView,
     (before, after): (&Arc<Catalog>, &Arc<Catalog>),
     (altered, name, moved): (RelationId, &str, &[Option<usize>]),
     now_us: i64,
-) -> Result<Vec<u8>> {
+) -> Result<Option<Vec<u8>>> {
     let present = plan_again(environment, after, view, now_us)?;
-    let former = plan_again(environment, before, view, now_us)?;
-    if former.over_altered(altered, name, moved).as_ref() != Some(&present) {
-        return Err(other_columns());
+    let Some(Relation::MaterializedView(compared)) = before.get(view.id) else { return Err(other_columns()) };
+    let former = plan_again(environment, before, compared, now_us)?;
+    let former = former.over_altered(altered, name, moved).ok_or_else(other_columns)?;
+    if former != present {
+        let is_of_same = former.columns_read() == present.columns_read();
+        return if is_of_same { Ok(None) } else { Err(other_columns()) };
     }
     let registry = Definitions::new(environment, before.clone(), now_us);
     let stored = ViewPlan::from_bytes(&view.plan, registry.state())?;
     let reads = stored.sources().contains(&altered);
     match stored.over_altered(altered, name, moved) {
-        Some(plan) if reads => plan.to_bytes(),
-        Some(_) => Ok(view.plan.clone()),
+        Some(plan) if reads => plan.to_bytes().map(Some),
+        Some(_) => Ok(Some(view.plan.clone())),
         None => Err(other_columns()),
     }
 }
@@ -199,19 +301,59 @@ fn plan_again(
     plan_view_again(definitions.state(), &definitions, &query, &view.sql, &view.columns, closes)
 }
 
-/// A plain view's columns, planned anew, begin with those that it has.
-fn check_columns(definitions: &Definitions, view: &View) -> Result<()> {
+/// A plain view with the types that its columns have when it is planned anew.
+///
+/// Errors: 2BP01 where there are fewer of them.
+fn retyped(definitions: &Definitions, view: &View) -> Result<View> {
     let query = definitions.rewritten(&*parse_query(&view.sql)?)?;
     let plan = plan_query(definitions.state(), definitions, &query, &view.sql)?;
     let types = plan.schema().fields().iter().map(|field| SqlType::from_arrow(field.data_type()));
-    match types.take(view.columns.len()).eq(view.columns.iter().map(|column| Some(column.sql_type.clone()))) {
-        true => Ok(()),
-        false => Err(other_columns()),
+    let mut retyped = view.clone();
+    if plan.schema().fields().len() < view.columns.len() {
+        return Err(other_columns());
     }
+    for (column, sql_type) in retyped.columns.iter_mut().zip(types) {
+        column.sql_type = sql_type.ok_or_else(other_columns)?;
+    }
+    Ok(retyped)
 }
 
 fn other_columns() -> Error {
     Error::new(SqlState::DEPENDENT_OBJECTS, "its query would have other columns or rows")
+}
+
+fn user_columns(relation: &Relation) -> Vec<String> {
+    let names = |columns: &[Column]| columns.iter().map(|column| column.name.clone()).collect();
+    match relation {
+        Relation::Table(table) => names(table.user_columns()),
+        Relation::View(view) => view.columns.iter().map(|column| column.name.clone()).collect(),
+        Relation::MaterializedView(view) => view.columns.iter().map(|column| column.name.clone()).collect(),
+    }
+}
+
+/// The former columns under their present names; those that are gone under names that no column has.
+fn names_after(former: &[String], present: &[String], moved: &[Option<usize>]) -> Vec<String> {
+    let name = |(former, place): (&String, &Option<usize>)| match place.and_then(|place| present.get(place)) {
+        Some(name) => name.clone(),
+        None if present.contains(former) => format!("{former}#gone"),
+        None => former.clone(),
+    };
+    former.iter().zip(moved).map(name).collect()
+}
+
+/// The relation with other names for itself and its columns.
+fn under_names(relation: &Relation, name: &str, columns: &[String]) -> CatalogChange {
+    let Relation::Table(table) = relation else { return under_name(relation, name) };
+    let mut renamed = Table { name: name.to_owned(), ..table.as_ref().clone() };
+    if let Some((watermark, place)) = renamed.watermark.as_mut().zip(table.watermark_column())
+        && let Some(column) = columns.get(place)
+    {
+        watermark.column.clone_from(column);
+    }
+    for (column, name) in renamed.columns.iter_mut().zip(columns) {
+        column.name.clone_from(name);
+    }
+    CatalogChange::AlterTable(Arc::new(renamed))
 }
 
 /// The relation as it is, under another name.
@@ -239,65 +381,6 @@ fn with_text(reader: &Relation, rewrite: impl FnOnce(&str) -> Result<String>) ->
         }
         Relation::Table(_) => Err(Error::internal("a table that reads another relation")),
     }
-}
-
-/// The query with `former AS former` read from the relation's present name, so that what names its columns stays right.
-fn with_relation_renamed(sql: &str, former: &str, present: &str) -> Result<String> {
-    let mut query = parse_query(sql)?;
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let from = parse_query(&format!("SELECT 1 FROM {} AS {}", quoted(present), quoted(former)))?;
-    let replacement = match from.body.as_ref() {
-        ast::SetExpr::Select(select) => select.from.first().map(|from| from.relation.clone()),
-        _ => None,
-    };
-    let replacement = replacement.ok_or_else(|| Error::internal("a FROM that does not read back"))?;
-    let mut renaming = Renaming { former, present, replacement };
-    match ast::VisitMut::visit(&mut *query, &mut renaming) {
-        ControlFlow::Continue(()) => Ok(query.to_string()),
-        ControlFlow::Break(error) => Err(error),
-    }
-}
-
-struct Renaming<'a> {
-    former: &'a str,
-    present: &'a str,
-    replacement: ast::TableFactor,
-}
-
-impl ast::VisitorMut for Renaming<'_> {
-    type Break = Error;
-
-    fn pre_visit_query(&mut self, query: &mut ast::Query) -> ControlFlow<Error> {
-        let expressions = query.with.iter().flat_map(|with| &with.cte_tables);
-        let mut names = expressions.map(|expression| folded(&expression.alias.name));
-        match names.any(|name| name == self.former || name == self.present) {
-            true => ControlFlow::Break(Error::not_built("a WITH query of the same name")),
-            false => ControlFlow::Continue(()),
-        }
-    }
-
-    fn pre_visit_table_factor(&mut self, factor: &mut ast::TableFactor) -> ControlFlow<Error> {
-        if let ast::TableFactor::Table { name, alias, args: None, .. } = factor
-            && name.0.last().and_then(|part| part.as_ident()).is_some_and(|part| folded(part) == self.former)
-            && is_public(name)
-        {
-            let written = alias.take();
-            *factor = self.replacement.clone();
-            if let (ast::TableFactor::Table { alias, .. }, Some(written)) = (factor, written) {
-                *alias = Some(written);
-            }
-        }
-        ControlFlow::Continue(())
-    }
-}
-
-fn folded(name: &ast::Ident) -> String {
-    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
-}
-
-fn is_public(name: &ast::ObjectName) -> bool {
-    let parts: Vec<String> = name.0.iter().filter_map(|part| part.as_ident()).map(folded).collect();
-    parts.len() == 1 || parts[parts.len() - 2] == "public"
 }
 
 /// Who depends on a relation and cannot go on.

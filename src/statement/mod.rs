@@ -17,6 +17,7 @@ pub mod flush;
 mod handles;
 mod insert;
 mod kept_plan;
+mod renamed;
 mod replace_view;
 mod response;
 mod returning;

@@ -234,7 +234,7 @@ pub fn with_sources(catalog: &Catalog, view: RelationId) -> HashSet<RelationId> 
 }
 
 /// Rows that the view saw and that are not there any more, in words.
-fn expired_rows(catalog: &Catalog, view: RelationId) -> Option<String> {
+pub fn expired_rows(catalog: &Catalog, view: RelationId) -> Option<String> {
     let mut tables: Vec<RelationId> = with_sources(catalog, view).into_iter().collect();
     tables.sort();
     let mut unseen = tables.into_iter().filter_map(|id| Some((catalog.table(id)?, catalog.expired(id)?)));

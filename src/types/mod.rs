@@ -10,11 +10,13 @@ pub mod json;
 pub mod parse;
 mod sql_type;
 pub mod text;
+mod widening;
 
 pub use copy_options::{CopyFormat, CopyHeader, CopyOptions, ForceQuote};
 pub use foreign_error::from_datafusion;
 pub use id::{CommitNumber, RelationId, RowId};
 pub use sql_type::{SqlType, UUID_BYTES};
+pub use widening::widened;
 
 /// Name of the hidden column that every table's rows carry: Int64, given by the sequencer, never reused.
 pub const ROW_ID: &str = "_row_id";

@@ -15,7 +15,7 @@ use crate::testing::oracle::{Row, Value};
 use crate::testing::values::column_of;
 use crate::types::SqlType;
 
-/// ADD, DROP or RENAME COLUMN; the first column stays. A name may come back that an earlier column had.
+/// ADD, DROP, RENAME or widen a COLUMN; the first column stays. A name may come back that an earlier column had.
 pub(super) fn alter_places(catalog: &Catalog, rng: &SimRng) -> Option<CatalogChange> {
     let table = catalog.table(catalog.find("places")?.id())?;
     let mut next = Table {
@@ -25,12 +25,18 @@ pub(super) fn alter_places(catalog: &Catalog, rng: &SimRng) -> Option<CatalogCha
         ..Table::clone(table)
     };
     let any = 1 + rng.below(table.columns.len() as u64 - 1) as usize;
-    match rng.below(3) {
+    let narrow =
+        table.columns.iter().skip(1).position(|column| column.sql_type == SqlType::Int4).map(|place| place + 1);
+    match rng.below(4) {
         0 if table.columns.len() > 2 => {
             next.columns.remove(any);
             next.dropped.push(next.stored.remove(any).name);
         }
         1 => next.columns[any].name = format!("renamed_{}", next.schema_version),
+        2 if let Some(narrow) = narrow => {
+            next.columns[narrow].sql_type = SqlType::Int8;
+            next.stored[narrow].widened = true;
+        }
         _ => add_column(&mut next, rng),
     }
     Some(CatalogChange::AlterTable(Arc::new(next)))
@@ -42,8 +48,8 @@ fn add_column(table: &mut Table, rng: &SimRng) {
     let free = names.into_iter().find(|name| table.columns.iter().all(|column| column.name != *name));
     let name = free.map_or(format!("added_{field_id}"), str::to_owned);
     let taken = table.stored.iter().map(|stored| &stored.name).chain(&table.dropped).any(|stored| *stored == name);
-    let sql_type = if rng.one_in(2) { SqlType::Int8 } else { SqlType::Text };
-    let value = if sql_type == SqlType::Int8 { Value::Integer(7) } else { Value::Text("as it was".to_string()) };
+    let sql_type = if rng.one_in(2) { SqlType::Int4 } else { SqlType::Text };
+    let value = if sql_type == SqlType::Int4 { Value::Integer(7) } else { Value::Text("as it was".to_string()) };
     let missing = rng.one_in(2).then(|| {
         let field = Field::new("", sql_type.arrow(), true);
         let schema = Arc::new(Schema::new(vec![field]));
@@ -57,7 +63,7 @@ fn add_column(table: &mut Table, rng: &SimRng) {
     });
     let stored = if taken { format!("{name}#{field_id}") } else { name.clone() };
     table.columns.push(Column { name, sql_type, not_null: false, default: None });
-    table.stored.push(StoredColumn { field_id, name: stored, missing });
+    table.stored.push(StoredColumn { field_id, name: stored, missing, widened: false });
     table.last_field_id = field_id;
 }
 

@@ -40,7 +40,8 @@ use std::ops::ControlFlow;
 use sqlparser::ast::{Expr, ObjectName, Query, Select, TableFactor, VisitMut, VisitorMut};
 
 pub use clients::escaped_by_backslash;
-pub use windows::window_input;
+pub use names::folded;
+pub use windows::{rewrite_window, window_input};
 
 use crate::error::{Error, Result};
 use crate::plan::name_output;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, DataFusionError, Result, Statistics, internal_err};
@@ -138,8 +138,11 @@ fn statistics(form: &StoredForm, file: &DataFile, schema: &SchemaRef) -> Statist
     let columns = schema.fields().iter().enumerate().map(|(position, field)| {
         let bounds = form.position_in(file, position).and_then(|position| file.columns.get(position));
         let Some(bounds) = bounds else { return unknown.clone() };
+        // The text of a single float is that of another double.
+        let has_other_text = form.is_widened(position) && *field.data_type() == DataType::Float64;
         let value = |bound: &Option<crate::tier::Bound>| {
-            let scalar = bound.as_ref().and_then(|bound| bound.to_scalar(field.data_type()));
+            let bound = bound.as_ref().filter(|_| !has_other_text);
+            let scalar = bound.and_then(|bound| bound.to_scalar(field.data_type()));
             scalar.map_or(Precision::Absent, Precision::Exact)
         };
         ColumnStatistics {

@@ -21,6 +21,7 @@ fn altered() -> Arc<Table> {
         field_id,
         name: name.to_string(),
         missing,
+        widened: false,
     };
     let columns = vec![
         column("time", SqlType::Timestamp),

@@ -3,7 +3,7 @@
 //! The table's columns in order, then `_row_id`. Field ids follow Iceberg's rules: position + 1 for a column unless the
 //! table was altered, a fixed high id for the row id, which no column can reach. A column that a file does not have has
 //! one value for all of the file's rows. Parquet has no form for intervals of months, days and
-//! nanoseconds: they are 16 bytes (months, days as 4 and nanoseconds as 8 bytes, little endian). A UUID is its 16 bytes.
+//! nanoseconds: they are 16 bytes (months, days as 4 and nanoseconds as 8 bytes, little endian). A UUID is its 16 bytes. A column that was widened stands in older files in the type that it had.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use arrow::ipc::reader::StreamReader;
 use crate::catalog::{StoredColumn, Table};
 use crate::error::{Error, Result};
 use crate::tier::DataFile;
-use crate::types::ROW_ID;
+use crate::types::{ROW_ID, widened};
 
 /// Field id of `_row_id`.
 const ROW_ID_FIELD_ID: i32 = 2_000_000_000;
@@ -35,6 +35,8 @@ pub struct StoredForm {
     file: SchemaRef,
     /// For each of the table's columns its field id, and what rows have that were written before it.
     columns: Vec<(u32, ArrayRef)>,
+    /// For each of them whether files have it in a narrower type.
+    widened: Vec<bool>,
     altered: bool,
 }
 
@@ -43,7 +45,8 @@ impl StoredForm {
     pub fn new(table: &Table) -> Result<Self> {
         let stored = table.stored_columns();
         let schema = table.schema_with_row_id();
-        let row_id = StoredColumn { field_id: ROW_ID_FIELD_ID as u32, name: ROW_ID.to_string(), missing: None };
+        let row_id =
+            StoredColumn { field_id: ROW_ID_FIELD_ID as u32, name: ROW_ID.to_string(), missing: None, widened: false };
         let fields = schema.fields().iter().zip(stored.iter().chain([&row_id])).map(|(field, stored)| {
             let metadata = HashMap::from([(PARQUET_FIELD_ID_META_KEY.to_string(), stored.field_id.to_string())]);
             Field::new(&stored.name, stored_type(field.data_type()), field.is_nullable()).with_metadata(metadata)
@@ -52,7 +55,8 @@ impl StoredForm {
         let columns = stored.iter().zip(schema.fields());
         let columns = columns.map(|(stored, field)| Ok((stored.field_id, missing_value(stored, field.data_type())?)));
         let columns = columns.collect::<Result<_>>()?;
-        Ok(StoredForm { table: schema, file, columns, altered: !table.stored.is_empty() })
+        let widened = stored.iter().map(|stored| stored.widened).collect();
+        Ok(StoredForm { table: schema, file, columns, widened, altered: !table.stored.is_empty() })
     }
 
     /// Where a column (or, behind the last, `_row_id`) stands in a file; `None`: the file does not have it.
@@ -68,6 +72,11 @@ impl StoredForm {
         let value = self.columns.get(column).map(|(_, value)| value);
         let value = value.ok_or_else(|| Error::internal("a column that no table has"))?;
         Ok(take(value, &UInt32Array::from_value(0, rows), None)?)
+    }
+
+    /// Whether some files have a column in a narrower type, whose values were written down otherwise.
+    pub fn is_widened(&self, column: usize) -> bool {
+        self.widened.get(column).is_some_and(|widened| *widened)
     }
 
     /// Of the table's columns, in order.
@@ -124,7 +133,7 @@ fn missing_value(stored: &StoredColumn, data_type: &DataType) -> Result<ArrayRef
     let mut reader = StreamReader::try_new(bytes.as_slice(), None).map_err(|_| damaged())?;
     let rows = reader.next().and_then(|rows| rows.ok()).ok_or_else(damaged)?;
     match rows.columns() {
-        [value] if value.len() == 1 && value.data_type() == data_type => Ok(value.clone()),
+        [value] if value.len() == 1 => Ok(widened(value, data_type).ok_or_else(damaged)??),
         _ => Err(damaged()),
     }
 }
@@ -148,6 +157,7 @@ fn to_stored(column: &ArrayRef) -> Result<ArrayRef> {
     Ok(Arc::new(builder.finish()))
 }
 
+/// Files from before a column was widened have it in the former type.
 fn from_stored_column(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> {
     if column.data_type() == wanted {
         return Ok(column.clone());
@@ -157,7 +167,10 @@ fn from_stored_column(column: &ArrayRef, wanted: &DataType) -> Result<ArrayRef> 
             let values = bytes.iter().map(|value| value.map(bytes_interval).transpose()).collect::<Result<Vec<_>>>()?;
             Ok(Arc::new(IntervalMonthDayNanoArray::from(values)))
         }
-        _ => Err(Error::corrupted(format!("a file holds {} where {wanted} is expected", column.data_type()))),
+        _ => match widened(column, wanted) {
+            Some(wide) => Ok(wide?),
+            None => Err(Error::corrupted(format!("a file holds {} where {wanted} is expected", column.data_type()))),
+        },
     }
 }
 
