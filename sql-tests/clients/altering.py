@@ -2,6 +2,7 @@
 kill -9."""
 
 import threading
+import time
 
 import psycopg
 
@@ -114,5 +115,78 @@ def a_subscriber_is_told(folder):
     server.stop()
 
 
+def a_view_that_cannot_be_filled(folder):
+    """A file of the table that the new query reads is damaged: the former view stays, with what reads it, and follows its table."""
+    server = Server(folder).start()
+    server.psql(lines=SCHEMA)
+    server.psql(lines="CREATE TABLE trips (device text, km integer); INSERT INTO trips VALUES ('truck_1', 5); FLUSH;")
+    file = next((server.data_dir / "tier" / "data").glob("*/*.parquet"))
+    sound = file.read_bytes()
+    file.write_bytes(sound[:8] + bytes([sound[8] ^ 1]) + sound[9:])
+    server.psql(lines="INSERT INTO readings (device, temperature) SELECT 'truck_1', value FROM generate_series(1, 30) AS s(value);")
+    replacement = "CREATE OR REPLACE MATERIALIZED VIEW counts AS SELECT device, count(*) AS n, sum(km) AS total FROM trips GROUP BY device"
+    with psycopg.connect(server.address(), autocommit=True) as definer:
+        for _ in range(2):
+            try:
+                definer.execute(replacement)
+                expect(False, "a view was filled from a damaged file")
+            except psycopg.errors.DataCorrupted:
+                pass
+            definer.execute("INSERT INTO readings (device, temperature) VALUES ('truck_1', 100)")
+        equal(definer.execute("SELECT n, total FROM counts").fetchall(), [(32, 665)], "the former view")
+        equal(definer.execute("SELECT n FROM busy").fetchall(), [(32,)], "what reads it")
+        # The next view takes the id that the other one had.
+        definer.execute("CREATE MATERIALIZED VIEW latest AS SELECT max(temperature) AS temperature FROM readings")
+        equal(definer.execute("SELECT temperature FROM latest").fetchall(), [(100,)], "the next view")
+    for view in ["counts", "busy", "latest"]:
+        server.verify(view)
+    server.kill()
+    file.write_bytes(sound)
+    server.start()
+    equal(server.rows("SELECT n, total FROM counts"), [["32", "665"]], "the former view after kill -9")
+    server.psql(lines=replacement + ";")
+    equal(server.rows("SELECT device, n, total FROM counts"), [["truck_1", "1", "5"]], "the new view")
+    for view in ["counts", "busy", "latest"]:
+        server.verify(view)
+    server.stop()
+
+
+KILLS = 8
+ROWS = 60_000
+
+
+def killed_while_a_view_is_replaced(folder):
+    """Whenever it happens, the name stands for the former view or for the new one, and what reads it with it."""
+    server = Server(folder).start()
+    server.psql(lines=SCHEMA)
+    server.psql(
+        lines="INSERT INTO readings (device, temperature) "
+        f"SELECT 'truck_' || value % 1000, value % 50 FROM generate_series(1, {ROWS}) AS s(value);"
+    )
+    shapes = {True: "count(*) AS n, 1 AS total", False: "count(temperature) * 2 AS n, sum(temperature) AS total"}
+    replaced, took_s = 0, 1.0
+    for kill in range(KILLS):
+        is_first = server.value("SELECT sum(n) FROM counts") == str(ROWS)
+        statement = f"CREATE OR REPLACE MATERIALIZED VIEW counts AS SELECT device, {shapes[not is_first]} FROM readings GROUP BY device"
+        definer = threading.Thread(target=server.psql, kwargs={"lines": statement + ";", "check": False})
+        began = time.monotonic()
+        definer.start()
+        if kill == 0:
+            definer.join()
+            took_s = time.monotonic() - began
+        else:
+            time.sleep(took_s * kill / KILLS)
+        server.kill()
+        definer.join()
+        server.start()
+        total = int(server.value("SELECT sum(n) FROM counts"))
+        expect(total in [ROWS, 2 * ROWS], f"kill {kill}: the view has {total}")
+        replaced += (total == ROWS) != is_first
+        for view in ["counts", "busy"]:
+            server.verify(view)
+    print(f"killed {KILLS} times, {replaced} times behind the commit; a replacement took {took_s:.2f} s")
+    server.stop()
+
+
 if __name__ == "__main__":
-    main(under_a_writer, a_subscriber_is_told)
+    main(under_a_writer, a_subscriber_is_told, a_view_that_cannot_be_filled, killed_while_a_view_is_replaced)

@@ -554,6 +554,20 @@ fn a_read_is_a_barrier_and_a_snapshot_stays_as_it_was() {
     assert_eq!(projected[0].as_ref().unwrap().num_columns(), 1);
 }
 
+#[test]
+fn a_view_that_was_filled_before_its_commit_is_not_filled_again() {
+    let mut worker = TestWorker::new(0);
+    let row = [vec![Value::Integer(1), Value::Null, Value::Null, Value::Null, Value::Null]];
+    let rows = || batch_of(&readings_schema(), &row);
+    let counts = plan(aggregate(readings(), vec![col("device")], vec![(CountAll, vec![])]));
+    worker.create(VIEW, &counts, &[(READINGS, rows())], false).unwrap();
+    worker.commit(vec![(READINGS, DeltaBatch::inserts(rows()))]);
+    // Without the table's rows it could not be.
+    worker.create(VIEW, &counts, &[], false).unwrap();
+    worker.commit(vec![(READINGS, DeltaBatch::inserts(rows()))]);
+    assert_eq!(oracle::render(&worker.rows(VIEW)), ["1 | 3"]);
+}
+
 /// SELECT by key looks one group up, whatever the size of the view, and finds what a scan finds.
 #[test]
 fn a_row_is_found_by_its_key() {

@@ -4,21 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use datafusion::common::HashMap;
 use datafusion::execution::SessionState;
 use tokio::sync::mpsc;
 
-use crate::catalog::{CatalogChange, MaterializedView, Relation, Table, TableKind};
+use crate::catalog::{CatalogChange, MaterializedView, Relation, Table};
 use crate::commit::{Commit, Publish};
-use crate::dataflow::{Backfill, Dataflows, KeepChanges};
-use crate::error::{Error, Result};
+use crate::dataflow::{Dataflows, KeepChanges};
+use crate::error::Result;
 use crate::plan::ViewPlan;
-use crate::statement::LiveViews;
-use crate::table::{DurableState, Tables};
+use crate::statement::{LiveViews, start_filling, stored_plan};
+use crate::table::Tables;
 use crate::types::{CommitNumber, RelationId};
-
-/// Rows of a batch while a view is backfilled.
-const BACKFILL_BATCH_ROWS: usize = 65_536;
 
 /// Takes durable commits from the log writer.
 pub struct Publisher {
@@ -90,33 +86,18 @@ impl Publisher {
     }
 
     /// Puts a view into the stream at `at`, the head, as the durable catalog has it: the commit that creates it may alter it,
-    /// or drop it again.
+    /// or drop it again. One that was filled beside the view that it replaces is there already, and is not filled again.
     pub fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
-        let DurableState { catalog, watermarks, .. } = self.tables.durable();
+        let catalog = self.tables.durable().catalog;
         let Some(Relation::MaterializedView(view)) = catalog.get(view.id) else { return Ok(()) };
-        let plan = self.plan_of(view);
-        let mut backfill = HashMap::new();
-        for id in plan.iter().flat_map(ViewPlan::sources) {
-            if let Some(table) = catalog.table(id) {
-                let snapshot = self.tables.snapshot(id, at)?;
-                let columns = (0..table.columns.len()).collect();
-                let rows = snapshot.stream(Some(columns), BACKFILL_BATCH_ROWS);
-                let (append_only, watermark_us) = (table.kind == TableKind::AppendOnly, watermarks.get(&id).copied());
-                backfill.insert(id, Backfill { rows, append_only, watermark_us });
-            }
-        }
-        self.live_views.put(view.id, self.dataflows.push_create(view.clone(), plan, backfill));
+        let live = start_filling(&self.tables, &self.dataflows, view.clone(), self.plan_of(view), at)?;
+        self.live_views.put(view.id, live);
         Ok(())
     }
 
-    /// The view's stored plan. Errors: those of [`ViewPlan::from_bytes`], naming the view.
+    /// The view's stored plan. Errors: those of [`stored_plan`].
     pub fn plan_of(&self, view: &MaterializedView) -> Result<ViewPlan> {
-        ViewPlan::from_bytes(&view.plan, &self.registry).map_err(|error| {
-            let message = format!("materialized view \"{}\" cannot be read back: {}", view.name, error.message());
-            let named = Error::new(error.state(), message);
-            let named = error.detail().map_or(named.clone(), |detail| named.clone().with_detail(detail));
-            named.with_hint("Drop the view and create it again; pg_matviews has its query.")
-        })
+        stored_plan(view, &self.registry)
     }
 
     /// Puts a view that stopped, and those above it, into the stream again; the worker leaves alone those that go on.

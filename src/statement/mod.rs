@@ -13,6 +13,7 @@ pub mod definitions;
 mod dependents;
 pub mod expire;
 pub mod explain;
+mod filling;
 pub mod flush;
 mod handles;
 mod insert;
@@ -34,6 +35,7 @@ mod write_set;
 
 pub use change::{delete, update};
 pub use cursor::{close_cursor, declare_cursor, fetch};
+pub use filling::{start_filling, stored_plan};
 pub use handles::{Handles, LiveViews, SourceBoard};
 pub use insert::{insert, insert_new, source_query, upsert};
 pub use kept_plan::PlanSlot;

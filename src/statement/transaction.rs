@@ -17,6 +17,7 @@ use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::cursor::Cursors;
 use super::define::with_dependents;
+use super::filling::FilledBeside;
 use super::handles::Handles;
 use super::variables::Variables;
 use super::write_set::{WriteSet, row_ids};
@@ -414,7 +415,11 @@ impl Transaction {
             self.check_conflicts(handles).await?;
         }
         let created: Vec<RelationId> = self.writes.catalog.iter().filter_map(created_view).collect();
+        let changes_rows = self.writes.tables().next().is_some();
+        let beside = if changes_rows { &[] } else { self.writes.catalog.as_slice() };
+        let beside = FilledBeside::fill(handles, beside).await?;
         let durable = sequence(handles, std::mem::take(&mut self.writes))?;
+        beside.take_over();
         // Others may change the tables now: what was sequenced is what they read. Definitions stay locked until theirs
         // are published.
         self.locks.clear();
