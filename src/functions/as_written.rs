@@ -3,6 +3,7 @@
 //! ```text
 //! ts BETWEEN '2026-01-01 12:00' AND now()   ->   ts BETWEEN CAST('2026-01-01 12:00' AS timestamptz) AND now()
 //! CAST(n AS numeric)                        ->   CAST(n AS numeric(38, as many digits as n has))
+//! round(n, 2)                               ->   the 2 as an integer, which tells how many digits the result has
 //! ```
 //!
 //! A text that is written out beside a time or a UUID is one, in BETWEEN, IN, CASE and IS DISTINCT FROM: DataFusion's coercion would
@@ -159,10 +160,38 @@ fn external(error: Error) -> DataFusionError {
 }
 
 fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+    // Some functions of texts give views of texts; a text has one type here. Found again, it has its cast already.
+    match &expr {
+        Expr::ScalarFunction(_) if matches!(expr.get_type(schema), Ok(DataType::Utf8View)) => {
+            return Transformed::yes(cast(expr, DataType::Utf8));
+        }
+        Expr::Cast(outer) if *outer.field.data_type() == DataType::Utf8 && outer.field.metadata().is_empty() => {
+            if let Expr::Cast(Cast { expr: call, field }) = outer.expr.as_ref()
+                && *field == outer.field
+                && matches!(**call, Expr::ScalarFunction(_))
+            {
+                return Transformed::yes(outer.expr.as_ref().clone());
+            }
+        }
+        _ => {}
+    }
     let compared: Vec<&mut Expr> = match &mut expr {
         Expr::Cast(cast) if is_open_numeric(&cast.field) => {
             let numeric = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale_of(&cast.expr, schema));
             return Transformed::yes(Expr::Cast(Cast::new(cast.expr.clone(), numeric)));
+        }
+        // Known before types are made to fit, so that the result has that many digits from the start.
+        Expr::ScalarFunction(call) if matches!(call.name(), "round" | "trunc") => {
+            return match call.args.as_mut_slice() {
+                [_, Expr::Literal(digits @ ScalarValue::Int64(Some(_)), _)] => match digits.cast_to(&DataType::Int32) {
+                    Ok(narrow) => {
+                        *digits = narrow;
+                        Transformed::yes(expr)
+                    }
+                    Err(_) => Transformed::no(expr),
+                },
+                _ => Transformed::no(expr),
+            };
         }
         Expr::Between(between) => vec![&mut between.expr, &mut between.low, &mut between.high],
         Expr::InList(list) => std::iter::once(&mut *list.expr).chain(&mut list.list).collect(),

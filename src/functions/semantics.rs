@@ -22,7 +22,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{
-    AggregateFunction, Case, Cast, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
+    AggregateFunction, Case, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
 };
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
@@ -83,14 +83,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
         }
         Expr::ScalarFunction(call) => Ok(match clock::rewrite_call(&call, schema, zone) {
             Some(rewritten) => Transformed::yes(rewritten),
-            None => {
-                let call = Expr::ScalarFunction(call);
-                // Some functions of texts give views of texts; a text has one type here.
-                match call.get_type(schema) {
-                    Ok(DataType::Utf8View) => Transformed::yes(cast(call, DataType::Utf8)),
-                    _ => Transformed::no(call),
-                }
-            }
+            None => Transformed::no(Expr::ScalarFunction(call)),
         }),
         Expr::Negative(inner) if type_is(&inner, schema, |data_type| data_type.is_integer()) => {
             Ok(Transformed::yes(call(CheckedArithmetic::function(Arithmetic::Negate), vec![*inner])))
@@ -98,7 +91,6 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
         Expr::Cast(cast) => {
             let target = cast.field.data_type().clone();
             match cast.expr.get_type(schema) {
-                Ok(source) if source == target && is_plain_cast_of_cast(&cast) => Ok(Transformed::yes(*cast.expr)),
                 Ok(source) if integer_cast_applies(&source, &target) => {
                     Ok(Transformed::yes(call(IntegerCast::function(&target)?, vec![*cast.expr])))
                 }
@@ -396,10 +388,6 @@ fn call(function: Arc<ScalarUDF>, args: Vec<Expr>) -> Expr {
 
 fn type_is(expr: &Expr, schema: &DFSchema, test: impl Fn(&DataType) -> bool) -> bool {
     expr.get_type(schema).is_ok_and(|data_type| test(&data_type))
-}
-
-fn is_plain_cast_of_cast(outer: &Cast) -> bool {
-    matches!(*outer.expr, Expr::Cast(_)) && outer.field.metadata().is_empty()
 }
 
 fn is_interval(data_type: &DataType) -> bool {

@@ -19,6 +19,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
@@ -33,6 +35,7 @@ use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
 use super::held::HeldQuery;
+use super::outer_joins::{ForgetConstants, RememberConstants};
 use super::output::present;
 use super::prepared::Workbench;
 use super::rows::{Begun, Deadline, RowStream, on_query_threads, run_error};
@@ -213,7 +216,11 @@ impl Drop for QueryEngine {
 /// clients need besides.
 fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<SessionState> {
     let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
-    let mut state = session_state(config, environment).with_physical_optimizer_rule(Arc::new(YieldingJoins)).build();
+    let mut rules = PhysicalOptimizer::new().rules;
+    rules.insert(0, Arc::new(ForgetConstants));
+    rules
+        .extend([Arc::new(RememberConstants) as Arc<dyn PhysicalOptimizerRule + Send + Sync>, Arc::new(YieldingJoins)]);
+    let mut state = session_state(config, environment).with_physical_optimizer_rules(rules).build();
     state.register_udaf(Arc::new(single_value()))?;
     state.register_udf(Arc::new(any_of()))?;
     state.register_expr_planner(Arc::new(ArrayLiterals))?;

@@ -16,6 +16,7 @@ mod decorrelate;
 mod engine;
 mod held;
 mod leave_out;
+mod outer_joins;
 mod output;
 mod prepared;
 pub mod rewrite;

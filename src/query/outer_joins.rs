@@ -1,0 +1,170 @@
+//! Outer joins whose rows without a partner are taken for rows with one.
+//!
+//! ```text
+//! SELECT name, kind FROM devices LEFT JOIN alarms ON device = name AND kind = 'hot' ORDER BY kind, name
+//! ```
+//!
+//! `kind` is one value below the join and two above it, of which one is NULL. DataFusion's joins (55.2) carry such constants upwards, and an
+//! ORDER BY of them is left out as one that changes nothing. So while a plan is optimized, a node stands between an outer join
+//! and each side that may go without a partner, and knows of no constants. A finished plan has none of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{JoinType, Result, internal_err};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
+use datafusion::physical_plan::statistics::StatisticsArgs;
+use datafusion::physical_plan::{
+    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+    ReplaceChildrenOptions, Statistics,
+};
+
+/// Puts the nodes in, before every other rule.
+#[derive(Debug)]
+pub struct ForgetConstants;
+
+/// Takes them out, after every other rule.
+#[derive(Debug)]
+pub struct RememberConstants;
+
+impl PhysicalOptimizerRule for ForgetConstants {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let forgetful = plan.transform_up(|plan| {
+            let Some(join_type) = join_type(plan.as_ref()) else { return Ok(Transformed::no(plan)) };
+            let goes_without = match join_type {
+                JoinType::Left => [false, true],
+                JoinType::Right => [true, false],
+                JoinType::Full => [true, true],
+                _ => return Ok(Transformed::no(plan)),
+            };
+            let mut children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
+            let mut changed = false;
+            for (child, goes_without) in children.iter_mut().zip(goes_without) {
+                if goes_without && !child.equivalence_properties().constants().is_empty() {
+                    *child = Arc::new(Forgetful::new(Arc::clone(child)));
+                    changed = true;
+                }
+            }
+            if !changed {
+                return Ok(Transformed::no(plan));
+            }
+            let options = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute);
+            Ok(Transformed::yes(plan.replace_children(children, options)?))
+        })?;
+        Ok(forgetful.data)
+    }
+
+    fn name(&self) -> &str {
+        "forget_constants"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+impl PhysicalOptimizerRule for RememberConstants {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        let bare = plan.transform_up(|plan| match plan.downcast_ref::<Forgetful>() {
+            Some(node) => Ok(Transformed::yes(Arc::clone(&node.input))),
+            None => Ok(Transformed::no(plan)),
+        })?;
+        Ok(bare.data)
+    }
+
+    fn name(&self) -> &str {
+        "remember_constants"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return Some(*join.join_type());
+    }
+    if let Some(join) = plan.downcast_ref::<NestedLoopJoinExec>() {
+        return Some(*join.join_type());
+    }
+    plan.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
+}
+
+/// Hands its input on, and says nothing of which of its columns have one value.
+#[derive(Debug)]
+struct Forgetful {
+    input: Arc<dyn ExecutionPlan>,
+    properties: Arc<PlanProperties>,
+}
+
+impl Forgetful {
+    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+        let mut known = EquivalenceProperties::new(input.schema());
+        known.add_orderings(input.equivalence_properties().oeq_class().iter().cloned());
+        let properties = Arc::new(input.properties().as_ref().clone().with_eq_properties(known));
+        Forgetful { input, properties }
+    }
+}
+
+impl DisplayAs for Forgetful {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ForgetfulExec")
+    }
+}
+
+impl ExecutionPlan for Forgetful {
+    fn name(&self) -> &str {
+        "ForgetfulExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        &self.properties
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn replace_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn ExecutionPlan>>,
+        _: ReplaceChildrenOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match <[Arc<dyn ExecutionPlan>; 1]>::try_from(children) {
+            Ok([input]) => Ok(Arc::new(Forgetful::new(input))),
+            Err(children) => internal_err!("{} children of a node with one", children.len()),
+        }
+    }
+
+    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
+        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
+    }
+
+    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
+        match inputs {
+            [input] => Ok(Arc::clone(input)),
+            _ => internal_err!("{} inputs of a node with one", inputs.len()),
+        }
+    }
+
+    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        self.input.execute(partition, context)
+    }
+}
