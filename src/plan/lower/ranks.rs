@@ -120,8 +120,11 @@ pub fn lower_distinct_on(distinct: &DistinctOn) -> Result<Node> {
         shows_rank: false,
         schema,
     };
-    let exprs = distinct.select_expr.iter().map(unaliased).collect();
-    Ok(Node::Project { id: 0, input: Box::new(top), exprs, schema: plain(&distinct.schema)? })
+    let exprs: Vec<Expr> = distinct.select_expr.iter().map(unaliased).collect();
+    match exprs.iter().eq(&top.schema().columns().into_iter().map(Expr::Column).collect::<Vec<_>>()) {
+        true => Ok(top),
+        false => Ok(Node::Project { id: 0, input: Box::new(top), exprs, schema: plain(&distinct.schema)? }),
+    }
 }
 
 /// Window functions; those over another partition or order are another operator below.
