@@ -1,6 +1,6 @@
 //! The log on a simulated disk: tails torn at each byte, damage, failed syncs, truncation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -258,6 +258,37 @@ fn a_failed_call_abandons_the_segment_and_the_retry_stands_in_a_new_one() {
             assert_eq!(disk.contents().len(), 1, "nothing stale is left: {:?}", disk.contents().keys());
             assert_eq!(commits(&disk, 8).unwrap().0, [9]);
         }
+    }
+}
+
+/// Two attempts fail, and their files cannot be removed either: what counts stands behind them, and they go later.
+#[test]
+fn failed_attempts_that_stay_hide_nothing() {
+    for failing in ["append", "sync", "sync_dir"] {
+        let disk = SimDisk::new(1);
+        let mut writer = writer_on(&disk, 100, 0);
+        append(&mut writer, 1..=2);
+        disk.trouble(&[failing, "remove"], std::io::ErrorKind::Other);
+        let mut attempts = BTreeSet::new();
+        for _ in 0..3 {
+            writer.append(CommitNumber(3), 1, &payload(3), 7).unwrap_err();
+            attempts.extend(disk.contents().into_keys());
+        }
+        disk.heal();
+        let stayed = attempts.len();
+        append(&mut writer, 3..=5);
+        assert!(disk.contents().keys().filter(|name| attempts.contains(*name)).count() == stayed, "{failing}");
+        assert!(stayed >= 3, "{failing}: {attempts:?}");
+        disk.kill_process();
+        let (found, replayed) = commits(&disk, 0).unwrap();
+        assert_eq!(found, [1, 2, 3, 4, 5], "{failing}");
+        let mut writer = WalWriter::new(Arc::new(disk.clone()), 100, replayed.tail);
+        append(&mut writer, 6..=6);
+        disk.restart();
+        let (found, replayed) = commits(&disk, 0).unwrap();
+        assert_eq!(found, [1, 2, 3, 4, 5, 6], "{failing}, after a power failure");
+        WalWriter::new(Arc::new(disk.clone()), 100, replayed.tail).truncate(CommitNumber(6)).unwrap();
+        assert!(disk.contents().len() <= 2, "{failing}: {:?}", disk.contents().keys());
     }
 }
 
