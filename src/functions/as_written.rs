@@ -26,6 +26,7 @@ use super::aggregate::ORDERED_ARRAY_AGG;
 use super::floats::CANONICAL_FLOAT;
 use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
+use super::peer_frames;
 use super::set_order::SetFunction;
 use super::sql_types::is_open_numeric;
 use super::type_name;
@@ -179,6 +180,10 @@ fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
         Expr::Cast(cast) if is_open_numeric(&cast.field) => {
             let numeric = DataType::Decimal128(DECIMAL128_MAX_PRECISION, scale_of(&cast.expr, schema));
             return Transformed::yes(Expr::Cast(Cast::new(cast.expr.clone(), numeric)));
+        }
+        Expr::WindowFunction(call) => {
+            let changed = peer_frames::to_groups(call, schema);
+            return if changed { Transformed::yes(expr) } else { Transformed::no(expr) };
         }
         // Known before types are made to fit, so that the result has that many digits from the start.
         Expr::ScalarFunction(call) if matches!(call.name(), "round" | "trunc") => {

@@ -29,6 +29,7 @@ mod jsonb;
 mod moments;
 pub mod numeric;
 mod operators;
+mod peer_frames;
 mod ranks;
 mod registered;
 mod semantics;

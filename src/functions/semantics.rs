@@ -39,6 +39,7 @@ use super::clock::{self, interval_length};
 use super::comoments::Regression;
 use super::floats::{CANONICAL_FLOAT, CanonicalFloat, canonical_scalar, is_canonical_form_needed};
 use super::identity::is_identity;
+use super::peer_frames;
 use super::set_order::SetFunction;
 
 #[derive(Debug)]
@@ -159,6 +160,7 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
 fn rewrite_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
     let keys = call.params.partition_by.iter_mut().chain(call.params.order_by.iter_mut().map(|key| &mut key.expr));
     let changed = canonical_all(keys, schema);
+    let changed = peer_frames::to_range(&mut call, schema) || changed;
     let expr = Expr::WindowFunction(call);
     if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
 }

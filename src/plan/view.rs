@@ -13,7 +13,6 @@ use std::sync::Arc;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility};
-use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
@@ -21,7 +20,7 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{AnalyzerRule, Optimizer, OptimizerContext, OptimizerRule};
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use sqlparser::ast::Query;
 
 use super::closing::{close, close_windows};
@@ -83,9 +82,9 @@ fn incremental(
 ) -> Result<ViewPlan> {
     refuse_impure(&analyzed)?;
     let options = state.config_options();
-    // An operator that became PostgreSQL's may have another type than it was compared as. Ad hoc, execution sees to that.
-    let coerced = TypeCoercion::new().analyze(analyzed, options);
-    let analyzed = coerced.map_err(|error| plan_error(error, sql_text))?;
+    // An operator that became PostgreSQL's may have another type than it was compared as. Ad hoc, execution analyzes again as well.
+    let again = state.analyzer().rules.iter().try_fold(analyzed, |plan, rule| rule.analyze(plan, options));
+    let analyzed = again.map_err(|error| plan_error(error, sql_text))?;
     let columns = output_columns(&analyzed)?;
     let (analyzed, closing) = match closes {
         Some(catalog) => close_windows(analyzed, catalog).map(|(plan, closing)| (plan, Some(closing)))?,
