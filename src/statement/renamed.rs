@@ -49,9 +49,15 @@ impl Renamed<'_> {
 
     /// Whether the text may name a column that is called otherwise, or is called as one was. NATURAL joins name all of them.
     fn concerns(&self, sql: &str) -> bool {
-        let text = sql.to_lowercase();
-        let named = |name: &str| name.contains('"') || text.contains(&name.to_lowercase());
+        let named = |name: &str| may_name(sql, name);
         self.kept().any(|(former, present)| former != present && (named(former) || named(present) || named("natural")))
+    }
+
+    /// Whether the query may read a column that is gone as another one, which has its name now.
+    pub fn mistakes_a_column(&self, sql: &str) -> bool {
+        let gone = self.former_columns.iter().zip(self.moved).filter(|(_, place)| place.is_none());
+        gone.map(|(name, _)| name)
+            .any(|name| self.present_columns.contains(name) && (may_name(sql, name) || sql.contains('*')))
     }
 
     /// The names before and after of the columns that are still there.
@@ -80,6 +86,10 @@ impl Renamed<'_> {
         }
         names
     }
+}
+
+fn may_name(sql: &str, name: &str) -> bool {
+    name.contains('"') || sql.to_lowercase().contains(&name.to_lowercase())
 }
 
 struct Renaming<'a> {
