@@ -193,7 +193,7 @@ async fn change(client: &Client, statement: &str) -> Result<(), String> {
 
 async fn compare(client: &Client, number: usize, query: &Query, tally: &mut Tally) -> Result<(), String> {
     let content = rows(client, &format!("SELECT * FROM v{number}")).await.map_err(text)?;
-    match rows(client, &query.sql).await {
+    match rows(client, &query.ad_hoc).await {
         Ok(expected) => {
             tally.compared += 1;
             tally.empty += u64::from(expected.is_empty());
@@ -204,7 +204,7 @@ async fn compare(client: &Client, number: usize, query: &Query, tally: &mut Tall
             tally.raised += 1;
             Ok(())
         }
-        Err(refusal) => Err(format!("ad hoc: {}\n{}", query.sql, refusal.text)),
+        Err(refusal) => Err(format!("ad hoc: {}\n{}", query.ad_hoc, refusal.text)),
     }
 }
 

@@ -6,7 +6,7 @@ use super::query::Type;
 #[derive(Debug, Clone, Copy)]
 pub enum Takes {
     Any,
-    /// Everything but booleans.
+    /// What has a least value: everything but booleans and UUIDs.
     Ordered,
     Number,
     /// A number whose square fits a numeric.
@@ -35,7 +35,7 @@ impl Takes {
     pub fn fits(self, of: Type) -> bool {
         match self {
             Takes::Any => true,
-            Takes::Ordered => of != Type::Boolean,
+            Takes::Ordered => !matches!(of, Type::Boolean | Type::Uuid),
             Takes::Number => matches!(of, Type::Integer | Type::Bigint | Type::Float | Type::Numeric),
             Takes::Small => matches!(of, Type::Integer | Type::Float),
             Takes::Is(wanted) => of == wanted,
@@ -122,7 +122,7 @@ pub const AGGREGATES: [Call; 43] = [
     call("percentile_disc", &[Ordered], "percentile_disc(0.3) WITHIN GROUP (ORDER BY {0} DESC)", Same),
     call("approx_percentile", &[Number], "approx_percentile({0}, 0.9)", Gives::Is(Float)),
     call("min of a text and a number", &[Any, Number], "min({0}::text || {1}::text)", Gives::Is(Text)),
-    call("count of a condition", &[Ordered, Ordered], "count({0} IS NULL OR {1} IS NOT NULL)", Gives::Is(Bigint)),
+    call("count of a condition", &[Any, Any], "count({0} IS NULL OR {1} IS NOT NULL)", Gives::Is(Bigint)),
     call("sum of a case", &[Any], "sum(CASE WHEN {0} IS NULL THEN 1 ELSE 2 END)", Gives::Is(Bigint)),
 ];
 
@@ -158,7 +158,8 @@ pub const FRAMED: [Call; 17] = [
     call("window regr_count", &[Takes::Is(Float), Small], "regr_count({0}, {1})", Gives::Is(Bigint)),
 ];
 
-pub const FUNCTIONS: [Call; 61] = [
+pub const FUNCTIONS: [Call; 62] = [
+    call("uuid as text", &[Takes::Is(Type::Uuid)], "{0}::text", Gives::Is(Text)),
     call("+", &[Takes::Is(Integer)], "{0} + 1", Same),
     call("%", &[Takes::Is(Integer)], "{0} % 3", Same),
     call("% of bigint", &[Takes::Is(Bigint)], "{0} % 7", Same),

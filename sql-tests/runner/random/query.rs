@@ -12,6 +12,7 @@ pub enum Type {
     Text,
     Time,
     Boolean,
+    Uuid,
 }
 
 /// A column, or an expression over columns.
@@ -23,7 +24,10 @@ pub struct Column {
 
 #[derive(Debug, Clone)]
 pub struct Query {
+    /// As a view's.
     pub sql: String,
+    /// What the view must hold.
+    pub ad_hoc: String,
     /// Of its columns c0, c1, ...
     pub types: Vec<Type>,
     pub features: Vec<&'static str>,
@@ -45,7 +49,9 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 46] = [
+const FORMS: [&str; 48] = [
+    "EMIT ON WINDOW CLOSE",
+    "approx_count_distinct",
     "group by",
     "no group by",
     "having",
@@ -106,6 +112,21 @@ impl<'a> Generator<'a> {
     }
 
     pub fn query(mut self) -> Query {
+        let (sql, ad_hoc, types) = match self.chance.once_in(20) {
+            true => self.emitted(),
+            false => {
+                let (sql, types) = self.any_with();
+                (sql.clone(), sql, types)
+            }
+        };
+        let mut features = self.features;
+        features.sort_unstable();
+        features.dedup();
+        Query { sql, ad_hoc, types, features, reads: self.reads }
+    }
+
+    /// Perhaps with a common table expression.
+    fn any_with(&mut self) -> (String, Vec<Type>) {
         let with = if self.chance.once_in(8) {
             self.uses("with");
             let (sql, types) = self.any(1);
@@ -115,10 +136,7 @@ impl<'a> Generator<'a> {
             String::new()
         };
         let (sql, types) = self.any(DEPTH);
-        let mut features = self.features;
-        features.sort_unstable();
-        features.dedup();
-        Query { sql: format!("{with}{sql}"), types, features, reads: self.reads }
+        (format!("{with}{sql}"), types)
     }
 
     pub fn uses(&mut self, feature: &'static str) {
@@ -191,6 +209,51 @@ impl<'a> Generator<'a> {
         let columns = vec![one, other, call];
         let sql = format!("SELECT {} FROM {} GROUP BY {kind}", named(&columns), from.sql);
         (sql, types(&columns))
+    }
+
+    /// A view with EMIT ON WINDOW CLOSE, and what it must hold: of rows that were not late, the groups whose window has been passed.
+    /// Rows of one write have one number, and the newest time of those before them says what is late.
+    fn emitted(&mut self) -> (String, String, Vec<Type>) {
+        self.uses("EMIT ON WINDOW CLOSE");
+        let (window, from) = *self.chance.one_of(&[
+            ("time_bucket('30 seconds', TIME)", "arrivals AS a"),
+            ("date_trunc('minute', TIME)", "arrivals AS a"),
+            ("tumble_start(TIME, INTERVAL '1 minute')", "TUMBLE(arrivals, ts, INTERVAL '1 minute') AS a"),
+        ]);
+        let at = |time: &str| window.replace("TIME", time);
+        let columns = [("k", Type::Integer), ("kind", Type::Text), ("v", Type::Float), ("ts", Type::Time)];
+        let columns = columns.map(|(name, of)| Column { name: format!("a.{name}"), of });
+        let own = if from.starts_with("TUMBLE") { "a.window_start".to_owned() } else { at("a.ts") };
+        let keys: Vec<Column> = (0..self.chance.below(2)).map(|_| self.column(&columns[..2])).collect();
+        let mut calls: Vec<Column> = (0..1 + self.chance.below(2)).map(|_| self.aggregate(&columns)).collect();
+        if self.chance.once_in(2) {
+            self.uses("approx_count_distinct");
+            let name = format!("approx_count_distinct({})", self.column(&columns).name);
+            calls.push(Column { name, of: Type::Bigint });
+        }
+        let condition = self.comparison(&columns);
+        let is_filtered = self.chance.once_in(2);
+        let selected = |window: &str| {
+            let window = vec![Column { name: window.to_owned(), of: Type::Time }];
+            let groups = list(&[window.clone(), keys.clone()].concat());
+            ([window, keys.clone(), calls.clone()].concat(), groups)
+        };
+        let (view_columns, groups) = selected(&own);
+        let predicate = if is_filtered { format!(" WHERE {condition}") } else { String::new() };
+        let view =
+            format!("SELECT {} FROM {from}{predicate} GROUP BY {groups} EMIT ON WINDOW CLOSE", named(&view_columns));
+        let marked = "SELECT *, max(ts) OVER (ORDER BY w RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) \
+             - INTERVAL '20 seconds' AS mark FROM arrivals";
+        let (columns, groups) = selected(&at("a.ts"));
+        let (window, mark) = (at("a.ts"), at("a.mark"));
+        let predicate = if is_filtered { format!(" AND {condition}") } else { String::new() };
+        let passed = at("(SELECT max(ts) FROM arrivals) - INTERVAL '20 seconds'");
+        let ad_hoc = format!(
+            "SELECT {} FROM ({marked}) AS a WHERE (a.mark IS NULL OR {window} >= {mark}){predicate} \
+             GROUP BY {groups} HAVING {window} < {passed}",
+            named(&columns)
+        );
+        (view, ad_hoc, types(&columns))
     }
 
     fn set_operation(&mut self, depth: usize) -> (String, Vec<Type>) {
@@ -395,6 +458,7 @@ pub fn literal(of: Type) -> &'static str {
         Type::Text => "'a'",
         Type::Time => "'2026-01-01 00:00:30'::timestamp",
         Type::Boolean => "true",
+        Type::Uuid => "'00000000-0000-0000-0000-000000000001'::uuid",
     }
 }
 

@@ -11,7 +11,7 @@ pub struct Relation {
 
 type Known = (&'static str, Type);
 
-const READINGS: [Known; 7] = [
+const READINGS: [Known; 8] = [
     ("k", Type::Integer),
     ("device", Type::Text),
     ("n", Type::Bigint),
@@ -19,10 +19,12 @@ const READINGS: [Known; 7] = [
     ("p", Type::Numeric),
     ("ts", Type::Time),
     ("ok", Type::Boolean),
+    ("u", Type::Uuid),
 ];
 const DEVICES: [Known; 4] =
     [("id", Type::Integer), ("name", Type::Text), ("fleet", Type::Text), ("size", Type::Bigint)];
-const EVENTS: [Known; 4] = [("k", Type::Integer), ("kind", Type::Text), ("v", Type::Float), ("ts", Type::Time)];
+const EVENTS: [Known; 5] =
+    [("k", Type::Integer), ("kind", Type::Text), ("v", Type::Float), ("ts", Type::Time), ("fine", Type::Boolean)];
 
 impl Relation {
     fn known(sql: &str, alias: &str, columns: &[Known]) -> Relation {
@@ -159,10 +161,10 @@ impl Generator<'_> {
     }
 
     pub fn filter(&mut self, columns: &[Column], depth: usize) -> String {
-        match self.chance.below(9) {
+        match self.chance.below(10) {
             0..=4 => String::new(),
-            5 | 6 => format!(" WHERE {}", self.comparison(columns)),
-            7 => {
+            5 => format!(" WHERE {}", self.comparison(columns)),
+            6 => {
                 let (one, other) = (self.comparison(columns), self.comparison(columns));
                 let word = *self.chance.one_of(&["AND", "OR", "AND NOT", "OR NOT"]);
                 format!(" WHERE {one} {word} ({other})")
