@@ -31,8 +31,9 @@ pub fn add(column: &mut Column, places: &[u32], values: &ArrayRef, weights: &Wei
     }
     for (place, hashes) in hashes.into_iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
         let mut sketch = DistinctSketch::from_bytes(column.get(place))?;
-        let changed = hashes.into_iter().fold(false, |changed, hash| sketch.add(hash) || changed);
-        if changed {
+        // All of them are added, also behind one that changed it.
+        let changes = hashes.into_iter().filter(|hash| sketch.add(*hash)).count();
+        if changes > 0 {
             column.set(place, &sketch.to_bytes());
         }
     }
