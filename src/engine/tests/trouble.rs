@@ -335,6 +335,28 @@ fn a_late_put_of_a_former_life_does_no_harm() {
     }
 }
 
+/// The files of an attempt that timed out arrive after the next attempt, which had more rows, has succeeded.
+#[test]
+fn a_late_put_of_a_former_attempt_does_no_harm() {
+    for seed in 0..6 {
+        let (machine, ledger) = (Machine::new(seed), Arc::<Mutex<Ledger>>::default());
+        let (running, book) = (machine.clone(), ledger.clone());
+        simulate(seed, |executor| async move {
+            let rng = SimRng::new(seed);
+            let client = client_of(&running, &book, &executor).await;
+            client.write(client.draw_rows(&rng, 0)).await;
+            running.store.trouble(Some(StoreTrouble::TimeoutBeforeSuccess));
+            client.core.tables.flush_all(&client.core.sequencer).await.unwrap_err();
+            running.store.trouble(None);
+            client.write(client.draw_rows(&rng, 1)).await;
+            client.core.tables.flush_all(&client.core.sequencer).await.unwrap();
+            running.store.land_late_puts().await;
+            compare(&client).await;
+        });
+        recovered(&machine, &ledger, seed);
+    }
+}
+
 /// Clones of a store share its troubles, forks do not.
 #[test]
 fn troubles_belong_to_a_store() {
