@@ -207,6 +207,12 @@ fn sets() -> Vec<Case> {
                 oracle::set_operation(&pairs(readings), devices, |l, r| usize::from(l > 0 && r == 0))
             },
         },
+        // More often on the right than on the left: nothing is owed.
+        Case {
+            name: "except all",
+            plan: of(SetKind::ExceptAll),
+            oracle: |readings, devices| oracle::set_operation(&pairs(readings), devices, |l, r| l.saturating_sub(r)),
+        },
         Case {
             name: "except all, of floats",
             plan: plan(set_operation(
