@@ -1,4 +1,5 @@
-//! Views of random typed SQL over random histories: at every commit a view holds what its query says ad hoc.
+//! Views of random typed SQL over random histories: at every commit a view holds what its query says ad hoc, and one with EMIT ON
+//! WINDOW CLOSE what a query says that computes from the rows which of them were late, and which windows are closed.
 //!
 //! ```text
 //! seed -> tables, rows -> queries, each a view -> a history of commits, a restart in it -> every view compared at every commit
@@ -197,7 +198,8 @@ async fn compare(client: &Client, number: usize, query: &Query, tally: &mut Tall
         Ok(expected) => {
             tally.compared += 1;
             tally.empty += u64::from(expected.is_empty());
-            compare_bags(&expected, &content).map_err(|difference| format!("v{number}: {}\n{difference}", query.sql))
+            compare_bags(&expected, &content)
+                .map_err(|difference| format!("v{number}: {}\nexpected: {}\n{difference}", query.sql, query.ad_hoc))
         }
         // The view leaves out what raises ad hoc.
         Err(refusal) if ["22", "21"].iter().any(|class| refusal.code.starts_with(class)) => {

@@ -34,6 +34,7 @@ use super::any_of::any_of;
 use super::array_literals::ArrayLiterals;
 use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
+use super::filters_by_name::guarded;
 use super::held::HeldQuery;
 use super::outer_joins::{ForgetConstants, RememberConstants};
 use super::output::present;
@@ -216,7 +217,7 @@ impl Drop for QueryEngine {
 /// clients need besides.
 fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<SessionState> {
     let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
-    let mut rules = PhysicalOptimizer::new().rules;
+    let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(guarded).collect();
     rules.insert(0, Arc::new(ForgetConstants));
     rules
         .extend([Arc::new(RememberConstants) as Arc<dyn PhysicalOptimizerRule + Send + Sync>, Arc::new(YieldingJoins)]);

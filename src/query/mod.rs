@@ -14,6 +14,7 @@ mod array_literals;
 mod context;
 mod decorrelate;
 mod engine;
+mod filters_by_name;
 mod held;
 mod leave_out;
 mod outer_joins;
