@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::as_written::AsWritten;
 use super::jsonb::JsonOperators;
+use super::null_safe::JoinKeys;
 use super::operators::PostgresOperators;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
@@ -94,9 +95,12 @@ pub fn analyzer() -> Analyzer {
 }
 
 /// DataFusion's rules without `single_distinct_aggregation_to_group_by`: it sums sums, and our sum of a sum has
-/// another type than the sum.
+/// another type than the sum. And with our own rule for the keys of joins.
 fn query_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    Optimizer::new().rules.into_iter().filter(|rule| rule.name() != "single_distinct_aggregation_to_group_by").collect()
+    let keys = JoinKeys::default();
+    let kept = |rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() != "single_distinct_aggregation_to_group_by";
+    let rules = Optimizer::new().rules.into_iter().filter(kept);
+    rules.map(|rule| if rule.name() == keys.name() { Arc::new(JoinKeys::default()) } else { rule }).collect()
 }
 
 fn window_functions() -> Vec<Arc<WindowUDF>> {

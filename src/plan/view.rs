@@ -15,7 +15,6 @@ use datafusion::execution::SessionState;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, LogicalPlanBuilder, Volatility};
 use datafusion::optimizer::decorrelate_predicate_subquery::DecorrelatePredicateSubquery;
 use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
-use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
@@ -35,7 +34,7 @@ use super::ties::spread_distinct_on;
 use super::view_plan::{AggregateFunction, Node, OperatorId, ViewPlan};
 use crate::catalog::{Catalog, ViewColumn};
 use crate::error::{Error, Result, SqlState};
-use crate::functions::type_name;
+use crate::functions::{JoinKeys, type_name};
 use crate::types::SqlType;
 
 /// Plans a view's query. The lookup must give [`super::RelationSource`]s. `closes`: it shows groups when their windows are closed,
@@ -102,7 +101,7 @@ fn incremental(
             Arc::new(RewriteSetComparison::new()),
             Arc::new(DecorrelatePredicateSubquery::new()),
             Arc::new(ScalarSubqueryToJoin::new()),
-            Arc::new(ExtractEquijoinPredicate::new()),
+            Arc::new(JoinKeys::default()),
             Arc::new(EliminateCrossJoin::new()),
         ],
         guard_scalars(analyzed).map_err(|error| plan_error(error, sql_text))?,

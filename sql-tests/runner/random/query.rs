@@ -186,7 +186,7 @@ impl<'a> Generator<'a> {
         if !keys.is_empty() {
             sql.push_str(&format!(" GROUP BY {}", list(&keys)));
         }
-        if self.chance.once_in(5) {
+        if self.chance.once_in(8) {
             self.uses("having");
             sql.push_str(" HAVING count(*) > 1");
         }

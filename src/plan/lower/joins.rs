@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use datafusion::common::{DFSchema, DFSchemaRef, NullEquality, ScalarValue};
+use datafusion::common::{DFSchema, DFSchemaRef, NullEquality};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
-use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, JoinType, LogicalPlan, Operator, lit, when};
+use datafusion::logical_expr::{Distinct, Expr, Join, JoinType, LogicalPlan, Operator};
 
 use super::{lower_node, plain, pure, refuse, with_types};
 use crate::error::{Error, Result};
 use crate::functions::floats::CANONICAL_FLOAT;
+use crate::functions::null_safe;
 use crate::plan::view::same_type;
 use crate::plan::view_plan::{MatchKind, Node, SetKind};
 
@@ -30,7 +31,7 @@ pub fn lower_join(join: &Join) -> Result<Node> {
     };
     let (mut on, mut filter) = conditions(join)?;
     if is_null_safe {
-        on = null_safe(on, &join.left)?;
+        on = null_safe(on, join.left.schema())?;
     }
     let mut null_aware = join.null_aware;
     if null_aware && (on.len() != 1 || filter.is_some()) {
@@ -66,18 +67,6 @@ fn conditions(join: &Join) -> Result<(Keys, Option<Expr>)> {
     let is_true = |expr: &Expr| matches!(expr, Expr::Literal(value, _) if *value == true.into());
     let filters = join.filter.clone().map(split_conjunction_owned).unwrap_or_default();
     Ok((on, conjunction(filters.into_iter().filter(|expr| !is_true(expr)))))
-}
-
-/// Keys for which NULL is a value: whether there is one, and the value, in whose place stands any where there is none.
-fn null_safe(on: Keys, left_side: &LogicalPlan) -> Result<Keys> {
-    let mut keys = Vec::with_capacity(on.len() * 2);
-    for (left, right) in on {
-        let any = ScalarValue::new_default(&left.get_type(left_side.schema())?)?;
-        let value = |key: &Expr| when(key.clone().is_null(), lit(any.clone())).otherwise(key.clone());
-        keys.push((left.clone().is_null(), right.clone().is_null()));
-        keys.push((value(&left)?, value(&right)?));
-    }
-    Ok(keys)
 }
 
 /// `x NOT IN (SELECT y ... WHERE c)` with a condition `c` on the outer row: no row of those that meet `c` may be equal to

@@ -14,7 +14,8 @@ use crate::functions::DistinctSketch;
 /// Errors: XX000 for a row that goes.
 pub fn add(column: &mut Column, places: &[u32], values: &ArrayRef, weights: &Weights) -> Result<()> {
     let column = column.byte_column()?;
-    let mut hashes: Vec<Vec<u64>> = vec![Vec::new(); column.len()];
+    // By group, so that each sketch is read and written once.
+    let mut hashes: Vec<(usize, u64)> = Vec::with_capacity(places.len());
     let (mut bytes, mut failed) = (Vec::new(), None);
     for_each_valid(values, places, weights, |row, place, weight| {
         let hash = match weight {
@@ -22,17 +23,19 @@ pub fn add(column: &mut Column, places: &[u32], values: &ArrayRef, weights: &Wei
             _ => Err(Error::internal("a row goes from a sketch")),
         };
         match hash {
-            Ok(hash) => hashes[place].push(hash),
+            Ok(hash) => hashes.push((place, hash)),
             Err(error) => failed = Some(error),
         }
     });
     if let Some(error) = failed {
         return Err(error);
     }
-    for (place, hashes) in hashes.into_iter().enumerate().filter(|(_, hashes)| !hashes.is_empty()) {
+    hashes.sort_unstable();
+    for group in hashes.chunk_by(|one, other| one.0 == other.0) {
+        let place = group[0].0;
         let mut sketch = DistinctSketch::from_bytes(column.get(place))?;
         // All of them are added, also behind one that changed it.
-        let changes = hashes.into_iter().filter(|hash| sketch.add(*hash)).count();
+        let changes = group.iter().filter(|(_, hash)| sketch.add(*hash)).count();
         if changes > 0 {
             column.set(place, &sketch.to_bytes());
         }
