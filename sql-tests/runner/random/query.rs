@@ -150,14 +150,14 @@ impl<'a> Generator<'a> {
 
     /// A query whose columns are named c0, c1, ...
     pub fn any(&mut self, depth: usize) -> (String, Vec<Type>) {
-        match self.chance.below(14) {
+        match self.chance.below(16) {
             0 | 1 => self.plain(depth),
             2..=5 => self.grouped(depth),
             6 => self.set_operation(depth),
             7 => self.top(depth),
             8 => self.distinct(depth),
-            9..=11 => self.windows(depth),
-            12 => self.ranked(depth),
+            9..=13 => self.windows(depth),
+            14 => self.ranked(depth),
             _ => self.grouping_sets(depth),
         }
     }
@@ -407,7 +407,7 @@ impl<'a> Generator<'a> {
 
     /// A column, or a function of columns.
     pub fn value(&mut self, columns: &[Column]) -> Column {
-        if self.chance.once_in(2) { self.column(columns) } else { self.call(&FUNCTIONS, columns) }
+        if self.chance.below(5) < 2 { self.column(columns) } else { self.call(&FUNCTIONS, columns) }
     }
 
     /// One to `most` values.
