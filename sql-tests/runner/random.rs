@@ -48,7 +48,7 @@ const REFUSED_PERCENT_MAX: u64 = 5;
 /// The largest share of answers without a row.
 const EMPTY_PERCENT_MAX: u64 = 20;
 /// Each feature must be in one of so many cases at least.
-const CASES_PER_FEATURE_MAX: u64 = 100;
+const CASES_PER_FEATURE_MAX: u64 = 150;
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)

@@ -40,6 +40,7 @@ mod session;
 pub mod sessions;
 mod set_order;
 mod sql_types;
+mod subexpressions;
 mod time;
 mod uuid;
 

@@ -23,6 +23,7 @@ use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
 use super::sessions::Session;
 use super::sql_types::PostgresTypes;
+use super::subexpressions::Subexpressions;
 use super::{aggregate, scalar_functions};
 
 /// Name, in PostgreSQL's catalogs too, of the only database.
@@ -95,12 +96,13 @@ pub fn analyzer() -> Analyzer {
 }
 
 /// DataFusion's rules without `single_distinct_aggregation_to_group_by`: it sums sums, and our sum of a sum has
-/// another type than the sum. And with our own rule for the keys of joins.
+/// another type than the sum. And with rules of our own in the places of those of the same name.
 fn query_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
-    let keys = JoinKeys::default();
+    let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
+        [Arc::new(JoinKeys::default()), Arc::new(Subexpressions::default())];
     let kept = |rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() != "single_distinct_aggregation_to_group_by";
     let rules = Optimizer::new().rules.into_iter().filter(kept);
-    rules.map(|rule| if rule.name() == keys.name() { Arc::new(JoinKeys::default()) } else { rule }).collect()
+    rules.map(|rule| own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule)).collect()
 }
 
 fn window_functions() -> Vec<Arc<WindowUDF>> {
