@@ -27,7 +27,6 @@ use super::floats::CANONICAL_FLOAT;
 use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
 use super::peer_frames;
-use super::set_order::SetFunction;
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -58,7 +57,6 @@ fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<L
         let rewritten = expr.transform_up(|expr| {
             check_filter(&expr, &schema)?;
             check_jsonb(&expr, &schema)?;
-            check_ordered_set(&expr)?;
             Ok(rewrite_expr(expr, &schema))
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
@@ -83,18 +81,6 @@ fn check_filter(expr: &Expr, schema: &DFSchema) -> Result<()> {
             let message = format!("argument of FILTER must be type boolean, not type {}", type_name(&found));
             Err(DataFusionError::External(Box::new(Error::new(SqlState::DATATYPE_MISMATCH, message))))
         }
-    }
-}
-
-/// Errors: 0A000 as in PostgreSQL.
-fn check_ordered_set(expr: &Expr) -> Result<()> {
-    let Expr::WindowFunction(call) = expr else { return Ok(()) };
-    match SetFunction::named(call.fun.name()) {
-        Some(function) if function.is_within_group() => {
-            let message = format!("OVER is not supported for ordered-set aggregate {}", function.name());
-            Err(external(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message)))
-        }
-        _ => Ok(()),
     }
 }
 

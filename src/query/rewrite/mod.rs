@@ -155,7 +155,7 @@ impl VisitorMut for Rewriter<'_> {
         clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
         jsonb::rewrite_aggregate(expr);
-        match spellings::refuse_over(expr) {
+        match jsonb::refuse_over(expr) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
         }

@@ -7,18 +7,6 @@ use sqlparser::ast::{
 };
 
 use super::names::{call, parts};
-use crate::error::{Error, Result, SqlState};
-
-/// Errors: 0A000 for `percentile_cont(0.5) WITHIN GROUP (ORDER BY x) OVER ()`, as in PostgreSQL.
-pub fn refuse_over(expr: &Expr) -> Result<()> {
-    match expr {
-        Expr::Function(function) if function.over.is_some() && !function.within_group.is_empty() => {
-            let message = format!("OVER is not supported for ordered-set aggregate {}", function.name);
-            Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, message))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// `mod(a, b)`, `div(a, b)`, `sign(x)` and `age(time)`.
 pub fn rewrite_function(expr: &mut Expr) {
