@@ -58,9 +58,6 @@ use report::Report;
 /// A trial that takes longer hangs; the slowest file takes a tenth of this.
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Of the random views; 2,000 cases take a few minutes.
-const RANDOM_TIMEOUT: Duration = Duration::from_secs(3600);
-
 /// The largest share of files that may leave a mode.
 const OPT_OUT_PERCENT_MAX: usize = 10;
 
@@ -71,7 +68,8 @@ fn main() {
     let mut trials = Vec::new();
     // The longest first.
     if host::external().is_none() && !rewrites() {
-        trials.push(Trial::test("random::views", || bounded(random::run(), RANDOM_TIMEOUT).map_err(Failed::from)));
+        trials.push(Trial::test("random::views", || bounded(random::run(), random::timeout()).map_err(Failed::from)));
+        trials.push(Trial::test("random::draws", || random::draw().map_err(Failed::from)));
     }
     for path in golden::find(&root) {
         let name = path.strip_prefix(&root).unwrap_or(&path).display().to_string();

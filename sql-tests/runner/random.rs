@@ -21,6 +21,7 @@ mod relations;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::answer::{Answer, Refusal, compare_bags};
 use crate::client::Client;
@@ -38,6 +39,8 @@ const CASES_PER_ROUND: u64 = 8;
 const COMMITS_PER_ROUND: usize = 6;
 /// So that the tables hold a few rows each.
 const STATEMENTS_BEFORE: usize = 24;
+/// Two thousand cases take a few minutes.
+const SECONDS_PER_CASE_MAX: u64 = 2;
 /// More are not looked for.
 const FAILURES_MAX: usize = 8;
 /// Runs that make a failure's script shorter.
@@ -48,7 +51,12 @@ const REFUSED_PERCENT_MAX: u64 = 5;
 /// The largest share of answers without a row.
 const EMPTY_PERCENT_MAX: u64 = 20;
 /// Each feature must be in one of so many cases at least.
-const CASES_PER_FEATURE_MAX: u64 = 150;
+const CASES_PER_FEATURE_MAX: u64 = 100;
+
+/// How long [`run`] may take.
+pub fn timeout() -> Duration {
+    Duration::from_secs(variable("TIDEMARK_RANDOM_CASES", CASES).saturating_mul(SECONDS_PER_CASE_MAX).max(600))
+}
 
 fn variable(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -97,6 +105,17 @@ pub async fn run() -> Result<(), String> {
     }
 }
 
+/// Whether every feature is drawn often enough, without a server.
+pub fn draw() -> Result<(), String> {
+    let (cases, seed) = (variable("TIDEMARK_RANDOM_CASES", CASES), variable("TIDEMARK_RANDOM_SEED", SEED));
+    let mut tally = Tally::default();
+    for number in 0..cases.div_ceil(CASES_PER_ROUND) {
+        Round::new(seed.wrapping_add(number)).queries.iter().for_each(|(_, query)| tally.add(query));
+    }
+    println!("{}", tally.text(seed));
+    tally.check()
+}
+
 impl Round {
     fn new(seed: u64) -> Round {
         let mut chance = Chance::new(seed);
@@ -133,8 +152,7 @@ impl Round {
             if query.reads.iter().any(|read| !alive.iter().any(|(number, _)| number == read)) {
                 continue;
             }
-            tally.cases += 1;
-            query.features.iter().for_each(|feature| *tally.features.entry(feature).or_default() += 1);
+            tally.add(query);
             match client.run(&format!("CREATE MATERIALIZED VIEW v{number} AS {}", query.sql)).await {
                 Ok(_) => alive.push((*number, query)),
                 Err(refusal) if refusal.code == "0A000" => {
@@ -252,6 +270,11 @@ async fn shortest(mut round: Round, mut failure: String) -> String {
 }
 
 impl Tally {
+    fn add(&mut self, query: &Query) {
+        self.cases += 1;
+        query.features.iter().for_each(|feature| *self.features.entry(feature).or_default() += 1);
+    }
+
     /// Whether enough was tried and enough of it says something.
     fn check(&self) -> Result<(), String> {
         let refused: u64 = self.refused.values().sum();

@@ -33,6 +33,10 @@ pub type StepInput = HashMap<RelationId, Vec<DeltaBatch>>;
 /// A view's operators, the tree of its plan.
 #[derive(Debug)]
 pub enum Operator {
+    /// What runs once and is read again by a repeat of `id`.
+    Repeated { id: OperatorId, below: Box<Operator> },
+    /// Reads what the operator `of` gave in this step.
+    Repeat { of: OperatorId, schema: SchemaRef },
     Source { relation: RelationId, columns: Vec<usize>, schema: SchemaRef },
     Filter(Box<Operator>, Filter),
     Temporal(Box<Operator>, Box<Temporal>),
@@ -47,6 +51,14 @@ pub enum Operator {
     DistinctValues(Box<Operator>, Box<DistinctValues>),
     Unnest(Box<Operator>, Unnest),
     Aggregate(Box<Operator>, Box<Aggregate>),
+}
+
+/// One step, while it runs.
+struct Step<'a> {
+    input: &'a StepInput,
+    errors: &'a mut ErrorDelta,
+    /// What operators gave that are read again.
+    repeated: HashMap<OperatorId, Vec<DeltaBatch>>,
 }
 
 /// A view, built.
@@ -79,6 +91,8 @@ struct Builder<'a> {
     settings: Arc<ConfigOptions>,
     append_only: &'a HashSet<RelationId>,
     parallel: Arc<dyn Parallel>,
+    /// Operators that are read again.
+    repeated: HashSet<OperatorId>,
 }
 
 /// What any join is made of: each side's keys and columns, the residual predicate, the output.
@@ -100,7 +114,9 @@ impl Dataflow {
         append_only: &HashSet<RelationId>,
         parallel: Arc<dyn Parallel>,
     ) -> Result<Self> {
-        let builder = Builder { settings: Arc::new(config(settings)), append_only, parallel };
+        let mut repeated = HashSet::new();
+        add_repeated(&plan.root, &mut repeated);
+        let builder = Builder { settings: Arc::new(config(settings)), append_only, parallel, repeated };
         let root = builder.operator(&plan.root)?;
         let schema = arrow_schema(plan.root.schema());
         let kept = match builder.stages_above_aggregate(&plan.root)? {
@@ -115,7 +131,8 @@ impl Dataflow {
 
     /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
     pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let output = self.root.step(input, emit || !matches!(self.kept, Kept::Groups { .. }), errors)?;
+        let mut step = Step { input, errors, repeated: HashMap::new() };
+        let output = self.root.step(&mut step, emit || !matches!(self.kept, Kept::Groups { .. }))?;
         match &mut self.kept {
             Kept::Groups { .. } => return Ok(output),
             Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
@@ -227,67 +244,80 @@ impl Dataflow {
 }
 
 impl Operator {
-    fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+    fn step(&mut self, step: &mut Step<'_>, emit: bool) -> Result<Vec<DeltaBatch>> {
         match self {
-            Operator::Source { relation, columns, schema } => source(input, *relation, columns, schema),
+            Operator::Repeated { id, below } => {
+                let output = below.step(step, true)?;
+                step.repeated.insert(*id, output.clone());
+                Ok(output)
+            }
+            Operator::Repeat { of, schema } => {
+                let output = step.repeated.get(of).ok_or_else(|| Error::internal("a repeat of what did not run"))?;
+                let renamed = |delta: &DeltaBatch| {
+                    delta.with_rows(batch(schema, delta.rows().columns().to_vec(), delta.num_rows())?)
+                };
+                output.iter().map(renamed).collect()
+            }
+            Operator::Source { relation, columns, schema } => source(step.input, *relation, columns, schema),
             Operator::Filter(below, filter) => {
-                let input = below.step(input, emit, errors)?;
-                filter.step(input, errors)
+                let input = below.step(step, emit)?;
+                filter.step(input, step.errors)
             }
             Operator::Temporal(below, temporal) => {
-                let input = below.step(input, true, errors)?;
-                temporal.step(input, errors)
+                let input = below.step(step, true)?;
+                temporal.step(input, step.errors)
             }
             Operator::Late(below, late) => {
-                let input = below.step(input, true, errors)?;
-                late.step(input, errors)
+                let input = below.step(step, true)?;
+                late.step(input, step.errors)
             }
             Operator::Project(below, project) => {
-                let input = below.step(input, emit, errors)?;
-                project.step(input, errors)
+                let input = below.step(step, emit)?;
+                project.step(input, step.errors)
             }
             Operator::Join(left, right, join) => {
-                let left = left.step(input, true, errors)?;
-                let right = right.step(input, true, errors)?;
-                join.step(left, right, errors)
+                let left = left.step(step, true)?;
+                let right = right.step(step, true)?;
+                join.step(left, right, step.errors)
             }
             Operator::MatchJoin(left, right, join) => {
-                let left = left.step(input, true, errors)?;
-                let right = right.step(input, true, errors)?;
-                join.step(left, right, errors)
+                let left = left.step(step, true)?;
+                let right = right.step(step, true)?;
+                join.step(left, right, step.errors)
             }
             Operator::SetOperation(left, right, set) => {
-                let left = left.step(input, true, errors)?;
-                let right = right.step(input, true, errors)?;
+                let left = left.step(step, true)?;
+                let right = right.step(step, true)?;
                 set.step(left, right)
             }
             Operator::Top(below, top) => {
-                let input = below.step(input, true, errors)?;
-                top.step(input, errors)
+                let input = below.step(step, true)?;
+                top.step(input, step.errors)
             }
             Operator::Window(below, window) => {
-                let input = below.step(input, true, errors)?;
-                window.step(input, errors)
+                let input = below.step(step, true)?;
+                window.step(input, step.errors)
             }
             Operator::Union(below, union) => {
                 let mut batches = Vec::new();
                 for below in below {
-                    batches.extend(below.step(input, true, errors)?);
+                    batches.extend(below.step(step, true)?);
                 }
                 union.step(batches)
             }
-            Operator::DistinctValues(below, distinct) => distinct.step(below.step(input, true, errors)?),
-            Operator::Unnest(below, unnest) => unnest.step(below.step(input, true, errors)?),
+            Operator::DistinctValues(below, distinct) => distinct.step(below.step(step, true)?),
+            Operator::Unnest(below, unnest) => unnest.step(below.step(step, true)?),
             Operator::Aggregate(below, aggregate) => {
-                let input = below.step(input, true, errors)?;
-                aggregate.step(input, emit, errors)
+                let input = below.step(step, true)?;
+                aggregate.step(input, emit, step.errors)
             }
         }
     }
 
     fn below(&self) -> Vec<&Operator> {
         match self {
-            Operator::Source { .. } => vec![],
+            Operator::Source { .. } | Operator::Repeat { .. } => vec![],
+            Operator::Repeated { below, .. } => vec![below],
             Operator::Filter(below, _)
             | Operator::Temporal(below, _)
             | Operator::Late(below, _)
@@ -327,7 +357,8 @@ impl Operator {
 
     fn below_mut(&mut self) -> Vec<&mut Operator> {
         match self {
-            Operator::Source { .. } => vec![],
+            Operator::Source { .. } | Operator::Repeat { .. } => vec![],
+            Operator::Repeated { below, .. } => vec![below],
             Operator::Filter(below, _)
             | Operator::Temporal(below, _)
             | Operator::Late(below, _)
@@ -360,6 +391,9 @@ impl Operator {
 
     /// What this operator and those below it keep and did, in preorder.
     fn add_stats(&self, ids: &mut impl Iterator<Item = OperatorId>, stats: &mut Vec<OperatorStats>) {
+        if let Operator::Repeated { below, .. } = self {
+            return below.add_stats(ids, stats);
+        }
         let Some(operator) = ids.next() else { return };
         let Counters { rows_read, rows_emitted } = self.own_counters();
         stats.push(OperatorStats { operator, state_bytes: self.own_memory_bytes(), rows_read, rows_emitted });
@@ -368,7 +402,7 @@ impl Operator {
 
     fn own_counters(&self) -> Counters {
         match self {
-            Operator::Source { .. } => Counters::default(),
+            Operator::Source { .. } | Operator::Repeated { .. } | Operator::Repeat { .. } => Counters::default(),
             Operator::Filter(_, filter) => filter.counters,
             Operator::Temporal(_, temporal) => temporal.counters,
             Operator::Late(_, late) => late.counters,
@@ -387,10 +421,11 @@ impl Operator {
 
     fn add_states<'a>(&'a mut self, states: &mut Vec<StateRef<'a>>) {
         match self {
-            Operator::Source { .. } => {}
-            Operator::Filter(below, _) | Operator::Project(below, _) | Operator::Unnest(below, _) => {
-                below.add_states(states);
-            }
+            Operator::Source { .. } | Operator::Repeat { .. } => {}
+            Operator::Repeated { below, .. }
+            | Operator::Filter(below, _)
+            | Operator::Project(below, _)
+            | Operator::Unnest(below, _) => below.add_states(states),
             Operator::Union(below, _) => below.iter_mut().for_each(|below| below.add_states(states)),
             Operator::Join(left, right, join) => {
                 left.add_states(states);
@@ -441,6 +476,8 @@ impl Operator {
     fn own_memory_bytes(&self) -> usize {
         match self {
             Operator::Source { .. }
+            | Operator::Repeated { .. }
+            | Operator::Repeat { .. }
             | Operator::Filter(..)
             | Operator::Project(..)
             | Operator::Union(..)
@@ -486,7 +523,16 @@ fn source(input: &StepInput, relation: RelationId, columns: &[usize], schema: &S
 
 impl Builder<'_> {
     fn operator(&self, node: &Node) -> Result<Operator> {
+        let operator = self.own_operator(node)?;
+        Ok(match self.repeated.contains(&node.id()) {
+            true => Operator::Repeated { id: node.id(), below: Box::new(operator) },
+            false => operator,
+        })
+    }
+
+    fn own_operator(&self, node: &Node) -> Result<Operator> {
         Ok(match node {
+            Node::Repeat { of, input, .. } => Operator::Repeat { of: *of, schema: arrow_schema(input.schema()) },
             Node::Source { relation, columns, schema, .. } => {
                 Operator::Source { relation: *relation, columns: columns.clone(), schema: arrow_schema(schema) }
             }
@@ -728,8 +774,17 @@ fn add_ids(node: &Node, ids: &mut Vec<OperatorId>) {
     match node {
         // One operator.
         Node::Close { input, .. } => input.inputs().into_iter().for_each(|below| add_ids(below, ids)),
+        Node::Repeat { .. } => {}
         _ => node.inputs().into_iter().for_each(|below| add_ids(below, ids)),
     }
+}
+
+fn add_repeated(node: &Node, repeated: &mut HashSet<OperatorId>) {
+    if let Node::Repeat { of, .. } = node {
+        repeated.insert(*of);
+        return;
+    }
+    node.inputs().into_iter().for_each(|below| add_repeated(below, repeated));
 }
 
 /// The type of a table's times, from what its rows are marked with.

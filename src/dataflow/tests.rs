@@ -655,7 +655,7 @@ fn rows_read_by_one_change(plan: &ViewPlan, tables: &[(RelationId, RecordBatch)]
 #[test]
 fn every_operator_and_aggregate_is_in_a_case() {
     // What goes by the time or by a watermark has tests of its own: no row of these histories has to come for it.
-    const OPERATORS: [&str; 21] = [
+    const OPERATORS: [&str; 22] = [
         "source",
         "filter",
         "project",
@@ -677,6 +677,7 @@ fn every_operator_and_aggregate_is_in_a_case() {
         "distinct_values",
         "unnest",
         "aggregate",
+        "repeat",
     ];
     let (mut operators, mut functions) = (BTreeSet::new(), BTreeSet::new());
     for case in cases_of_append_only_tables() {

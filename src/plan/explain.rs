@@ -62,6 +62,9 @@ fn collect_sources(node: &Node, found: &mut Vec<RelationId>) {
 fn explain_node(node: &Node, depth: usize, text: &mut String) {
     // Writing to a String cannot fail.
     let _ = writeln!(text, "{:indent$}{} [{}]", "", describe(node), node.id(), indent = depth * 2);
+    if let Node::Repeat { .. } = node {
+        return;
+    }
     for input in node.inputs() {
         explain_node(input, depth + 1, text);
     }
@@ -139,6 +142,7 @@ pub(super) fn describe(node: &Node) -> String {
             let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
             format!("DistinctValues: {}{by}", values.join(", "))
         }
+        Node::Repeat { of, .. } => format!("Repeat: [{of}]"),
         Node::Unnest { column, schema, .. } => format!("Unnest: {}", schema.field(*column).name()),
         Node::Aggregate { group, aggregates, .. } => {
             let group = if group.is_empty() { String::new() } else { format!(" by {}", list(group)) };

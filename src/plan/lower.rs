@@ -177,6 +177,7 @@ fn requalify(node: Node, renamed: &DFSchemaRef) -> Result<Node> {
         Node::Close { id, input, closing } => {
             Node::Close { id, input: Box::new(requalify(*input, &renamed)?), closing }
         }
+        Node::Repeat { id, of, input } => Node::Repeat { id, of, input: Box::new(requalify(*input, &renamed)?) },
         Node::Source { id, relation, relation_name, columns, .. } => {
             Node::Source { id, relation, relation_name, columns, schema: renamed }
         }

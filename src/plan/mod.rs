@@ -21,6 +21,7 @@ mod quantified;
 mod query;
 mod reach;
 mod relations;
+mod repeated;
 mod rising;
 mod scalars;
 mod state;

@@ -66,6 +66,7 @@ fn add(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateR
     }
     match node {
         Node::Close { input, .. } => add_closed(input, depth + 1, relations, report),
+        Node::Repeat { .. } => {}
         _ => node.inputs().into_iter().for_each(|input| add(input, depth + 1, relations, report)),
     }
 }
@@ -88,9 +89,12 @@ fn sentence(id: OperatorId, what: &str) -> String {
 fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
     let grown = |input: &Node| grows(input, relations);
     match node {
-        Node::Source { .. } | Node::Filter { .. } | Node::Project { .. } | Node::Union { .. } | Node::Unnest { .. } => {
-            Vec::new()
-        }
+        Node::Source { .. }
+        | Node::Filter { .. }
+        | Node::Project { .. }
+        | Node::Union { .. }
+        | Node::Unnest { .. }
+        | Node::Repeat { .. } => Vec::new(),
         Node::Temporal { .. } => vec![("the rows that time has not reached".to_owned(), false)],
         Node::Late { .. } => vec![("the rows that came too late".to_owned(), true)],
         Node::Close { .. } => Vec::new(),

@@ -30,8 +30,8 @@ use crate::types::RelationId;
 
 const MAGIC: &[u8; 4] = b"TMVP";
 /// 2 added the operators left_join, union, distinct_values and unnest. 3 added match_join, which takes the place of
-/// left_join, set_operation, top and window. 4 added temporal. 5 added late and close. Plans of earlier versions are read as they are.
-const VERSION: u16 = 5;
+/// left_join, set_operation, top and window. 4 added temporal. 5 added late and close. 6 added repeat. Plans of earlier versions are read as they are.
+const VERSION: u16 = 6;
 const HEADER_BYTES: usize = 10;
 
 impl ViewPlan {
@@ -221,6 +221,11 @@ enum StoredNode {
         column: usize,
         schema: StoredSchema,
     },
+    Repeat {
+        id: OperatorId,
+        of: OperatorId,
+        input: Box<StoredNode>,
+    },
     Aggregate {
         id: OperatorId,
         input: Box<StoredNode>,
@@ -364,6 +369,9 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             column: *column,
             schema: store_schema(schema)?,
         },
+        Node::Repeat { id, of, input } => {
+            StoredNode::Repeat { id: *id, of: *of, input: Box::new(store_node(input)?) }
+        }
         Node::Aggregate { id, input, group, aggregates, schema } => StoredNode::Aggregate {
             id: *id,
             input: Box::new(store_node(input)?),
@@ -481,6 +489,9 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
                 return Err(damaged("an unnested column that its schema does not have"));
             }
             Node::Unnest { id, input: Box::new(load_node(*input, registry)?), column, schema }
+        }
+        StoredNode::Repeat { id, of, input } => {
+            Node::Repeat { id, of, input: Box::new(load_node(*input, registry)?) }
         }
         StoredNode::Aggregate { id, input, group, aggregates, schema } => Node::Aggregate {
             id,

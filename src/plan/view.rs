@@ -1,7 +1,7 @@
 //! Planning a materialized view: the query's plan, made of the operators that the incremental engine has.
 //!
 //! ```text
-//! plan_query (analyzed, as for queries) -> refuse what is not incremental -> own rules -> lower -> ids
+//! plan_query (analyzed, as for queries) -> refuse what is not incremental -> own rules -> lower -> ids -> repeats
 //! ```
 //!
 //! The rules are few, because each may change what a view must keep: constants, subqueries as joins, join keys out of
@@ -29,6 +29,7 @@ use super::filters::push_filters;
 use super::lower::lower;
 use super::query::plan_query;
 use super::relations::RelationLookup;
+use super::repeated::share_repeated;
 use super::scalars::guard_scalars;
 use super::ties::spread_distinct_on;
 use super::view_plan::{AggregateFunction, Node, OperatorId, ViewPlan};
@@ -115,7 +116,7 @@ fn incremental(
     }
     refuse_sketches_of_changes(&root, relations)?;
     number(&mut root, &mut 0);
-    Ok(ViewPlan { root, columns })
+    Ok(ViewPlan { root: share_repeated(root)?, columns })
 }
 
 fn output_columns(plan: &LogicalPlan) -> Result<Vec<ViewColumn>> {

@@ -89,6 +89,8 @@ pub enum Node {
     DistinctValues { id: OperatorId, input: Box<Node>, keys: usize, first_distinct: usize, schema: DFSchemaRef },
     /// One row for each element of the list in column `column`, which becomes the element. None where the list is NULL.
     Unnest { id: OperatorId, input: Box<Node>, column: usize, schema: DFSchemaRef },
+    /// The rows of the operator `of`, which runs before it, in preorder, and does what `input` says. `input` does not run.
+    Repeat { id: OperatorId, of: OperatorId, input: Box<Node> },
     /// Output: the group's expressions, then the aggregates. Without `group`, one row over nothing.
     Aggregate {
         id: OperatorId,
@@ -119,11 +121,12 @@ impl ViewPlan {
         closes(&self.root)
     }
 
-    /// For each source, in preorder, the positions of the columns that it reads.
+    /// For each source that runs, in preorder, the positions of the columns that it reads.
     pub fn columns_read(&self) -> Vec<&Vec<usize>> {
         fn add<'a>(node: &'a Node, read: &mut Vec<&'a Vec<usize>>) {
             match node {
                 Node::Source { columns, .. } => read.push(columns),
+                Node::Repeat { .. } => {}
                 _ => node.inputs().into_iter().for_each(|input| add(input, read)),
             }
         }
@@ -292,6 +295,7 @@ impl Node {
             | Node::Union { id, .. }
             | Node::DistinctValues { id, .. }
             | Node::Unnest { id, .. }
+            | Node::Repeat { id, .. }
             | Node::Aggregate { id, .. } => *id,
         }
     }
@@ -301,7 +305,8 @@ impl Node {
             Node::Filter { input, .. }
             | Node::Temporal { input, .. }
             | Node::Late { input, .. }
-            | Node::Close { input, .. } => input.schema(),
+            | Node::Close { input, .. }
+            | Node::Repeat { input, .. } => input.schema(),
             Node::Source { schema, .. }
             | Node::Project { schema, .. }
             | Node::Join { schema, .. }
@@ -328,6 +333,7 @@ impl Node {
             | Node::Window { input, .. }
             | Node::DistinctValues { input, .. }
             | Node::Unnest { input, .. }
+            | Node::Repeat { input, .. }
             | Node::Aggregate { input, .. } => vec![input],
             Node::Join { left, right, .. }
             | Node::MatchJoin { left, right, .. }
@@ -349,11 +355,60 @@ impl Node {
             | Node::Window { id, input, .. }
             | Node::DistinctValues { id, input, .. }
             | Node::Unnest { id, input, .. }
+            | Node::Repeat { id, input, .. }
             | Node::Aggregate { id, input, .. } => (id, vec![&mut **input]),
             Node::Join { id, left, right, .. }
             | Node::MatchJoin { id, left, right, .. }
             | Node::SetOperation { id, left, right, .. } => (id, vec![&mut **left, &mut **right]),
             Node::Union { id, inputs, .. } => (id, inputs.iter_mut().collect()),
+        }
+    }
+
+    /// What it computes from the columns of its input; of joins nothing, which have two.
+    pub(super) fn exprs_mut(&mut self) -> Vec<&mut Expr> {
+        match self {
+            Node::Filter { predicate, .. } => vec![predicate],
+            Node::Temporal { value, .. } => vec![value],
+            Node::Late { window, passed, .. } => vec![window, passed],
+            Node::Project { exprs, .. } => exprs.iter_mut().collect(),
+            Node::Top { partition, order, .. } => {
+                partition.iter_mut().chain(order.iter_mut().map(|key| &mut key.expr)).collect()
+            }
+            Node::Window { calls, .. } => calls.iter_mut().collect(),
+            Node::Aggregate { group, aggregates, .. } => {
+                group.iter_mut().chain(aggregates.iter_mut().flat_map(|call| &mut call.args)).collect()
+            }
+            Node::Source { .. }
+            | Node::Close { .. }
+            | Node::Join { .. }
+            | Node::MatchJoin { .. }
+            | Node::SetOperation { .. }
+            | Node::Union { .. }
+            | Node::DistinctValues { .. }
+            | Node::Unnest { .. }
+            | Node::Repeat { .. } => vec![],
+        }
+    }
+
+    /// Its own schema, where it is not that of its input.
+    pub(super) fn schema_mut(&mut self) -> Option<&mut DFSchemaRef> {
+        match self {
+            Node::Filter { .. }
+            | Node::Temporal { .. }
+            | Node::Late { .. }
+            | Node::Close { .. }
+            | Node::Repeat { .. } => None,
+            Node::Source { schema, .. }
+            | Node::Project { schema, .. }
+            | Node::Join { schema, .. }
+            | Node::MatchJoin { schema, .. }
+            | Node::SetOperation { schema, .. }
+            | Node::Top { schema, .. }
+            | Node::Window { schema, .. }
+            | Node::Union { schema, .. }
+            | Node::DistinctValues { schema, .. }
+            | Node::Unnest { schema, .. }
+            | Node::Aggregate { schema, .. } => Some(schema),
         }
     }
 

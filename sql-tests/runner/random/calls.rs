@@ -126,6 +126,13 @@ pub const AGGREGATES: [Call; 43] = [
     call("sum of a case", &[Any], "sum(CASE WHEN {0} IS NULL THEN 1 ELSE 2 END)", Gives::Is(Bigint)),
 ];
 
+impl Call {
+    /// Whether few relations have a column that it takes.
+    pub fn is_seldom_fitting(&self) -> bool {
+        self.takes.iter().any(|takes| matches!(takes, Takes::Is(Type::Uuid | Numeric | Boolean | Time)))
+    }
+}
+
 /// Behind each stands `OVER (...)`; those of `FRAMED` may have a frame.
 pub const RANKING: [Call; 8] = [
     call("row_number", &[], "row_number()", Gives::Is(Bigint)),

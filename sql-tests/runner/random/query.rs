@@ -49,7 +49,7 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 48] = [
+const FORMS: [&str; 49] = [
     "EMIT ON WINDOW CLOSE",
     "approx_count_distinct",
     "group by",
@@ -71,6 +71,7 @@ const FORMS: [&str; 48] = [
     "distinct on",
     "unnest",
     "with",
+    "with read twice",
     "subquery in FROM",
     "view over a view",
     "VALUES",
@@ -136,6 +137,9 @@ impl<'a> Generator<'a> {
             String::new()
         };
         let (sql, types) = self.any(DEPTH);
+        if sql.matches("w AS t").count() > 1 {
+            self.uses("with read twice");
+        }
         (format!("{with}{sql}"), types)
     }
 
@@ -435,7 +439,8 @@ impl<'a> Generator<'a> {
         if fitting.is_empty() {
             return self.column(columns);
         }
-        let call = *self.chance.one_of(&fitting);
+        let (one, other) = (*self.chance.one_of(&fitting), *self.chance.one_of(&fitting));
+        let call = if other.is_seldom_fitting() { other } else { one };
         self.uses(call.feature);
         let mut sql = call.sql.to_owned();
         let mut first = None;

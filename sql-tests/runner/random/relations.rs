@@ -54,6 +54,10 @@ impl Generator<'_> {
     }
 
     fn leaf(&mut self) -> Relation {
+        // A query has it to read it, and more than once.
+        if self.with.is_some() && self.chance.once_in(2) {
+            return self.earlier();
+        }
         match self.chance.below(14) {
             0 => self.rows(),
             1 => self.series(),
@@ -104,7 +108,7 @@ impl Generator<'_> {
     /// The common table expression, or a view that is there.
     fn earlier(&mut self) -> Relation {
         let alias = self.alias();
-        if let Some(types) = self.with.clone().filter(|_| self.chance.once_in(2)) {
+        if let Some(types) = self.with.clone().filter(|_| self.chance.below(4) > 0) {
             return Relation::numbered("w".to_owned(), &alias, &types);
         }
         if self.views.is_empty() {
@@ -161,7 +165,7 @@ impl Generator<'_> {
     }
 
     pub fn filter(&mut self, columns: &[Column], depth: usize) -> String {
-        match self.chance.below(10) {
+        match self.chance.below(11) {
             0..=4 => String::new(),
             5 => format!(" WHERE {}", self.comparison(columns)),
             6 => {
@@ -179,7 +183,7 @@ impl Generator<'_> {
         let own = self.column(columns);
         let same = inner.columns.iter().find(|column| column.of == own.of);
         let not = if self.chance.once_in(2) { "NOT " } else { "" };
-        match (self.chance.below(5), same) {
+        match (self.chance.below(6), same) {
             (0, _) => {
                 self.uses(if not.is_empty() { "exists" } else { "not exists" });
                 let tie = self.equality(&inner.columns, columns);
@@ -189,7 +193,7 @@ impl Generator<'_> {
                 self.uses(if not.is_empty() { "in" } else { "not in" });
                 format!("{} {not}IN (SELECT {} FROM {})", own.name, column.name, inner.sql)
             }
-            (3, Some(column)) => {
+            (3 | 4, Some(column)) => {
                 self.uses(if not.is_empty() { "in under or" } else { "not in under or" });
                 let other = self.comparison(columns);
                 format!("{} {not}IN (SELECT {} FROM {}) OR {other}", own.name, column.name, inner.sql)

@@ -262,6 +262,17 @@ fn subqueries() -> Vec<Case> {
             },
         },
         Case {
+            name: "groups that are read twice",
+            plan: sql("WITH c AS (SELECT device, count(*) AS m FROM readings GROUP BY device) \
+                 SELECT a.device, b.device AS other FROM c a JOIN c b ON a.m = b.m AND a.device < b.device"),
+            oracle: |readings, _| {
+                let groups = oracle::group(readings, &[0], &[Call::CountAll]);
+                let pairs = oracle::join(&groups, &groups, &[(1, 1)]);
+                let pairs = oracle::filter(&pairs, |row| Some(integer(&row[0])? < integer(&row[2])?));
+                oracle::project(&pairs, |row| vec![row[0].clone(), row[2].clone()])
+            },
+        },
+        Case {
             name: "rows beside the value of one row",
             plan: sql("SELECT n FROM readings WHERE device = (SELECT id FROM devices WHERE id = 2 GROUP BY id)"),
             oracle: |readings, devices| {

@@ -338,7 +338,7 @@ fn damaged_and_future_bytes_are_refused() {
     bytes[last] ^= 1;
     assert_eq!(refused(&bytes), SqlState::DATA_CORRUPTED);
     bytes[last] ^= 1;
-    bytes[4] = 6;
+    bytes[4] = 7;
     assert_eq!(refused(&bytes), SqlState::FEATURE_NOT_SUPPORTED);
     assert_eq!(refused(&bytes[..5]), SqlState::DATA_CORRUPTED);
     assert_eq!(refused(b""), SqlState::DATA_CORRUPTED);
