@@ -34,10 +34,20 @@ pub type StepInput = HashMap<RelationId, Vec<DeltaBatch>>;
 #[derive(Debug)]
 pub enum Operator {
     /// What runs once and is read again by a repeat of `id`.
-    Repeated { id: OperatorId, below: Box<Operator> },
+    Repeated {
+        id: OperatorId,
+        below: Box<Operator>,
+    },
     /// Reads what the operator `of` gave in this step.
-    Repeat { of: OperatorId, schema: SchemaRef },
-    Source { relation: RelationId, columns: Vec<usize>, schema: SchemaRef },
+    Repeat {
+        of: OperatorId,
+        schema: SchemaRef,
+    },
+    Source {
+        relation: RelationId,
+        columns: Vec<usize>,
+        schema: SchemaRef,
+    },
     Filter(Box<Operator>, Filter),
     Temporal(Box<Operator>, Box<Temporal>),
     Late(Box<Operator>, Box<Late>),

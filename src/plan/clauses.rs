@@ -163,6 +163,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "What the query that they stand for keeps.",
     },
     ViewClause {
+        clause: "unnest, generate_series, jsonb_array_elements and their kin, in FROM",
+        example: "SELECT truck, n FROM readings, generate_series(1, distance) AS n",
+        sentence: "Nothing.",
+    },
+    ViewClause {
         clause: "session_start, session_end, SESSION",
         example: "SELECT truck, session_start(time, INTERVAL '5 minutes') OVER (PARTITION BY truck ORDER BY time) AS window_start FROM readings",
         sentence: "All rows in order; a change reads the sessions that it touches.",

@@ -15,6 +15,7 @@ mod errors;
 mod explain;
 mod filters;
 mod in_values;
+mod lateral;
 mod lower;
 mod output_names;
 mod quantified;

@@ -15,6 +15,7 @@ use sqlparser::ast::{Query, Statement};
 
 use super::errors::{no_such_relation, plan_error};
 use super::in_values::in_values;
+use super::lateral::lower_lateral;
 use super::output_names::{name_output, restore_names};
 use super::quantified::name_quantified;
 use super::relations::{ExpandedView, Found, RelationLookup};
@@ -53,6 +54,7 @@ pub fn plan_query_with_parameters(
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
         .and_then(name_quantified)
+        .and_then(lower_lateral)
         .and_then(|plan| analyze(state, plan))
         .and_then(in_values)
         .and_then(break_ties)

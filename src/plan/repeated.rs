@@ -83,7 +83,8 @@ fn to_positions(expr: &mut Expr, schema: &DFSchema) -> Result<()> {
 }
 
 fn without_names(schema: &DFSchema) -> Result<DFSchema> {
-    let fields = schema.fields().iter().enumerate().map(|(place, field)| field.as_ref().clone().with_name(name_of(place)));
+    let fields =
+        schema.fields().iter().enumerate().map(|(place, field)| field.as_ref().clone().with_name(name_of(place)));
     Ok(DFSchema::from_unqualified_fields(fields.collect(), Default::default())?)
 }
 

@@ -369,9 +369,7 @@ fn store_node(node: &Node) -> Result<StoredNode> {
             column: *column,
             schema: store_schema(schema)?,
         },
-        Node::Repeat { id, of, input } => {
-            StoredNode::Repeat { id: *id, of: *of, input: Box::new(store_node(input)?) }
-        }
+        Node::Repeat { id, of, input } => StoredNode::Repeat { id: *id, of: *of, input: Box::new(store_node(input)?) },
         Node::Aggregate { id, input, group, aggregates, schema } => StoredNode::Aggregate {
             id: *id,
             input: Box::new(store_node(input)?),
@@ -490,9 +488,7 @@ fn load_node(node: StoredNode, registry: &TaskContext) -> Result<Node> {
             }
             Node::Unnest { id, input: Box::new(load_node(*input, registry)?), column, schema }
         }
-        StoredNode::Repeat { id, of, input } => {
-            Node::Repeat { id, of, input: Box::new(load_node(*input, registry)?) }
-        }
+        StoredNode::Repeat { id, of, input } => Node::Repeat { id, of, input: Box::new(load_node(*input, registry)?) },
         StoredNode::Aggregate { id, input, group, aggregates, schema } => Node::Aggregate {
             id,
             input: Box::new(load_node(*input, registry)?),

@@ -13,6 +13,7 @@ mod made;
 mod operators;
 mod parts;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -62,6 +63,10 @@ pub enum JsonFunction {
     Keys,
     Elements,
     ElementTexts,
+    /// Elements that must be objects: what `jsonb_to_recordset` is made with.
+    Records,
+    /// The members of an object as arrays of key and value: what `jsonb_each` is made with.
+    Entries,
     /// An array of values as one of jsonb: what `jsonb_agg` is made with.
     OfArray,
     /// A key and a value, and an object of an array of such: what `jsonb_object_agg` is made with.
@@ -72,7 +77,7 @@ pub enum JsonFunction {
 }
 
 impl JsonFunction {
-    pub const ALL: [JsonFunction; 26] = [
+    pub const ALL: [JsonFunction; 28] = [
         JsonFunction::Get,
         JsonFunction::GetText,
         JsonFunction::GetPath,
@@ -95,6 +100,8 @@ impl JsonFunction {
         JsonFunction::Keys,
         JsonFunction::Elements,
         JsonFunction::ElementTexts,
+        JsonFunction::Records,
+        JsonFunction::Entries,
         JsonFunction::OfArray,
         JsonFunction::Pair,
         JsonFunction::OfPairs,
@@ -126,6 +133,8 @@ impl JsonFunction {
             JsonFunction::Keys => "jsonb_keys",
             JsonFunction::Elements => "jsonb_elements",
             JsonFunction::ElementTexts => "jsonb_element_texts",
+            JsonFunction::Records => "jsonb_records",
+            JsonFunction::Entries => "jsonb_entries",
             JsonFunction::OfArray => "jsonb_of_array",
             JsonFunction::Pair => "jsonb_pair",
             JsonFunction::OfPairs => "jsonb_of_pairs",
@@ -181,7 +190,7 @@ impl JsonFunction {
             }
             JsonFunction::ArrayLength => DataType::Int32,
             JsonFunction::Keys | JsonFunction::ElementTexts => list(DataType::Utf8),
-            JsonFunction::Elements => list(JSONB),
+            JsonFunction::Elements | JsonFunction::Records | JsonFunction::Entries => list(JSONB),
             JsonFunction::Cast => match types {
                 [_, target] => target.clone(),
                 other => return internal_err!("{} arguments of jsonb_cast", other.len()),
@@ -408,20 +417,9 @@ fn evaluate(function: JsonFunction, args: &[Argument], rows: usize, result: &Dat
         }
         F::Keys => texts_of(rows, |row| first().ok()?.json(row).map(parts::keys)),
         F::ElementTexts => texts_of(rows, |row| first().ok()?.json(row).map(parts::element_texts)),
-        F::Elements => {
-            let json = first()?;
-            let mut lists = ListBuilder::new(LargeStringBuilder::new());
-            for row in 0..rows {
-                match json.json(row).map(parts::elements).transpose()? {
-                    Some(elements) => {
-                        elements.for_each(|element| lists.values().append_value(element.text()));
-                        lists.append(true);
-                    }
-                    None => lists.append(false),
-                }
-            }
-            Ok(Arc::new(lists.finish()))
-        }
+        F::Elements => jsonbs_of(rows, |row| first().ok()?.json(row).map(parts::elements)),
+        F::Records => jsonbs_of(rows, |row| first().ok()?.json(row).map(parts::records)),
+        F::Entries => jsonbs_of(rows, |row| first().ok()?.json(row).map(parts::entries)),
         F::ToJsonb | F::OfArray => {
             let values = first()?;
             let column = JsonColumn::new(values.values.as_ref())?;
@@ -478,6 +476,20 @@ fn texts_of(rows: usize, texts: impl Fn(usize) -> Option<Evaluated<Vec<Option<St
         match texts(row).transpose()? {
             Some(texts) => {
                 texts.into_iter().for_each(|text| lists.values().append_option(text));
+                lists.append(true);
+            }
+            None => lists.append(false),
+        }
+    }
+    Ok(Arc::new(lists.finish()))
+}
+
+fn jsonbs_of<'a>(rows: usize, texts: impl Fn(usize) -> Option<Evaluated<Vec<Cow<'a, str>>>>) -> Evaluated<ArrayRef> {
+    let mut lists = ListBuilder::new(LargeStringBuilder::new());
+    for row in 0..rows {
+        match texts(row).transpose()? {
+            Some(texts) => {
+                texts.into_iter().for_each(|text| lists.values().append_value(text));
                 lists.append(true);
             }
             None => lists.append(false),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::{Error, Result, SqlState};
-use crate::types::json::{Elements, Json, Kind, ObjectBuilder, write_array};
+use crate::types::json::{Elements, Json, Kind, ObjectBuilder, write_array, write_string};
 
 fn unfit(message: &str) -> Error {
     Error::new(SqlState::INVALID_PARAMETER, message)
@@ -149,7 +149,15 @@ pub fn keys(json: Json<'_>) -> Result<Vec<Option<String>>> {
     }
 }
 
-pub fn elements(json: Json<'_>) -> Result<Elements<'_>> {
+pub fn elements(json: Json<'_>) -> Result<Vec<Cow<'_, str>>> {
+    Ok(each_element(json)?.map(|element| Cow::Borrowed(element.text())).collect())
+}
+
+pub fn element_texts(json: Json<'_>) -> Result<Vec<Option<String>>> {
+    Ok(each_element(json)?.map(|element| element.unquoted().map(Cow::into_owned)).collect())
+}
+
+fn each_element(json: Json<'_>) -> Result<Elements<'_>> {
     match json.kind() {
         Kind::Array => Ok(json.elements()),
         Kind::Object => Err(unfit("cannot extract elements from an object")),
@@ -157,6 +165,25 @@ pub fn elements(json: Json<'_>) -> Result<Elements<'_>> {
     }
 }
 
-pub fn element_texts(json: Json<'_>) -> Result<Vec<Option<String>>> {
-    Ok(elements(json)?.map(|element| element.unquoted().map(Cow::into_owned)).collect())
+/// The elements of an array of objects.
+pub fn records(json: Json<'_>) -> Result<Vec<Cow<'_, str>>> {
+    match json.kind() {
+        Kind::Array if json.elements().all(|element| element.kind() == Kind::Object) => elements(json),
+        Kind::Array => Err(unfit("argument of jsonb_to_recordset must be an array of objects")),
+        _ => Err(unfit("cannot call jsonb_to_recordset on a non-array")),
+    }
+}
+
+/// `["key", value]` for each member of an object.
+pub fn entries(json: Json<'_>) -> Result<Vec<Cow<'_, str>>> {
+    let entry = |(key, value): (Cow<'_, str>, Json<'_>)| {
+        let (mut name, mut out) = (String::new(), String::new());
+        write_string(&key, &mut name);
+        write_array([name.as_str(), value.text()], &mut out);
+        Cow::Owned(out)
+    };
+    match json.kind() {
+        Kind::Object => Ok(json.members().map(entry).collect()),
+        _ => Err(unfit("cannot call jsonb_each on a non-object")),
+    }
 }

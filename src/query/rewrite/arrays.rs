@@ -1,10 +1,12 @@
 //! ANY and ALL over array literals, and ARRAY over a subquery.
 
+use std::ops::ControlFlow;
+
 use sqlparser::ast::{
     Array, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter,
     LambdaSyntax, OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value,
+    UnaryOperator, Value, visit_expressions,
 };
 
 use super::names::{call, parts, text};
@@ -35,6 +37,18 @@ pub fn rewrite_quantified(expr: &mut Expr) {
     }
     let left = std::mem::replace(&mut **left, Expr::value(Value::Null));
     *expr = Expr::InList { expr: Box::new(left), list, negated };
+}
+
+/// `ARRAY[a, b]` as a call: DataFusion does not look for the columns of an outer query in a literal.
+pub fn rewrite_array_of_columns(expr: &mut Expr) {
+    let Expr::Array(Array { elem, .. }) = &mut *expr else { return };
+    let is_name = |expr: &Expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    if elem.iter().any(|element| visit_expressions(element, is_name).is_break()) {
+        *expr = call("make_array", std::mem::take(elem));
+    }
 }
 
 /// A parameter, whatever array type it is cast to: its elements are read as the other side's type.

@@ -18,6 +18,7 @@
 //! | `@ x`, `|/ x`, `~ x`, `+ x` | `abs(x)`, `sqrt(x)`, `-1 - x`, `unary_plus(x)` | operators |
 //! | `GROUP BY a::date, a` | `GROUP BY named(a::date, 'a::date'), a` | groups |
 //! | `c.tableoid` | the table's oid | names |
+//! | `FROM t, jsonb_array_elements(t.j) AS e` | `FROM t, LATERAL (SELECT unnest(...))` | rows_in_from |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
 //!
 //! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
@@ -29,6 +30,7 @@ mod jsonb;
 mod names;
 mod operators;
 mod ordered_sets;
+mod rows_in_from;
 mod select_list;
 mod spellings;
 mod types;
@@ -92,6 +94,9 @@ impl VisitorMut for Rewriter<'_> {
     type Break = Error;
 
     fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        if let Err(error) = rows_in_from::rewrite_rows_in_from(query) {
+            return ControlFlow::Break(error);
+        }
         spellings::rewrite_fetch(query);
         spellings::rewrite_series(query);
         jsonb::rewrite_rows(query);
@@ -154,6 +159,7 @@ impl VisitorMut for Rewriter<'_> {
         clients::rewrite_subscripts(expr);
         clients::rewrite_escape(expr);
         arrays::rewrite_array_subquery(expr);
+        arrays::rewrite_array_of_columns(expr);
         jsonb::rewrite_aggregate(expr);
         match jsonb::refuse_over(expr) {
             Ok(()) => ControlFlow::Continue(()),
