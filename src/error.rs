@@ -36,6 +36,7 @@ sql_states! {
     DATETIME_OVERFLOW = "22008", "A date or timestamp is out of range.";
     INVALID_TIME_ZONE_DISPLACEMENT = "22009", "An offset from UTC is out of range.";
     DIVISION_BY_ZERO = "22012", "Division by zero.";
+    INVALID_FRAME_OFFSET = "22013", "An offset of a window frame that is negative.";
     INVALID_ENCODING = "22021", "Bytes that are not valid UTF-8.";
     INVALID_PARAMETER = "22023", "An option or setting has an unusable value.";
     INVALID_ROW_COUNT_IN_LIMIT = "2201W", "A negative LIMIT.";
@@ -80,6 +81,7 @@ sql_states! {
     INVALID_TABLE_DEFINITION = "42P16", "The definition of a table or view contradicts itself.";
     INVALID_OBJECT_DEFINITION = "42P17", "A view would be defined by itself.";
     INDETERMINATE_DATATYPE = "42P18", "The type of a parameter cannot be told.";
+    WINDOWING_ERROR = "42P20", "A window frame that cannot be, or a window function where none may stand.";
     DISK_FULL = "53100", "The disk or the object store is full.";
     OUT_OF_MEMORY = "53200", "The statement needs more memory than it may use.";
     TOO_MANY_CONNECTIONS = "53300", "Too many connections.";

@@ -3,6 +3,7 @@
 use datafusion::common::{Column, DataFusionError, SchemaError, Span, TableReference};
 
 use crate::error::{Error, SqlState};
+use crate::functions::SetFunction;
 use crate::types::from_datafusion;
 
 /// What planning `sql_text` raised.
@@ -139,6 +140,21 @@ fn said_otherwise(message: &str) -> Option<Error> {
         _ if message.contains("queries have different number of columns") => {
             (SqlState::SYNTAX_ERROR, "each query of a set operation must have the same number of columns")
         }
+        _ if message.starts_with("Aggregate function calls cannot contain window function calls") => {
+            (SqlState::GROUPING_ERROR, "aggregate function calls cannot contain window function calls")
+        }
+        _ if message.starts_with("WITHIN GROUP is only supported for ordered-set aggregate functions") => {
+            (SqlState::WRONG_OBJECT_TYPE, "only ordered-set aggregates can have WITHIN GROUP")
+        }
+        _ if message.starts_with("RANGE requires exactly one ORDER BY column") => {
+            (SqlState::WINDOWING_ERROR, "RANGE with offset PRECEDING/FOLLOWING requires exactly one ORDER BY column")
+        }
+        _ if message.starts_with("Invalid window frame: start bound") => {
+            (SqlState::FEATURE_NOT_SUPPORTED, "a window frame that ends before it begins is not supported yet")
+        }
+        _ if message.starts_with("Invalid window frame: frame offsets for ROWS / GROUPS") => {
+            (SqlState::INVALID_FRAME_OFFSET, "frame offset must be an integer that is not negative")
+        }
         _ => return None,
     };
     Some(Error::new(state, words))
@@ -151,8 +167,12 @@ fn no_such_position(clause: &str, place: &str) -> Error {
 
 /// `sum(Utf8, Int64)` -> function sum(text, bigint) does not exist.
 fn no_such_call(call: &str) -> Error {
-    let (name, types) = call.trim_end_matches(')').split_once('(').unwrap_or((call, ""));
-    let types: Vec<String> = types.split(", ").map(postgres_types).collect();
+    let (name, types) = call.strip_suffix(')').unwrap_or(call).split_once('(').unwrap_or((call, ""));
+    let mut types: Vec<String> = separate(types).into_iter().map(postgres_type).collect();
+    // What is ordered WITHIN GROUP stands behind the other arguments.
+    if SetFunction::named(name).is_some_and(SetFunction::is_within_group) && !types.is_empty() {
+        types.rotate_left(1);
+    }
     Error::new(SqlState::UNDEFINED_FUNCTION, format!("function {name}({}) does not exist", types.join(", ")))
         .with_hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
@@ -164,6 +184,37 @@ fn not_grouped(message: &str) -> Error {
         SqlState::GROUPING_ERROR,
         format!("column \"{name}\" must appear in the GROUP BY clause or be used in an aggregate function"),
     )
+}
+
+/// At commas that are in no parentheses.
+fn separate(types: &str) -> Vec<&str> {
+    let mut depth = 0_usize;
+    let at_comma = |c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    types.split(at_comma).map(str::trim).filter(|part| !part.is_empty()).collect()
+}
+
+fn postgres_type(shown: &str) -> String {
+    let inside = |name: &str| shown.strip_prefix(name)?.strip_prefix('(')?.strip_suffix(')');
+    if let Some(element) = inside("List") {
+        return format!("{}[]", postgres_type(element));
+    }
+    match shown.split('(').next().unwrap_or(shown) {
+        "Decimal128" => "numeric".to_owned(),
+        "Timestamp" if shown.contains('"') => "timestamp with time zone".to_owned(),
+        "Timestamp" => "timestamp without time zone".to_owned(),
+        "Interval" | "Duration" => "interval".to_owned(),
+        "FixedSizeBinary" => "uuid".to_owned(),
+        "LargeUtf8" => "jsonb".to_owned(),
+        "Null" => "unknown".to_owned(),
+        _ => postgres_types(shown),
+    }
 }
 
 /// `Utf8 + Int64 to valid types` -> `text + bigint`.

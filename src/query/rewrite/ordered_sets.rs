@@ -6,7 +6,7 @@ use super::names::parts;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::SetFunction;
 
-/// Errors: 42809 without WITHIN GROUP, 0A000 with OVER.
+/// Errors: 42809 without WITHIN GROUP, 42883 for more than one column in it, 0A000 with OVER.
 pub fn check_ordered_set(expr: &Expr) -> Result<()> {
     let Expr::Function(Function { name, over, within_group, .. }) = expr else { return Ok(()) };
     let function = parts(name).pop().and_then(|name| SetFunction::named(&name));
@@ -14,6 +14,11 @@ pub fn check_ordered_set(expr: &Expr) -> Result<()> {
     let of = format!("for ordered-set aggregate {}", function.name());
     if within_group.is_empty() {
         return Err(Error::new(SqlState::WRONG_OBJECT_TYPE, format!("WITHIN GROUP is required {of}")));
+    }
+    if within_group.len() > 1 {
+        let message =
+            format!("function {} does not exist for {} columns in order", function.name(), within_group.len());
+        return Err(Error::new(SqlState::UNDEFINED_FUNCTION, message).with_hint("Order by one expression."));
     }
     match over {
         Some(_) => Err(Error::new(SqlState::FEATURE_NOT_SUPPORTED, format!("OVER is not supported {of}"))
