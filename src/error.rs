@@ -37,6 +37,8 @@ sql_states! {
     INVALID_TIME_ZONE_DISPLACEMENT = "22009", "An offset from UTC is out of range.";
     DIVISION_BY_ZERO = "22012", "Division by zero.";
     INVALID_FRAME_OFFSET = "22013", "An offset of a window frame that is negative.";
+    INVALID_ARGUMENT_FOR_NTILE = "22014", "Fewer than one bucket of ntile.";
+    INVALID_ARGUMENT_FOR_NTH_VALUE = "22016", "A place of nth_value that is not above 0.";
     INVALID_ENCODING = "22021", "Bytes that are not valid UTF-8.";
     INVALID_PARAMETER = "22023", "An option or setting has an unusable value.";
     INVALID_ROW_COUNT_IN_LIMIT = "2201W", "A negative LIMIT.";

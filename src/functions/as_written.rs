@@ -57,6 +57,9 @@ fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<L
         let rewritten = expr.transform_up(|expr| {
             check_filter(&expr, &schema)?;
             check_jsonb(&expr, &schema)?;
+            if let Expr::WindowFunction(call) = &expr {
+                peer_frames::check_distances(call, &schema)?;
+            }
             Ok(rewrite_expr(expr, &schema))
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
@@ -95,8 +98,9 @@ fn check_jsonb(expr: &Expr, schema: &DFSchema) -> Result<()> {
             (name, args, fits)
         }
         Expr::WindowFunction(call) => {
-            let fits = matches!(call.fun.name(), "count" | "lag" | "lead" | "first_value" | "last_value" | "nth_value");
-            (call.fun.name(), call.params.args.as_slice(), fits)
+            let name = call.fun.name();
+            let takes = ["count", "lag", "lead", "first_value", "last_value", "nth_value", "array_agg"];
+            (name, call.params.args.as_slice(), takes.contains(&name) || name.starts_with("ordered_"))
         }
         Expr::Like(like) | Expr::SimilarTo(like) if is_jsonb(&like.expr) => {
             return Err(no_such("operator does not exist: jsonb ~~ text".to_owned()));

@@ -1,11 +1,12 @@
-//! What `string_agg` and `array_agg` put together: values in an order that does not depend on the order of rows.
+//! What `string_agg` and `array_agg` put together, and `nth_value` chooses from: values in an order that does not depend on the order
+//! of rows.
 //!
 //! Rows stand in the order of the ORDER BY, and among equals in that of the value; without ORDER BY in that of the value, NULL
 //! last. string_agg leaves NULL out, array_agg keeps it.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, ListArray, StringArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, StringArray, UInt32Array, new_null_array};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, Field};
@@ -102,6 +103,17 @@ impl Gathered {
                 Ok(Arc::new(texts.collect::<Result<StringArray>>()?))
             }
             GatheredForm::Array { .. } => self.list(groups),
+        }
+    }
+
+    /// The values of these entries; NULL where there is none.
+    pub fn values_of(&self, entries: &[Option<&[u8]>]) -> Result<ArrayRef> {
+        let values = self.values(entries.iter().copied().flatten())?;
+        let mut next = 0..;
+        let places: UInt32Array = entries.iter().map(|entry| entry.and_then(|_| next.next())).collect();
+        match values.is_empty() {
+            true => Ok(new_null_array(&self.value, entries.len())),
+            false => Ok(take(&values, &places, None)?),
         }
     }
 

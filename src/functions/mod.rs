@@ -5,7 +5,7 @@
 //! as_written  before coercion: texts beside times, numeric without modifiers
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
 //! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg and array_agg, percentiles,
-//!             sketches
+//!             sketches, what depends on the order of a frame's rows
 //! ```
 //!
 //! The functions that `semantics` puts into plans are registered by name too, because stored plans name them.
@@ -53,8 +53,8 @@ use datafusion::logical_expr::ScalarUDF;
 use crate::types::SqlType;
 
 pub use aggregate::{
-    APPROX_COUNT_DISTINCT, AVERAGE_SCALE_MIN, ORDERED_ARRAY_AGG, ORDERED_STRING_AGG, SINGLE_VALUE, average_type,
-    literal_float, literal_text, single_value, sum_type,
+    APPROX_COUNT_DISTINCT, AVERAGE_SCALE_MIN, ORDERED_ARRAY_AGG, ORDERED_NTH_VALUE, ORDERED_STRING_AGG, SINGLE_VALUE,
+    average_type, constant_place, in_frame, literal_float, literal_text, single_value, sum_type,
 };
 pub use arithmetic::Arithmetic;
 pub use bit_counts::{BitCounts, BitOperation};

@@ -1,12 +1,50 @@
-//! Window frames over an order of values that have no distances: UUIDs, byte strings, intervals.
+//! Window frames over an order of values that have no distances: UUIDs, byte strings, intervals; and distances that an order has not.
 //!
 //! DataFusion's coercion refuses them in a frame of RANGE, which is every window's that says nothing else, though none of its ends is a
 //! distance. One of GROUPS with such ends is the same, and passes: so it is that one while types are made to fit.
 
 use arrow::datatypes::DataType;
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::WindowFunction;
 use datafusion::logical_expr::{ExprSchemable, WindowFrameBound, WindowFrameUnits};
+
+use super::type_name;
+use crate::error::{Error, SqlState};
+
+/// Before types are made to fit, while a distance is the text that was written.
+///
+/// Errors: 0A000 for a frame of RANGE with a distance that the order's values do not have.
+pub fn check_distances(call: &WindowFunction, schema: &DFSchema) -> Result<()> {
+    let frame = &call.params.window_frame;
+    let [key] = call.params.order_by.as_slice() else { return Ok(()) };
+    let Ok(key) = key.expr.get_type(schema) else { return Ok(()) };
+    for bound in [&frame.start_bound, &frame.end_bound] {
+        let (WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by)) = bound else { continue };
+        let ScalarValue::Utf8(Some(by)) = by else { continue };
+        if frame.units == WindowFrameUnits::Range {
+            check_distance(by, &key)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_distance(by: &str, key: &DataType) -> Result<()> {
+    let is_number = by.trim().parse::<f64>().is_ok();
+    let offset = match key {
+        DataType::Date32 | DataType::Timestamp(..) if is_number => " and offset type integer",
+        key if key.is_numeric() && !is_number => " and offset type interval",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Boolean | DataType::List(_) => "",
+        key if has_no_distances(key) => "",
+        _ => return Ok(()),
+    };
+    let of = type_name(key);
+    let message = format!("RANGE with offset PRECEDING/FOLLOWING is not supported for column type {of}{offset}");
+    let mut error = Error::new(SqlState::FEATURE_NOT_SUPPORTED, message);
+    if !offset.is_empty() {
+        error = error.with_hint("Cast the offset value to an appropriate type.");
+    }
+    Err(DataFusionError::External(Box::new(error)))
+}
 
 /// Before types are made to fit. Whether it is another frame now.
 pub fn to_groups(call: &mut WindowFunction, schema: &DFSchema) -> bool {

@@ -21,18 +21,16 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{
-    AggregateFunction, Case, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
-};
+use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction, Sort as SortExpr, WindowFunction};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
     Aggregate, BinaryExpr, Distinct, Expr, ExprSchemable, Join, LogicalPlan, LogicalPlanBuilder, Operator, ScalarUDF,
-    cast,
+    WindowFunctionDefinition,
 };
 use datafusion::optimizer::AnalyzerRule;
 
-use super::aggregate::{APPROX_COUNT_DISTINCT, ordered, ordered_set};
+use super::aggregate::{APPROX_COUNT_DISTINCT, filter_arguments, ordered, ordered_set, set_arguments};
 use super::arithmetic::{Arithmetic, CheckedArithmetic};
 use super::casts::{IntegerCast, integer_cast_applies};
 use super::clock::{self, interval_length};
@@ -115,7 +113,7 @@ fn rewrite_expr(expr: Expr, schema: &DFSchema, zone: Option<&str>) -> Result<Tra
             })))
         }
         Expr::AggregateFunction(call) => rewrite_aggregate(call, schema),
-        Expr::WindowFunction(call) => Ok(rewrite_window(call, schema)),
+        Expr::WindowFunction(call) => rewrite_window(call, schema),
         other => Ok(Transformed::no(other)),
     }
 }
@@ -136,13 +134,12 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
     if (filtered || is_array)
         && let Some(filter) = params.filter.take()
     {
-        filter_arguments(&mut params.args, &filter, schema);
+        let filter = filter_arguments(&mut params.args, *filter, schema);
         if is_array {
             params.order_by.iter_mut().for_each(|key| {
-                filter_arguments(std::slice::from_mut(&mut key.expr), &filter, schema);
+                filter_arguments(std::slice::from_mut(&mut key.expr), filter.clone(), schema);
             });
-            let is_null = type_is(&filter, schema, DataType::is_null);
-            taken = Some(if is_null { cast(*filter, DataType::Boolean) } else { *filter });
+            taken = Some(filter);
         }
     }
     if params.distinct {
@@ -157,12 +154,24 @@ fn rewrite_aggregate(call: AggregateFunction, schema: &DFSchema) -> Result<Trans
 }
 
 /// Floats that are equal in SQL are one partition, and peers.
-fn rewrite_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Transformed<Expr> {
+fn rewrite_window(mut call: Box<WindowFunction>, schema: &DFSchema) -> Result<Transformed<Expr>> {
     let keys = call.params.partition_by.iter_mut().chain(call.params.order_by.iter_mut().map(|key| &mut key.expr));
-    let changed = canonical_all(keys, schema);
-    let changed = peer_frames::to_range(&mut call, schema) || changed;
+    let mut changed = canonical_all(keys, schema);
+    changed |= peer_frames::to_range(&mut call, schema);
+    if let WindowFunctionDefinition::AggregateUDF(func) = &call.fun {
+        if leaves_null_out(func.name())
+            && let Some(filter) = call.params.filter.take()
+        {
+            filter_arguments(&mut call.params.args, *filter, schema);
+            changed = true;
+        }
+        if let Some(args) = set_arguments(func, &call.params.args)? {
+            changed |= args != call.params.args;
+            call.params.args = args;
+        }
+    }
     let expr = Expr::WindowFunction(call);
-    if changed { Transformed::yes(expr) } else { Transformed::no(expr) }
+    Ok(if changed { Transformed::yes(expr) } else { Transformed::no(expr) })
 }
 
 /// Aggregates for which a row without a value is as no row.
@@ -189,17 +198,6 @@ fn leaves_null_out(name: &str) -> bool {
             | APPROX_COUNT_DISTINCT
     ) || Regression::named(name).is_some()
         || SetFunction::named(name).is_some()
-}
-
-/// `f(x) FILTER (WHERE p)` is `f(CASE WHEN p THEN x END)`: x is computed only for rows that pass, as in PostgreSQL.
-fn filter_arguments(args: &mut [Expr], filter: &Expr, schema: &DFSchema) {
-    let is_null = type_is(filter, schema, DataType::is_null);
-    let all_literal = args.iter().all(|arg| matches!(arg, Expr::Literal(..)));
-    for arg in args.iter_mut().filter(|arg| all_literal || !matches!(arg, Expr::Literal(..))) {
-        let filter = Box::new(if is_null { cast(filter.clone(), DataType::Boolean) } else { filter.clone() });
-        let value = Box::new(std::mem::take(arg));
-        *arg = Expr::Case(Case { expr: None, when_then_expr: vec![(filter, value)], else_expr: None });
-    }
 }
 
 fn rewrite_binary(binary: BinaryExpr, schema: &DFSchema) -> Result<Transformed<Expr>> {

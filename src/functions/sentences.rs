@@ -144,6 +144,7 @@ pub const INTERNAL: &[&str] = &[
     "jsonb_records",
     "named",
     "ordered_array_agg",
+    "ordered_nth_value",
     "ordered_string_agg",
     "single_value",
     "text_of",

@@ -158,6 +158,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "All rows in order. Where all calls look at a bounded number of rows (lag, lead, frames of ROWS), a change reads and computes the rows around it, else its partition.",
     },
     ViewClause {
+        clause: "string_agg, array_agg, jsonb_agg, nth_value over windows",
+        example: "SELECT truck, string_agg(distance::text, ',') OVER (PARTITION BY truck ORDER BY time) AS so_far, nth_value(fuel, 2) OVER (PARTITION BY truck ORDER BY time) AS second FROM readings",
+        sentence: "All rows in order. Rows that the order does not tell apart stand in the order of the whole row.",
+    },
+    ViewClause {
         clause: "WITH (common table expressions), subqueries in FROM",
         example: "WITH fast AS (SELECT * FROM readings WHERE velocity > 80) SELECT truck, count(*) FROM fast GROUP BY truck",
         sentence: "What the query that they stand for keeps.",
@@ -205,11 +210,6 @@ pub const REFUSED: &[ViewClause] = &[
         clause: "Window frames of GROUPS",
         example: "SELECT truck, sum(fuel) OVER (ORDER BY time GROUPS 1 PRECEDING) AS n FROM readings",
         sentence: "Use ROWS or RANGE.",
-    },
-    ViewClause {
-        clause: "nth_value over a frame of RANGE",
-        example: "SELECT truck, nth_value(fuel, 2) OVER (ORDER BY time) AS n FROM readings",
-        sentence: "Give it a frame of ROWS.",
     },
     ViewClause {
         clause: "approx_count_distinct of rows that may go again",

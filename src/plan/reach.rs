@@ -9,6 +9,7 @@ use arrow::datatypes::DataType;
 use datafusion::common::DFSchema;
 
 use crate::functions::sessions::{SESSION_END, SESSION_START, gap_us};
+use crate::functions::{ORDERED_ARRAY_AGG, ORDERED_STRING_AGG};
 
 /// Beyond this, a partition is as well computed as a whole.
 const ROWS_MAX: u64 = 10_000;
@@ -54,7 +55,8 @@ fn of_call(call: &WindowFunction, input: &DFSchema) -> Option<Reach> {
             sessions => Some(sessions),
         },
         SESSION_START | SESSION_END => of_sessions(call),
-        "first_value" | "last_value" | "nth_value" | "count" | "min" | "max" => of_frame(&call.params.window_frame),
+        "first_value" | "last_value" | "nth_value" | "count" | "min" | "max" | "bit_and" | "bit_or" | "bit_xor"
+        | ORDERED_STRING_AGG | ORDERED_ARRAY_AGG => of_frame(&call.params.window_frame),
         "sum" if args.iter().all(integer) => of_frame(&call.params.window_frame),
         "avg" if args.iter().all(averaged) => of_frame(&call.params.window_frame),
         _ => None,

@@ -7,11 +7,12 @@
 //! row_number() OVER (ORDER BY a)              row_number() OVER (ORDER BY a, the row's other columns)
 //! first_value(x) OVER (ORDER BY a)            ... ROWS UNBOUNDED PRECEDING, likewise
 //! last_value(x) OVER (ORDER BY a)             last_value(x) OVER (PARTITION BY a ORDER BY the row ROWS ... UNBOUNDED FOLLOWING)
+//! nth_value(x, 2) OVER (ORDER BY a)           ordered_nth_value(x, 2, directions, a, the row's other columns) OVER (ORDER BY a)
 //! ```
 //!
 //! Floats as keys are equal where SQL says so (-0 and 0); named again behind all others, they are compared as they came.
-//! Ranks and frames of RANGE keep their ORDER BY, because it says which rows are peers. Finding its own output, changes
-//! nothing.
+//! Ranks and frames of RANGE keep their ORDER BY, because it says which rows are peers; what depends on the order of such a frame's
+//! rows is told that order. Finding its own output, changes nothing.
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::functions::floats::is_canonical_form_needed;
+use crate::functions::{constant_place, in_frame};
 
 pub fn break_ties(plan: LogicalPlan) -> Result<LogicalPlan> {
     let broken = plan.transform_up_with_subqueries(|node| match node {
@@ -155,7 +157,7 @@ fn windows(window: Window) -> Result<Transformed<LogicalPlan>> {
         let Expr::WindowFunction(call) = expr.clone().unalias_nested().data else {
             return Ok(Transformed::no(LogicalPlan::Window(window)));
         };
-        let broken = break_call(*call.clone(), window.input.schema());
+        let broken = break_call(*call.clone(), window.input.schema())?;
         changed |= broken != *call;
         let (partition, order) = (broken.params.partition_by.clone(), broken.params.order_by.clone());
         let expr = Expr::WindowFunction(Box::new(broken)).alias_qualified(qualifier, name);
@@ -179,23 +181,42 @@ fn windows(window: Window) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(plan))
 }
 
-fn break_call(mut call: WindowFunction, row: &DFSchema) -> WindowFunction {
+fn break_call(mut call: WindowFunction, row: &DFSchema) -> Result<WindowFunction> {
     let name = call.fun.name().to_string();
     let is_function = matches!(call.fun, WindowFunctionDefinition::WindowUDF(_));
-    let params = &mut call.params;
-    let frame = &params.window_frame;
+    let units = call.params.window_frame.units;
+    if is_function && name == "nth_value" {
+        constant_place(&call.params.args, row)?;
+    }
     match name.as_str() {
         "rank" | "dense_rank" | "percent_rank" | "cume_dist" if is_function => {}
-        "row_number" | "ntile" | "lag" | "lead" if is_function => complete(&mut params.order_by, row),
-        "first_value" | "last_value" if is_function && frame.units == WindowFrameUnits::Range => {
-            value_at_end(params, name == "first_value", row);
+        "row_number" | "ntile" | "lag" | "lead" if is_function => complete(&mut call.params.order_by, row),
+        "first_value" | "last_value"
+            if is_function
+                && units == WindowFrameUnits::Range
+                && value_at_end(&mut call.params, name == "first_value", row) => {}
+        "first_value" | "last_value" | "nth_value" if is_function && units != WindowFrameUnits::Rows => {
+            return in_order(call, row);
         }
-        _ if frame.units == WindowFrameUnits::Rows && (is_function || !is_whole(frame)) => {
-            complete(&mut params.order_by, row);
+        "string_agg" | "array_agg" if !is_function => {
+            if units == WindowFrameUnits::Rows {
+                complete(&mut call.params.order_by, row);
+            }
+            return in_order(call, row);
+        }
+        _ if units == WindowFrameUnits::Rows && (is_function || !is_whole(&call.params.window_frame)) => {
+            complete(&mut call.params.order_by, row);
         }
         _ => {}
     }
-    call
+    Ok(call)
+}
+
+/// The call with the order that its frame's rows stand in as arguments: its ORDER BY says which rows are peers, and stays.
+fn in_order(call: WindowFunction, row: &DFSchema) -> Result<WindowFunction> {
+    let mut keys = call.params.order_by.clone();
+    complete(&mut keys, row);
+    in_frame(call, keys, row)
 }
 
 fn is_whole(frame: &WindowFrame) -> bool {
@@ -203,13 +224,13 @@ fn is_whole(frame: &WindowFrame) -> bool {
 }
 
 /// A frame of RANGE ends with rows that the order does not tell apart; its first and its last row, where both can be said
-/// with a frame of ROWS.
-fn value_at_end(params: &mut WindowFunctionParams, is_first: bool, row: &DFSchema) {
+/// with a frame of ROWS. Whether they can.
+fn value_at_end(params: &mut WindowFunctionParams, is_first: bool, row: &DFSchema) -> bool {
     let frame = &params.window_frame;
     let current = |bound: &WindowFrameBound| matches!(bound, WindowFrameBound::CurrentRow);
     let (start, end) = (&frame.start_bound, &frame.end_bound);
     if params.null_treatment == Some(NullTreatment::IgnoreNulls) {
-        return;
+        return false;
     }
     let (before, after) = (
         WindowFrameBound::Preceding(ScalarValue::UInt64(None)),
@@ -225,7 +246,8 @@ fn value_at_end(params: &mut WindowFunctionParams, is_first: bool, row: &DFSchem
         params.partition_by.extend(order.into_iter().map(|key| key.expr));
         params.window_frame = WindowFrame::new_bounds(WindowFrameUnits::Rows, before, after);
     } else {
-        return;
+        return false;
     }
     complete(&mut params.order_by, row);
+    true
 }

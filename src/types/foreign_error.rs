@@ -80,6 +80,12 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
             Error::not_built("a subquery in this place, or one that reads the outer row in this way,")
                 .with_hint("Join its tables, or put it into a WHERE clause.")
         }
+        DataFusionError::NotImplemented(what) if what.contains("can not be used as a sliding accumulator") => {
+            let call = what.rsplit_once("not implemented: ").map_or("", |(_, call)| call);
+            let name = call.split('(').next().unwrap_or_default();
+            Error::not_built(format!("{name} over a window frame whose start moves"))
+                .with_hint("Begin the frame with UNBOUNDED PRECEDING.")
+        }
         DataFusionError::NotImplemented(what) => Error::new(SqlState::FEATURE_NOT_SUPPORTED, what)
             .with_hint("This expression or clause is not supported by the query engine yet."),
         DataFusionError::SQL(parse, _) => Error::new(SqlState::SYNTAX_ERROR, parse.to_string()),
@@ -93,6 +99,9 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
             Error::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET must not be negative")
         }
         DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
+        DataFusionError::Execution(message) if message.starts_with("NTILE requires a positive integer") => {
+            Error::new(SqlState::INVALID_ARGUMENT_FOR_NTILE, "argument of ntile must be greater than zero")
+        }
         DataFusionError::Execution(message) => Error::new(execution_state(&message), message),
         other => Error::internal(&other),
     }

@@ -287,7 +287,78 @@ fn subqueries() -> Vec<Case> {
 
 fn windows() -> Vec<Case> {
     const BY_N: &[oracle::OrderKey] = &[(3, false, false)];
+    /// Rows whose n is at most so far below that of the row at `place`; NULL is in the range of NULL alone.
+    fn near(members: &[Row], place: usize, below: i64) -> Vec<Row> {
+        let own = integer(&members[place][3]);
+        oracle::filter(members, |row| {
+            Some(match (own, integer(&row[3])) {
+                (Some(own), Some(other)) => (own - below..=own).contains(&other),
+                (own, other) => own == other,
+            })
+        })
+    }
+    fn list(values: Vec<Value>) -> Value {
+        if values.is_empty() { Value::Null } else { Value::List(values) }
+    }
     vec![
+        Case {
+            name: "values of a range",
+            plan: sql("SELECT device, site, x, n, time, nth_value(x, 2) OVER w AS second, \
+                 first_value(site) OVER (PARTITION BY device ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS first, \
+                 last_value(time) OVER (PARTITION BY device ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS last \
+                 FROM readings WINDOW w AS (PARTITION BY device ORDER BY n)"),
+            oracle: |readings, _| {
+                oracle::window(readings, &[0], BY_N, |members, place| {
+                    let near = near(members, place, 1);
+                    let peers = oracle::ranks(members, BY_N);
+                    let so_far: Vec<&Row> = (0..members.len())
+                        .filter(|other| peers[*other][1] <= peers[place][1])
+                        .map(|other| &members[other])
+                        .collect();
+                    let second = so_far.get(1).map_or(Value::Null, |row| row[2].clone());
+                    vec![second, near[0][1].clone(), near[near.len() - 1][4].clone()]
+                })
+            },
+        },
+        Case {
+            name: "texts and arrays of frames",
+            plan: sql("SELECT device, site, x, n, time, \
+                 string_agg(site, '') OVER (PARTITION BY device ORDER BY n ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS t, \
+                 array_agg(time) OVER (PARTITION BY device ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS a, \
+                 array_agg(n) FILTER (WHERE site = 'a') OVER (PARTITION BY device ORDER BY n ROWS 2 PRECEDING) AS f \
+                 FROM readings"),
+            oracle: |readings, _| {
+                oracle::window(readings, &[0], BY_N, |members, place| {
+                    let frame = |before: usize, after: usize| {
+                        &members[place.saturating_sub(before)..members.len().min(place + after + 1)]
+                    };
+                    let texts = frame(1, 1).iter().filter_map(|row| match &row[1] {
+                        Value::Text(text) => Some(text.as_str()),
+                        _ => None,
+                    });
+                    let texts: Vec<&str> = texts.collect();
+                    let text = if texts.is_empty() { Value::Null } else { Value::Text(texts.concat()) };
+                    let times = near(members, place, 1).iter().map(|row| row[4].clone()).collect();
+                    let is_a = |row: &&Row| matches!(&row[1], Value::Text(site) if site == "a");
+                    let some = frame(2, 0).iter().filter(is_a).map(|row| row[3].clone()).collect();
+                    vec![text, list(times), list(some)]
+                })
+            },
+        },
+        Case {
+            name: "bits and medians of moving frames",
+            plan: sql(
+                "SELECT device, site, x, n, time, bit_and(n) OVER w AS a, bit_or(n) OVER w AS o, median(x) OVER w AS m \
+                 FROM readings WINDOW w AS (PARTITION BY device ORDER BY n RANGE BETWEEN 1 PRECEDING AND CURRENT ROW)",
+            ),
+            oracle: |readings, _| {
+                oracle::window(readings, &[0], BY_N, |members, place| {
+                    let near = near(members, place, 1);
+                    let calls = [Call::BitAnd(3), Call::BitOr(3), Call::Between(2, 50, Order::Ascending)];
+                    calls.iter().map(|call| oracle::value_of(&near, *call)).collect()
+                })
+            },
+        },
         Case {
             name: "shares and quarters of each device",
             plan: sql("SELECT device, n, percent_rank() OVER w AS share, cume_dist() OVER w AS reached FROM readings \
@@ -312,13 +383,8 @@ fn windows() -> Vec<Case> {
             oracle: |readings, _| {
                 oracle::window(readings, &[0], BY_N, |members, place| {
                     let own = integer(&members[place][3]);
-                    // NULL is last, and in the range of NULL alone.
-                    let near = oracle::filter(members, |row| {
-                        Some(match (own, integer(&row[3])) {
-                            (Some(own), Some(other)) => (own - 1..=own).contains(&other),
-                            (own, other) => own == other,
-                        })
-                    });
+                    let near = near(members, place, 1);
+                    // NULL is last.
                     let rest = oracle::filter(members, |row| {
                         Some(match (own, integer(&row[3])) {
                             (Some(own), Some(other)) => other >= own,

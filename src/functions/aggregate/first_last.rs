@@ -3,6 +3,7 @@
 //! Among rows of the same time, `first` takes the least value and `last` the greatest, NULL being greatest as in
 //! ORDER BY; so the result does not depend on the order of rows. Rows without a time do not count.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, new_null_array};
@@ -15,6 +16,7 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, GroupsAccumulator, Signature, Volatility};
 
 use super::fold::{Fold, FoldAccumulator, FoldGroups, Rows, state_fields};
+use super::gather::count;
 use super::sum::no_such_function;
 use crate::functions::floats::canonical_array;
 
@@ -83,6 +85,10 @@ impl AggregateUDFImpl for FirstOrLast {
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
         Ok(FoldGroups::boxed(self.fold(args.expr_fields)?))
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        Ok(FoldAccumulator::boxed(SlidingEndFold(self.fold(args.expr_fields)?)))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {
@@ -175,5 +181,52 @@ impl Fold for EndFold {
 
     fn heap_bytes(state: &Self::State) -> usize {
         state.as_ref().map_or(0, Vec::capacity)
+    }
+}
+
+/// For frames whose start moves: all rows that have a time, in order, each with how often it is there.
+#[derive(Debug)]
+struct SlidingEndFold(EndFold);
+
+impl Fold for SlidingEndFold {
+    type State = BTreeMap<Vec<u8>, i64>;
+
+    const REMOVES: bool = true;
+
+    fn state_types(&self) -> Vec<DataType> {
+        Vec::new()
+    }
+
+    fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
+        let [value, time] = values else { return internal_err!("{} arguments", values.len()) };
+        let converted = self.0.converter.convert_columns(&[canonical_array(time), canonical_array(value)])?;
+        rows.try_for_each(time, |row, group| {
+            count(&mut states[group], converted.row(row).data(), weight);
+            Ok(())
+        })
+    }
+
+    fn merge(&self, into: &mut Self::State, from: Self::State) {
+        from.into_iter().for_each(|(row, rows)| count(into, &row, rows));
+    }
+
+    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {
+        let end = |state: &Self::State| {
+            let row = if self.0.last { state.last_key_value() } else { state.first_key_value() };
+            row.map(|(row, _)| row.clone())
+        };
+        self.0.finish(&states.iter().map(end).collect::<Vec<_>>())
+    }
+
+    fn heap_bytes(state: &Self::State) -> usize {
+        state.keys().map(|row| row.len() + 56).sum()
     }
 }

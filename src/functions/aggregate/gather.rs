@@ -1,4 +1,4 @@
-//! `string_agg(value, separator [ORDER BY ...])` and `array_agg(value [ORDER BY ...])`, ad hoc.
+//! `string_agg(value, separator [ORDER BY ...])` and `array_agg(value [ORDER BY ...])`, ad hoc and over windows.
 //!
 //! Plans have in their place `ordered_string_agg(value, separator, directions, keys...)` and `ordered_array_agg(value, taken,
 //! directions, keys...)`, which need no ORDER BY of their own: [`ordered`] makes them, for both executions. `taken` is what FILTER
@@ -57,14 +57,19 @@ pub fn ordered(call: AggregateFunction, taken: Option<Expr>, value: &DataType) -
         _ => return Err(external(Error::not_built("string_agg with a separator that is not constant"))),
     };
     let text = |value| Expr::Cast(datafusion::logical_expr::Cast::new(Box::new(value), DataType::Utf8));
-    let letters = |key: &Sort| [if key.asc { 'a' } else { 'd' }, if key.nulls_first { 'f' } else { 'l' }];
-    let directions: String = keys.iter().flat_map(letters).collect();
-    params.args = vec![if is_array && !value.is_null() { first } else { text(first) }, second, lit(directions)];
+    params.args =
+        vec![if is_array && !value.is_null() { first } else { text(first) }, second, lit(directions_of(&keys))];
     params.args.extend(keys.into_iter().map(|key| key.expr));
     Ok(AggregateFunction { func: OrderedAgg::function(is_array), params })
 }
 
-fn external(error: Error) -> DataFusionError {
+/// Two letters a key, as [`Gathered::new`] reads them.
+pub(super) fn directions_of(keys: &[Sort]) -> String {
+    let letters = |key: &Sort| [if key.asc { 'a' } else { 'd' }, if key.nulls_first { 'f' } else { 'l' }];
+    keys.iter().flat_map(letters).collect()
+}
+
+pub(super) fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
@@ -83,7 +88,7 @@ impl OrderedAgg {
 
     fn fold(&self, args: &AccumulatorArgs) -> Result<GatherFold> {
         let text = |index: usize| match args.exprs.get(index).and_then(literal) {
-            Some(text) => Ok(text),
+            Some(value) => Ok(value.try_as_str().flatten().unwrap_or_default().to_string()),
             None => internal_err!("an argument of {} is missing", self.name()),
         };
         let form = match self.is_array {
@@ -99,9 +104,8 @@ impl OrderedAgg {
     }
 }
 
-fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
-    let literal = expr.downcast_ref::<Literal>()?;
-    Some(literal.value().try_as_str().flatten().unwrap_or_default().to_string())
+pub(super) fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
+    Some(expr.downcast_ref::<Literal>()?.value().clone())
 }
 
 impl AggregateUDFImpl for OrderedAgg {
@@ -165,6 +169,8 @@ impl Fold for GatherFold {
     /// Entries, each with the number of its rows.
     type State = BTreeMap<Vec<u8>, i64>;
 
+    const REMOVES: bool = true;
+
     fn state_types(&self) -> Vec<DataType> {
         vec![DataType::Binary]
     }
@@ -181,18 +187,13 @@ impl Fold for GatherFold {
         };
         let entries = gathered.entries(&value, keys).map_err(external)?;
         rows.try_for_each(&taken, |row, group| {
-            match states[group].get_mut(entries.row(row).data()) {
-                Some(count) => *count += weight,
-                None => drop(states[group].insert(entries.row(row).data().to_vec(), weight)),
-            }
+            count(&mut states[group], entries.row(row).data(), weight);
             Ok(())
         })
     }
 
     fn merge(&self, into: &mut Self::State, from: Self::State) {
-        for (entry, count) in from {
-            *into.entry(entry).or_default() += count;
-        }
+        from.into_iter().for_each(|(entry, rows)| count(into, &entry, rows));
     }
 
     /// Each entry as its count (8 bytes), its length (4 bytes), little-endian, and its bytes.
@@ -226,6 +227,19 @@ impl Fold for GatherFold {
 
     fn heap_bytes(state: &Self::State) -> usize {
         state.keys().map(|entry| entry.len() + 56).sum()
+    }
+}
+
+/// Adds rows to an entry's, or takes them away; an entry without rows goes.
+pub(super) fn count(entries: &mut BTreeMap<Vec<u8>, i64>, entry: &[u8], rows: i64) {
+    match entries.get_mut(entry) {
+        Some(count) => {
+            *count += rows;
+            if *count == 0 {
+                entries.remove(entry);
+            }
+        }
+        None => drop(entries.insert(entry.to_vec(), rows)),
     }
 }
 

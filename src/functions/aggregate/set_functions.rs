@@ -3,11 +3,12 @@
 //! What is written `percentile_cont(0.9) WITHIN GROUP (ORDER BY x DESC)` comes from the planner as the arguments (x, 0.9) with
 //! an order; [`ordered_set`] makes of it the arguments (x, 0.9, 'd') without, in both executions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BinaryArray, Float64Array, new_null_array};
 use arrow::datatypes::{DataType, FieldRef, Float64Type};
-use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::expr::AggregateFunction;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
@@ -15,9 +16,9 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDF, AggregateUDFImpl, Expr, GroupsAccumulator, Signature, Volatility, lit,
 };
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::expressions::Literal;
 
 use super::fold::{Fold, FoldAccumulator, FoldGroups, Rows, state_fields};
+use super::gather::{count, external, literal};
 use super::sum::no_such_function;
 use crate::error::{Error, SqlState};
 use crate::functions::buckets::Buckets;
@@ -67,6 +68,18 @@ pub fn ordered_set(call: AggregateFunction) -> Result<AggregateFunction> {
     Ok(AggregateFunction { func, params })
 }
 
+/// The arguments of a window function that is one of these, its fraction as a literal. Errors: as [`ordered_set`].
+pub fn set_arguments(func: &AggregateUDF, args: &[Expr]) -> Result<Option<Vec<Expr>>> {
+    let Some(function) = SetFunction::named(func.name()) else { return Ok(None) };
+    let mut args = args.to_vec();
+    if function.has_fraction()
+        && let Some(fraction) = args.get_mut(1)
+    {
+        *fraction = lit(constant(fraction).map_err(external)?);
+    }
+    Ok(Some(args))
+}
+
 /// A fraction's value; NULL stays.
 fn constant(expr: &Expr) -> crate::error::Result<ScalarValue> {
     let value = match expr {
@@ -83,10 +96,6 @@ fn constant(expr: &Expr) -> crate::error::Result<ScalarValue> {
     }
 }
 
-fn external(error: Error) -> DataFusionError {
-    DataFusionError::External(Box::new(error))
-}
-
 impl SetAggregate {
     fn fold(&self, args: &AccumulatorArgs) -> Result<SetFold> {
         let literal = |index: usize| args.exprs.get(index).and_then(literal);
@@ -100,10 +109,6 @@ impl SetAggregate {
             SetOrder::new(self.function, fraction, direction.as_deref(), value.data_type()).map_err(external)?;
         Ok(SetFold(Some(order)))
     }
-}
-
-fn literal(expr: &Arc<dyn PhysicalExpr>) -> Option<ScalarValue> {
-    Some(expr.downcast_ref::<Literal>()?.value().clone())
 }
 
 fn literal_text(expr: &Arc<dyn PhysicalExpr>) -> Option<String> {
@@ -170,6 +175,13 @@ impl AggregateUDFImpl for SetAggregate {
         match self.function {
             SetFunction::ApproxPercentile => Ok(FoldGroups::boxed(self.approximate(&args))),
             _ => Ok(FoldGroups::boxed(self.fold(&args)?)),
+        }
+    }
+
+    fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
+        match self.function {
+            SetFunction::ApproxPercentile => Ok(FoldAccumulator::boxed(self.approximate(&args))),
+            _ => Ok(FoldAccumulator::boxed(SlidingSetFold(self.fold(&args)?))),
         }
     }
 
@@ -278,6 +290,58 @@ impl Fold for SetFold {
     fn heap_bytes(state: &Entries) -> usize {
         state.bytes.capacity() + state.ends.capacity() * size_of::<usize>()
     }
+}
+
+/// For frames whose start moves: how many rows have each value.
+#[derive(Debug)]
+struct SlidingSetFold(SetFold);
+
+impl Fold for SlidingSetFold {
+    type State = BTreeMap<Vec<u8>, i64>;
+
+    const REMOVES: bool = true;
+
+    fn state_types(&self) -> Vec<DataType> {
+        Vec::new()
+    }
+
+    fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
+        let [values, ..] = values else { return internal_err!("an ordered set without values") };
+        let entries = self.0.order()?.entries(values).map_err(external)?;
+        rows.try_for_each(values, |row, group| {
+            count(&mut states[group], entries.row(row).data(), weight);
+            Ok(())
+        })
+    }
+
+    fn merge(&self, into: &mut Self::State, from: Self::State) {
+        from.into_iter().for_each(|(entry, rows)| count(into, &entry, rows));
+    }
+
+    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
+        internal_err!("a frame's state is not saved")
+    }
+
+    fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {
+        let order = self.0.order()?;
+        let sorted: Vec<Vec<&[u8]>> = states.iter().map(repeated).collect();
+        let chosen: Vec<Option<Chosen<'_>>> = sorted.iter().map(|entries| choose(order, entries)).collect();
+        order.values(&chosen).map_err(external)
+    }
+
+    fn heap_bytes(state: &Self::State) -> usize {
+        state.keys().map(|entry| entry.len() + 56).sum()
+    }
+}
+
+/// Each entry as often as it is there.
+fn repeated(entries: &BTreeMap<Vec<u8>, i64>) -> Vec<&[u8]> {
+    let times = |count: &i64| usize::try_from(*count).unwrap_or(0);
+    entries.iter().flat_map(|(entry, count)| std::iter::repeat_n(entry.as_slice(), times(count))).collect()
 }
 
 fn choose<'a>(order: &SetOrder, sorted: &[&'a [u8]]) -> Option<Chosen<'a>> {

@@ -1,4 +1,4 @@
-//! `string_agg` as a window function: DataFusion's, whose texts have our type. As an aggregate, `gather` takes its place.
+//! `string_agg` while a query is planned: DataFusion's, whose texts have our type. `gather` takes its place.
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 
 use super::{lower_node, lower_projection_over, plain, pure, refuse, requalify};
 use crate::error::{Error, Result};
-use crate::functions::Regression;
+use crate::functions::{ORDERED_ARRAY_AGG, ORDERED_NTH_VALUE, ORDERED_STRING_AGG, Regression};
 use crate::plan::view_plan::{Node, RankKind, SortDirection, SortKey};
 
 /// `ORDER BY ... LIMIT n OFFSET m`.
@@ -157,8 +157,8 @@ pub fn lower_window(window: &Window) -> Result<Node> {
     Ok(node)
 }
 
-/// Those whose value does not depend on the order of a frame's rows.
-const WINDOW_AGGREGATES: [&str; 16] = [
+/// Those whose value does not depend on the order of a frame's rows, or that are told it.
+const WINDOW_AGGREGATES: [&str; 21] = [
     "count",
     "sum",
     "avg",
@@ -175,6 +175,11 @@ const WINDOW_AGGREGATES: [&str; 16] = [
     "stddev_pop",
     "first",
     "last",
+    "median",
+    "approx_percentile",
+    ORDERED_NTH_VALUE,
+    ORDERED_STRING_AGG,
+    ORDERED_ARRAY_AGG,
 ];
 
 fn check_window(call: &Expr) -> Result<()> {
@@ -196,16 +201,6 @@ fn check_window(call: &Expr) -> Result<()> {
     let is_aggregate = !matches!(function.fun, WindowFunctionDefinition::WindowUDF(_));
     if is_aggregate && !WINDOW_AGGREGATES.contains(&name) && Regression::named(name).is_none() {
         return Err(refuse(&format!("{name} as a window function")));
-    }
-    // A bit that all rows have does not tell how many have it.
-    if matches!(name, "bit_and" | "bit_or") && !params.window_frame.start_bound.is_unbounded() {
-        return Err(refuse(&format!("{name} over a frame whose start moves")));
-    }
-    // Which of the rows that the order does not tell apart is the n-th of a frame that ends with all of them.
-    if matches!(name, "first_value" | "last_value" | "nth_value")
-        && params.window_frame.units == WindowFrameUnits::Range
-    {
-        return Err(refuse(&format!("{name} over a frame of RANGE")).with_hint("Give it a frame of ROWS."));
     }
     Ok(())
 }

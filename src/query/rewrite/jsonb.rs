@@ -3,13 +3,12 @@
 use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Query, SelectItem, SetExpr};
 
 use super::names::{call, parts};
-use crate::error::{Error, Result};
 
 /// `jsonb_agg(x ORDER BY y)` as `jsonb_of_array(array_agg(x ORDER BY y))`, `jsonb_object_agg(k, v)` as
-/// `jsonb_of_pairs(array_agg(jsonb_pair(k, v)))`.
+/// `jsonb_of_pairs(array_agg(jsonb_pair(k, v)))`; what stands behind them stays with array_agg.
 pub fn rewrite_aggregate(expr: &mut Expr) {
     let Expr::Function(function) = &mut *expr else { return };
-    let Function { name, args: FunctionArguments::List(list), over: None, .. } = &mut *function else { return };
+    let Function { name, args: FunctionArguments::List(list), .. } = &mut *function else { return };
     let made = match (parts(name).as_slice(), list.args.as_slice()) {
         ([name], [_]) if name == "jsonb_agg" => "jsonb_of_array",
         (
@@ -26,19 +25,6 @@ pub fn rewrite_aggregate(expr: &mut Expr) {
     std::mem::swap(&mut array.name, &mut function.name);
     let aggregated = std::mem::replace(expr, Expr::value(sqlparser::ast::Value::Null));
     *expr = call(made, vec![aggregated]);
-}
-
-/// Errors: 0A000 for jsonb's aggregates with OVER.
-pub fn refuse_over(expr: &Expr) -> Result<()> {
-    match expr {
-        Expr::Function(function) if function.over.is_some() => match parts(&function.name).as_slice() {
-            [name] if matches!(name.as_str(), "jsonb_agg" | "jsonb_object_agg") => {
-                Err(Error::not_built(format!("{name} as a window function")))
-            }
-            _ => Ok(()),
-        },
-        _ => Ok(()),
-    }
 }
 
 /// `SELECT jsonb_array_elements(x)` gives a row for each element.

@@ -30,6 +30,7 @@ mod jsonb;
 mod names;
 mod operators;
 mod ordered_sets;
+mod over;
 mod rows_in_from;
 mod select_list;
 mod spellings;
@@ -113,6 +114,9 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        if let Err(error) = over::check_select(select) {
+            return ControlFlow::Break(error);
+        }
         self.scopes.push(names::tables_by_alias(select));
         if names::reads_only_nothing(select, self.names.never_filled) {
             select_list::drop_subqueries(select);
@@ -135,7 +139,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Err(error) = ordered_sets::check_ordered_set(expr) {
+        if let Err(error) = ordered_sets::check_ordered_set(expr).and_then(|()| over::check_call(expr)) {
             return ControlFlow::Break(error);
         }
         // Before their parts: an ANY over a text is decided by the text, a chain of casts from outside.
@@ -161,10 +165,7 @@ impl VisitorMut for Rewriter<'_> {
         arrays::rewrite_array_subquery(expr);
         arrays::rewrite_array_of_columns(expr);
         jsonb::rewrite_aggregate(expr);
-        match jsonb::refuse_over(expr) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => ControlFlow::Break(error),
-        }
+        ControlFlow::Continue(())
     }
 }
 
