@@ -20,6 +20,7 @@
 //! | `c.tableoid` | the table's oid | names |
 //! | `FROM t, jsonb_array_elements(t.j) AS e` | `FROM t, LATERAL (SELECT unnest(...))` | rows_in_from |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
+//! | `OVER (w ORDER BY n)` | `OVER (PARTITION BY ... ORDER BY n)`, as the WINDOW clause says | named_windows |
 //!
 //! Subqueries that DataFusion cannot decorrelate are rewritten later, in the plan (`query::decorrelate`).
 
@@ -27,6 +28,7 @@ mod arrays;
 mod clients;
 mod groups;
 mod jsonb;
+mod named_windows;
 mod names;
 mod operators;
 mod ordered_sets;
@@ -114,7 +116,7 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        if let Err(error) = over::check_select(select) {
+        if let Err(error) = named_windows::write_out(select).and_then(|()| over::check_select(select)) {
             return ControlFlow::Break(error);
         }
         self.scopes.push(names::tables_by_alias(select));
