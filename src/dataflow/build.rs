@@ -15,7 +15,7 @@ use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::handle::OperatorStats;
 use super::operators::{
-    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Late, LateRows,
+    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late, LateRows,
     MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window, WindowInputs,
     commit_time_field,
 };
@@ -24,7 +24,9 @@ use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::NOW;
 use crate::io::Parallel;
-use crate::plan::{Closing, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan};
+use crate::plan::{
+    Closing, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan, come_at_once,
+};
 use crate::types::{RelationId, WATERMARK};
 
 /// What a step brings: for each relation its changes.
@@ -352,8 +354,10 @@ impl Operator {
     }
 
     fn close_to(&mut self, watermark_us: i64) -> Result<()> {
-        if let Operator::Aggregate(_, aggregate) = self {
-            aggregate.close_to(watermark_us)?;
+        match self {
+            Operator::Aggregate(_, aggregate) => aggregate.close_to(watermark_us)?,
+            Operator::DistinctValues(_, values) => values.close_to(watermark_us)?,
+            _ => {}
         }
         self.below_mut().into_iter().try_for_each(|below| below.close_to(watermark_us))
     }
@@ -559,8 +563,14 @@ impl Builder<'_> {
             }
             Node::Close { input, closing, .. } => match &**input {
                 Node::Aggregate { input: below, .. } => {
-                    let aggregate = self.aggregate(input)?.closing_by(closing.key, self.closing_bound(node, closing)?);
-                    Operator::Aggregate(Box::new(self.operator(below)?), Box::new(aggregate))
+                    let bound = || self.closing_bound(node, closing);
+                    let aggregate = self.aggregate(input)?.closing_by(closing.key, bound()?);
+                    let mut below = self.operator(below)?;
+                    if let Operator::DistinctValues(rows, values) = below {
+                        let values = values.closing_by(closing.key, bound()?)?;
+                        below = Operator::DistinctValues(rows, Box::new(values));
+                    }
+                    Operator::Aggregate(Box::new(below), Box::new(aggregate))
                 }
                 _ => return Err(Error::internal("groups that are closed without an aggregate")),
             },
@@ -700,8 +710,12 @@ impl Builder<'_> {
         let directions: Vec<SortDirection> = order.iter().map(|key| key.direction).collect();
         let bound = Bound { kind: *kind, skip: *skip, fetch: *fetch, shows_rank: *shows_rank };
         let keys = self.compile(node, input, &keys)?;
-        let append_only = self.is_append_only(input);
-        Top::new(keys, &directions, bound, append_only, arrow_schema(input.schema()), arrow_schema(schema))
+        let keeps = match (come_at_once(node), self.is_append_only(input)) {
+            (true, _) => Keeps::Nothing,
+            (false, true) => Keeps::First,
+            (false, false) => Keeps::All,
+        };
+        Top::new(keys, &directions, bound, keeps, arrow_schema(input.schema()), arrow_schema(schema))
     }
 
     fn window(&self, node: &Node) -> Result<Window> {
@@ -725,6 +739,7 @@ impl Builder<'_> {
             directions: &directions,
             calls: window_calls(calls, input.schema(), &self.settings)?,
             reach: Reach::of(calls, input.schema(), cannot_fail),
+            keeps_nothing: come_at_once(node),
             input: arrow_schema(input.schema()),
         };
         Window::new(node.id(), inputs, arrow_schema(schema))

@@ -10,7 +10,8 @@
 //!
 //! A window is any expression that rises with the time. A row is late where the watermark that it was marked with had passed its
 //! window; a group is closed where the table's watermark has. Since that is never behind what rows are marked with, a closed
-//! group gets no row.
+//! group gets no row. All groups of a window close in one step: what looks at the groups of one window alone, as the first of each,
+//! may stand above.
 //!
 //! Does not know: how rows are marked, what becomes of late ones.
 
@@ -20,7 +21,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema};
 use datafusion::functions_nested::expr_fn::array_element;
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Unnest, col, lit,
+    Aggregate, Distinct, DistinctOn, Expr, Filter, LogicalPlan, Projection, SubqueryAlias, TableScan, Unnest, Window,
+    col, lit,
 };
 
 use super::lower::refuse;
@@ -90,7 +92,53 @@ pub fn close(node: Node, closing: &Closing) -> Result<Node> {
         above @ (Node::Filter { .. } | Node::Project { .. } | Node::Temporal { .. }) => {
             above.map_inputs(&mut |input| close(input, closing))
         }
+        above @ (Node::Top { .. } | Node::Window { .. }) => {
+            let above = above.map_inputs(&mut |input| close(input, closing))?;
+            match come_at_once(&above) {
+                true => Ok(above),
+                false => Err(refuse("a window function or DISTINCT ON beyond the window of EMIT ON WINDOW CLOSE")
+                    .with_hint("Name the window in PARTITION BY, or in DISTINCT ON; or rank in a view over this one.")),
+            }
+        }
         _ => Err(refuse("EMIT ON WINDOW CLOSE of this query")),
+    }
+}
+
+/// Of window functions, and of first rows: whether all rows of a partition are groups of one closed window, so that they come in one
+/// step, and none afterwards.
+pub fn come_at_once(node: &Node) -> bool {
+    let (input, partition): (_, &[Expr]) = match node {
+        Node::Top { input, partition, .. } => (input, partition),
+        Node::Window { input, calls, .. } => match calls.first() {
+            Some(Expr::WindowFunction(call)) => (input, &call.params.partition_by),
+            _ => return false,
+        },
+        _ => return false,
+    };
+    let Some(window) = closed_window(input) else { return false };
+    partition.iter().any(|expr| column_of(expr, input.schema()) == Some(window))
+}
+
+/// The column that is the window of closed groups.
+fn closed_window(node: &Node) -> Option<usize> {
+    match node {
+        Node::Close { closing, .. } => Some(closing.key),
+        Node::Filter { input, .. } => closed_window(input),
+        Node::Project { input, exprs, .. } => {
+            let window = closed_window(input)?;
+            exprs.iter().position(|expr| column_of(expr, input.schema()) == Some(window))
+        }
+        // The input's columns are the first ones.
+        Node::Top { input, .. } | Node::Window { input, .. } if come_at_once(node) => closed_window(input),
+        _ => None,
+    }
+}
+
+fn column_of(expr: &Expr, schema: &DFSchema) -> Option<usize> {
+    match expr {
+        Expr::Alias(alias) => column_of(&alias.expr, schema),
+        Expr::Column(column) => schema.maybe_index_of_column(column),
+        _ => None,
     }
 }
 
@@ -118,6 +166,15 @@ fn above(plan: LogicalPlan, catalog: &Catalog, closing: &mut Option<Closing>) ->
             let input = above(Arc::unwrap_or_clone(input), catalog, closing)?;
             Ok(LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(input), alias)?))
         }
+        LogicalPlan::Window(window) => {
+            let input = above(Arc::unwrap_or_clone(window.input), catalog, closing)?;
+            Ok(LogicalPlan::Window(Window::try_new(window.window_expr, Arc::new(input))?))
+        }
+        LogicalPlan::Distinct(Distinct::On(DistinctOn { on_expr, select_expr, sort_expr, input, .. })) => {
+            let input = Arc::new(above(Arc::unwrap_or_clone(input), catalog, closing)?);
+            let distinct = DistinctOn::try_new(on_expr, select_expr, sort_expr, input)?;
+            Ok(LogicalPlan::Distinct(Distinct::On(distinct)))
+        }
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => above(Arc::unwrap_or_clone(sort.input), catalog, closing),
         _ => Err(no_windows()),
     }
@@ -126,16 +183,11 @@ fn above(plan: LogicalPlan, catalog: &Catalog, closing: &mut Option<Closing>) ->
 fn no_windows() -> Error {
     Error::not_built("EMIT ON WINDOW CLOSE of a query that is not a GROUP BY of one table").with_hint(
         "Group a table with a WATERMARK by a window of its time, as in GROUP BY time_bucket('1 minute', time), or by window_start \
-         of TUMBLE or HOP; join and rank in views over that view.",
+         of TUMBLE or HOP; join in views over that view.",
     )
 }
 
 fn close_groups(aggregate: Aggregate, catalog: &Catalog, closing: &mut Option<Closing>) -> Result<LogicalPlan> {
-    let is_distinct = |expr: &Expr| matches!(expr, Expr::AggregateFunction(call) if call.params.distinct);
-    if aggregate.aggr_expr.iter().any(|expr| expr.exists(|expr| Ok(is_distinct(expr))).unwrap_or_default()) {
-        return Err(refuse("DISTINCT in an aggregate under EMIT ON WINDOW CLOSE")
-            .with_hint("Leave EMIT ON WINDOW CLOSE out, or group by the value as well."));
-    }
     let marked = marked(&aggregate.input, catalog)?;
     let is_time = |expr: &Expr| matches!(expr, Expr::Column(column) if *column == marked.time);
     let mut window = None;
@@ -240,6 +292,10 @@ fn marked(plan: &LogicalPlan, catalog: &Catalog) -> Result<Marked> {
             Ok(below.over(LogicalPlan::Unnest(plan), places))
         }
         LogicalPlan::Sort(sort) if sort.fetch.is_none() => marked(&sort.input, catalog),
+        LogicalPlan::Join(_) => Err(refuse("a join under EMIT ON WINDOW CLOSE").with_hint(
+            "What changes on the other side after a window closed would change what was shown. Group the table with the WATERMARK by \
+             its window and the join's columns, and join in a view over that view.",
+        )),
         _ => Err(no_windows()),
     }
 }

@@ -32,7 +32,7 @@ mod view;
 mod view_plan;
 
 pub use clauses::{ACCEPTED, REFUSED, ViewClause};
-pub use closing::{Closing, TABLE_WATERMARK, close_windows, only_closed};
+pub use closing::{Closing, TABLE_WATERMARK, close_windows, come_at_once, only_closed};
 pub use eager::aggregate_eagerly;
 pub use errors::{at_literal, plan_error};
 pub use output_names::name_output;

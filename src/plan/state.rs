@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use datafusion::logical_expr::Expr;
 
+use super::closing::come_at_once;
 use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
 use crate::types::RelationId;
 
@@ -78,7 +79,18 @@ fn add_closed(node: &Node, depth: usize, relations: &dyn Relations, report: &mut
     report
         .lines
         .push(format!("{:indent$}  keeps a row for each group whose window is open, and what its calls keep", ""));
-    node.inputs().into_iter().for_each(|input| add(input, depth + 1, relations, report));
+    for input in node.inputs() {
+        match input {
+            Node::DistinctValues { input: rows, .. } => {
+                let (indent, id) = (indent + 2, input.id());
+                let kept = "keeps the distinct values of each group whose window is open";
+                report.lines.push(format!("{:indent$}{} [{id}]", "", super::explain::describe(input)));
+                report.lines.push(format!("{:indent$}  {kept}", ""));
+                add(rows, depth + 2, relations, report);
+            }
+            _ => add(input, depth + 1, relations, report),
+        }
+    }
 }
 
 fn sentence(id: OperatorId, what: &str) -> String {
@@ -114,6 +126,7 @@ fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
         Node::SetOperation { left, right, .. } => {
             vec![("each distinct row with its number on both sides".to_owned(), grown(left) || grown(right))]
         }
+        Node::Top { .. } | Node::Window { .. } if come_at_once(node) => Vec::new(),
         Node::Top { input, partition, .. } if is_append_only(input, relations) => {
             let of = if partition.is_empty() { "" } else { " of each partition" };
             vec![(format!("the first rows{of} in order"), !partition.is_empty() && grown(input))]

@@ -10,7 +10,7 @@ use datafusion::common::DFSchemaRef;
 use datafusion::logical_expr::Expr;
 use serde::{Deserialize, Serialize};
 
-use super::closing::Closing;
+use super::closing::{Closing, come_at_once};
 use crate::catalog::ViewColumn;
 use crate::error::Result;
 use crate::functions::{BitOperation, Regression, SetFunction};
@@ -418,6 +418,7 @@ impl Node {
             Node::Source { relation, .. } => append_only(*relation),
             // A closed group has its one row.
             Node::Close { .. } => true,
+            Node::Top { .. } | Node::Window { .. } if come_at_once(self) => true,
             // A group's row is replaced when it changes, and a padded one when it finds a match.
             Node::Aggregate { .. } | Node::Top { .. } | Node::Window { .. } => false,
             // A row that matches, or is on both sides, goes on doing so.

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! How often each pair is there is the state: one ordered multiset for all distinct columns. A pair with a NULL value is
-//! not kept, because aggregates leave it out.
+//! not kept, because aggregates leave it out. Under groups that are closed, the pairs of a group go with it.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use arrow::compute::take;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
+use super::time_bound::TimeBound;
 use super::{Counters, threads_for};
 use crate::dataflow::expression::batch;
 use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef, in_order};
@@ -32,9 +33,20 @@ pub struct DistinctValues {
     converters: Vec<RowConverter>,
     /// Number of the distinct column (2 bytes), then the pair in arrow's row format.
     state: OrderedState,
+    closing: Option<Closing>,
     schema: SchemaRef,
     parallel: Arc<dyn Parallel>,
     pub counters: Counters,
+}
+
+/// Groups are forgotten when their window is closed: that key stands first in the pairs.
+#[derive(Debug)]
+struct Closing {
+    key: usize,
+    bound: TimeBound,
+    window: RowConverter,
+    /// Pairs of windows before this one go in this step.
+    due: Option<ArrayRef>,
 }
 
 /// A batch with the pairs of each distinct column.
@@ -55,19 +67,52 @@ struct Changed {
 impl DistinctValues {
     /// `schema`: `keys` columns, then plain ones, then from `first_distinct` on the distinct ones.
     pub fn new(keys: usize, first_distinct: usize, schema: SchemaRef, parallel: Arc<dyn Parallel>) -> Result<Self> {
-        let converters = (first_distinct..schema.fields().len()).map(|distinct| {
-            let fields = (0..keys).chain([distinct]).map(|column| sort_field(&schema, column)).collect();
-            Ok(RowConverter::new(fields)?)
-        });
-        Ok(DistinctValues {
+        let (state, counters) = (OrderedState::default(), Counters::default());
+        let values = DistinctValues {
             keys,
             first_distinct,
-            converters: converters.collect::<Result<_>>()?,
-            state: OrderedState::default(),
+            converters: Vec::new(),
+            state,
+            closing: None,
             schema,
             parallel,
-            counters: Counters::default(),
-        })
+            counters,
+        };
+        values.with_converters()
+    }
+
+    /// Forgets the values of a group when `bound` is above its key `key`. No row may come to it after that.
+    pub fn closing_by(mut self, key: usize, bound: TimeBound) -> Result<Self> {
+        if key >= self.keys {
+            return Err(Error::internal("values of groups without a window"));
+        }
+        let window = RowConverter::new(vec![sort_field(&self.schema, key)])?;
+        self.closing = Some(Closing { key, bound, window, due: None });
+        self.with_converters()
+    }
+
+    fn with_converters(mut self) -> Result<Self> {
+        let converters = (self.first_distinct..self.schema.fields().len()).map(|distinct| {
+            let fields = self.pair_columns(distinct).map(|column| sort_field(&self.schema, column)).collect();
+            Ok(RowConverter::new(fields)?)
+        });
+        self.converters = converters.collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// The next step forgets what a watermark has passed that is here now.
+    pub fn close_to(&mut self, watermark_us: i64) -> Result<()> {
+        if let Some(closing) = &mut self.closing {
+            closing.due = Some(closing.bound.at(watermark_us)?);
+        }
+        Ok(())
+    }
+
+    /// The columns of a pair, in the order that it has them in the state.
+    fn pair_columns(&self, distinct: usize) -> impl Iterator<Item = usize> + use<> {
+        let window = self.closing.as_ref().map(|closing| closing.key);
+        let others = (0..self.keys).filter(move |key| Some(*key) != window);
+        window.into_iter().chain(others).chain([distinct])
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -95,9 +140,32 @@ impl DistinctValues {
             }
         }
         self.state.apply_all(&updates, threads)?;
+        self.close()?;
         output.retain(|delta| !delta.is_empty());
         self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
         Ok(output)
+    }
+
+    /// Takes out the pairs of the groups that are closed: they stand in front.
+    fn close(&mut self) -> Result<()> {
+        let Some(closing) = &mut self.closing else { return Ok(()) };
+        let Some(bound) = closing.due.take() else { return Ok(()) };
+        let bound = closing.window.convert_columns(&[canonical_array(&bound)])?;
+        let before = self.state.clone();
+        let mut closed = OrderedUpdates::default();
+        for distinct in 0..self.converters.len() {
+            let number = (distinct as u16).to_be_bytes();
+            let end = [&number, bound.row(0).data()].concat();
+            before.each_with_prefix(&number, |entry, weight| {
+                let is_closed = entry < end.as_slice();
+                if is_closed {
+                    closed.push(&[entry], -weight);
+                    self.counters.rows_read += 1;
+                }
+                Ok(is_closed)
+            })?;
+        }
+        self.state.apply(&closed)
     }
 
     fn changed(&self, input: &[DeltaBatch], pairs: &[Pairs], distinct: usize) -> Result<Changed> {
@@ -145,7 +213,7 @@ impl DistinctValues {
         }
         let convert = |(distinct, converter): (usize, &RowConverter)| {
             let pair: Vec<ArrayRef> =
-                columns[..self.keys].iter().chain([&columns[self.first_distinct + distinct]]).cloned().collect();
+                self.pair_columns(self.first_distinct + distinct).map(|column| columns[column].clone()).collect();
             Ok(converter.convert_columns(&pair)?)
         };
         let rows = self.converters.iter().enumerate().map(convert).collect::<Result<_>>()?;

@@ -34,7 +34,7 @@ pub use project::{Project, apply as project_rows};
 pub use set_operation::SetOperation;
 pub use temporal::{COMMIT_TIME, Temporal, commit_time_field};
 pub use time_bound::TimeBound;
-pub use top::{Bound, Top};
+pub use top::{Bound, Keeps, Top};
 pub use union::Union;
 pub use unnest::Unnest;
 pub use window::{Window, WindowInputs};

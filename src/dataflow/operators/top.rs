@@ -28,10 +28,19 @@ use crate::plan::{RankKind, SortDirection};
 pub struct Top {
     rows: OrderedRows,
     bound: Bound,
-    /// No row has a negative weight: one that is behind the bound never comes before it again, and is not kept.
-    append_only: bool,
+    keeps: Keeps,
     schema: SchemaRef,
     pub counters: Counters,
+}
+
+/// What is kept of the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keeps {
+    All,
+    /// Those up to the bound: no row has a negative weight, so that one behind it never comes before it again.
+    First,
+    /// All rows of a partition come in one step.
+    Nothing,
 }
 
 /// Which rows are among the first.
@@ -57,18 +66,17 @@ impl Bound {
 type Ranked<'a> = (&'a [u8], u64, i64);
 
 impl Top {
-    /// `keys`: the partition's expressions, then one per direction. `input`: the columns of the rows. `append_only`: none
-    /// of them is ever taken back.
+    /// `keys`: the partition's expressions, then one per direction. `input`: the columns of the rows.
     pub fn new(
         keys: Expressions,
         directions: &[SortDirection],
         bound: Bound,
-        append_only: bool,
+        keeps: Keeps,
         input: SchemaRef,
         schema: SchemaRef,
     ) -> Result<Self> {
         let rows = OrderedRows::new(keys, directions, input)?;
-        Ok(Top { rows, bound, append_only, schema, counters: Counters::default() })
+        Ok(Top { rows, bound, keeps, schema, counters: Counters::default() })
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -80,22 +88,27 @@ impl Top {
     }
 
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let nearest = self.append_only.then(|| Nearest { end: self.bound.end(), by_rows: !self.is_dense() });
+        let is_first = self.keeps != Keeps::All;
+        let nearest = is_first.then(|| Nearest { end: self.bound.end(), by_rows: !self.is_dense() });
         let change = self.rows.change(input, nearest, errors)?;
         let before = self.rows.state.clone();
-        self.rows.state.apply(&change.updates())?;
+        let mut after = before.clone();
+        after.apply(&change.updates())?;
         let (mut changed, mut surplus) = (Vec::new(), OrderedUpdates::default());
         for (partition, ..) in change.partitions() {
-            let (old, new) = (self.first(&before, partition)?, self.first(&self.rows.state, partition)?);
+            let (old, new) = (self.first(&before, partition)?, self.first(&after, partition)?);
             self.counters.rows_read += (old.len() + new.len()) as u64;
             difference(&old, &new, &mut changed);
-            if self.append_only {
-                self.add_surplus(partition, &mut surplus)?;
+            if self.keeps == Keeps::First {
+                self.add_surplus(&after, partition, &mut surplus)?;
             }
         }
         let output = self.output(&changed)?;
         self.counters.rows_emitted += changed.len() as u64;
-        self.rows.state.apply(&surplus)?;
+        if self.keeps != Keeps::Nothing {
+            after.apply(&surplus)?;
+            self.rows.state = after;
+        }
         Ok(output)
     }
 
@@ -127,9 +140,9 @@ impl Top {
     }
 
     /// What takes away the rows of a partition that are behind the bound.
-    fn add_surplus(&self, partition: &[u8], surplus: &mut OrderedUpdates) -> Result<()> {
+    fn add_surplus(&self, state: &OrderedState, partition: &[u8], surplus: &mut OrderedUpdates) -> Result<()> {
         let end = self.bound.end();
-        self.each_ranked(&self.rows.state, partition, |entry, weight, rows, rank| {
+        self.each_ranked(state, partition, |entry, weight, rows, rank| {
             let behind = match self.bound.kind {
                 RankKind::RowNumber => (rows.end - rows.end.min(end.max(rows.start))) as i64,
                 _ if rank > end => weight,

@@ -40,6 +40,7 @@ pub struct Window {
     calls: Vec<Arc<dyn WindowExpr>>,
     /// `None`: a change concerns its whole partition.
     reach: Option<Reach>,
+    keeps_nothing: bool,
     /// Of the calls' results.
     types: Vec<DataType>,
     values: RowConverter,
@@ -58,6 +59,8 @@ pub struct WindowInputs<'a> {
     pub calls: Vec<Arc<dyn WindowExpr>>,
     /// `None` where a change concerns its whole partition.
     pub reach: Option<Reach>,
+    /// All rows of a partition come in one step, and none afterwards.
+    pub keeps_nothing: bool,
     pub partition_schema: SchemaRef,
     pub input: SchemaRef,
 }
@@ -87,7 +90,7 @@ impl Computed<'_> {
 impl Window {
     /// `schema`: the input's columns, then one per call.
     pub fn new(operator: OperatorId, inputs: WindowInputs<'_>, schema: SchemaRef) -> Result<Self> {
-        let WindowInputs { keys, directions, calls, reach, partition_schema, input } = inputs;
+        let WindowInputs { keys, directions, calls, reach, keeps_nothing, partition_schema, input } = inputs;
         let types: Vec<DataType> =
             schema.fields().iter().skip(input.fields().len()).map(|field| field.data_type().clone()).collect();
         if types.len() != calls.len() {
@@ -99,6 +102,7 @@ impl Window {
             values: RowConverter::new(types.iter().cloned().map(SortField::new).collect())?,
             calls,
             reach,
+            keeps_nothing,
             types,
             partition_schema,
             schema,
@@ -117,14 +121,18 @@ impl Window {
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
         let change = self.rows.change(input, None, errors)?;
         let before = self.rows.state.clone();
-        self.rows.state.apply(&change.updates())?;
+        let mut after = before.clone();
+        after.apply(&change.updates())?;
         let mut output = Vec::new();
         let mut rows_read = 0;
         for (partition, first, last) in change.partitions() {
             let (old, read_before) = self.computed(&before, partition, (first, last), -1, errors)?;
-            let (new, read_after) = self.computed(&self.rows.state, partition, (first, last), 1, errors)?;
+            let (new, read_after) = self.computed(&after, partition, (first, last), 1, errors)?;
             rows_read += read_before + read_after;
             self.difference(&old, &new, &mut output)?;
+        }
+        if !self.keeps_nothing {
+            self.rows.state = after;
         }
         self.counters.rows_read += rows_read as u64;
         self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
