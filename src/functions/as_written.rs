@@ -27,6 +27,7 @@ use super::floats::CANONICAL_FLOAT;
 use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
 use super::peer_frames;
+use super::set_types::check_set_operation;
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -47,6 +48,7 @@ impl AnalyzerRule for AsWritten {
 
 /// `changed`: a node so far, perhaps below, so that types may have changed.
 fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<LogicalPlan>> {
+    check_set_operation(&plan)?;
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
         schema.merge(&scan.projected_schema);

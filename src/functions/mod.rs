@@ -3,6 +3,7 @@
 //! ```text
 //! operators   as planned:      literals' types, floats beside numerics
 //! as_written  before coercion: texts beside times, numeric without modifiers
+//! set_types   after coercion:  INTERSECT and EXCEPT in the types that both sides have in common
 //! semantics   after coercion:  checked arithmetic, canonical floats, rounding casts
 //! aggregate/  sum avg min max first last, variance and deviation, regression, string_agg and array_agg, percentiles,
 //!             sketches, what depends on the order of a frame's rows
@@ -39,6 +40,7 @@ mod server;
 mod session;
 pub mod sessions;
 mod set_order;
+mod set_types;
 mod sql_types;
 mod subexpressions;
 mod time;

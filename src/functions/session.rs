@@ -22,6 +22,7 @@ use super::operators::PostgresOperators;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
 use super::sessions::Session;
+use super::set_types::SetTypes;
 use super::sql_types::PostgresTypes;
 use super::subexpressions::Subexpressions;
 use super::{aggregate, scalar_functions};
@@ -90,6 +91,7 @@ pub fn analyzer() -> Analyzer {
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(AsWritten),
         Arc::new(TypeCoercion::new()),
+        Arc::new(SetTypes),
         Arc::new(PostgresSemantics),
     ];
     Analyzer::with_rules(rules)

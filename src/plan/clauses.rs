@@ -130,7 +130,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "INTERSECT, EXCEPT, also ALL",
         example: "SELECT truck FROM readings EXCEPT ALL SELECT truck FROM trucks",
-        sentence: "Each row once, with its number of rows on both sides.",
+        sentence: "Each row once, with its number of rows on both sides. Columns of different types are compared in the type that they have in common.",
     },
     ViewClause {
         clause: "ORDER BY ... LIMIT, OFFSET",

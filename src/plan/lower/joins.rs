@@ -134,9 +134,6 @@ fn lower_set_operation(join: &Join, kind: SetKind) -> Result<Node> {
         if !same((left, right))? {
             return Err(Error::internal("set operations of different types"));
         }
-        if matches!((left, right), (Expr::Cast(_), _)) {
-            return Err(refuse("INTERSECT or EXCEPT of columns of different types"));
-        }
     }
     let left = Box::new(with_types(lower_node(left)?, &schema)?);
     let right = Box::new(with_types(lower_node(&join.right)?, &schema)?);
