@@ -133,7 +133,7 @@ impl Call {
     }
 }
 
-/// Behind each stands `OVER (...)`; those of `FRAMED` may have a frame.
+/// Behind each stands `OVER (...)`, or where it says `{over}`; those of `FRAMED` may have a frame.
 pub const RANKING: [Call; 8] = [
     call("row_number", &[], "row_number()", Gives::Is(Bigint)),
     call("rank", &[], "rank()", Gives::Is(Bigint)),
@@ -145,9 +145,23 @@ pub const RANKING: [Call; 8] = [
     call("lead with a default", &[Takes::Is(Integer)], "lead({0}, 1, -5)", Same),
 ];
 
-pub const FRAMED: [Call; 17] = [
+pub const FRAMED: [Call; 26] = [
     call("first_value", &[Any], "first_value({0})", Same),
     call("last_value", &[Any], "last_value({0})", Same),
+    call("nth_value", &[Any], "nth_value({0}, 2)", Same),
+    call("window bit_and", &[Takes::Is(Integer)], "bit_and({0})", Gives::Is(Integer)),
+    call("window bit_or", &[Takes::Is(Integer)], "bit_or({0})", Gives::Is(Integer)),
+    call("window string_agg", &[Takes::Is(Text)], "string_agg({0}, ',')", Gives::Is(Text)),
+    call("window array_agg", &[Any], "(array_agg({0}) {over})::text", Gives::Is(Text)),
+    call("window jsonb_agg", &[Any], "(jsonb_agg({0}) {over})::text", Gives::Is(Text)),
+    call("window median", &[Number], "median({0})", Gives::Is(Float)),
+    call("window filter", &[Any, Takes::Is(Integer)], "count({0}) FILTER (WHERE {1} > 1)", Gives::Is(Bigint)),
+    call(
+        "window array_agg filter",
+        &[Any, Takes::Is(Integer)],
+        "(array_agg({0}) FILTER (WHERE {1} > 1) {over})::text",
+        Gives::Is(Text),
+    ),
     call("window count(*)", &[], "count(*)", Gives::Is(Bigint)),
     call("window count", &[Any], "count({0})", Gives::Is(Bigint)),
     call("window sum", &[Number], "sum({0})", Sum),

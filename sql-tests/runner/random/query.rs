@@ -49,8 +49,9 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 49] = [
+const FORMS: [&str; 51] = [
     "EMIT ON WINDOW CLOSE",
+    "top of each closed window",
     "approx_count_distinct",
     "group by",
     "no group by",
@@ -65,6 +66,7 @@ const FORMS: [&str; 49] = [
     "intersect all",
     "except",
     "except all",
+    "set operation of different types",
     "limit",
     "offset",
     "distinct",
@@ -244,8 +246,7 @@ impl<'a> Generator<'a> {
         };
         let (view_columns, groups) = selected(&own);
         let predicate = if is_filtered { format!(" WHERE {condition}") } else { String::new() };
-        let view =
-            format!("SELECT {} FROM {from}{predicate} GROUP BY {groups} EMIT ON WINDOW CLOSE", named(&view_columns));
+        let view = format!("SELECT {} FROM {from}{predicate} GROUP BY {groups}", named(&view_columns));
         let marked = "SELECT *, max(ts) OVER (ORDER BY w RANGE BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) \
              - INTERVAL '20 seconds' AS mark FROM arrivals";
         let (columns, groups) = selected(&at("a.ts"));
@@ -257,12 +258,32 @@ impl<'a> Generator<'a> {
              GROUP BY {groups} HAVING {window} < {passed}",
             named(&columns)
         );
-        (view, ad_hoc, types(&columns))
+        if !self.chance.once_in(3) {
+            return (format!("{view} EMIT ON WINDOW CLOSE"), ad_hoc, types(&columns));
+        }
+        self.uses("top of each closed window");
+        let (count, last) = (columns.len(), columns.len() - 1);
+        let first = |query: &str| {
+            format!(
+                "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY c0 ORDER BY c{last} DESC) AS c{count} \
+                 FROM ({query}) AS s) AS r WHERE c{count} <= 2"
+            )
+        };
+        let shown = [types(&columns), vec![Type::Bigint]].concat();
+        (format!("{} EMIT ON WINDOW CLOSE", first(&view)), first(&ad_hoc), shown)
     }
 
     fn set_operation(&mut self, depth: usize) -> (String, Vec<Type>) {
-        let wanted = [*self.chance.one_of(&[Type::Text, Type::Bigint, Type::Integer, Type::Float])];
-        let (left, right) = (self.with_types(&wanted, depth), self.with_types(&wanted, depth));
+        let of = *self.chance.one_of(&[Type::Text, Type::Bigint, Type::Integer, Type::Float]);
+        let mut others = vec![of];
+        if matches!(of, Type::Bigint | Type::Integer) && self.chance.once_in(2) {
+            self.uses("set operation of different types");
+            others = vec![Type::Bigint, Type::Integer, Type::Numeric];
+            others.retain(|other| *other != of);
+        }
+        let other = *self.chance.one_of(&others);
+        let (left, right) = (self.with_types(&[of], depth), self.with_types(&[other], depth));
+        let wanted = [if other == Type::Numeric || of == Type::Integer { other } else { of }];
         let (operation, feature) = *self.chance.one_of(&[
             ("UNION", "union"),
             ("UNION ALL", "union all"),
@@ -355,7 +376,12 @@ impl<'a> Generator<'a> {
                 (call, frame)
             }
         };
-        Column { name: format!("{} OVER ({partition}ORDER BY {}{frame})", call.name, order.name), of: call.of }
+        let over = format!("OVER ({partition}ORDER BY {}{frame})", order.name);
+        let name = match call.name.contains("{over}") {
+            true => call.name.replace("{over}", &over),
+            false => format!("{} {over}", call.name),
+        };
+        Column { name, of: call.of }
     }
 
     /// A frame, and the order that it needs.
