@@ -118,9 +118,13 @@ fn check_jsonb(expr: &Expr, schema: &DFSchema) -> Result<()> {
     Err(no_such(format!("function {name}({}) does not exist", types.join(", "))))
 }
 
+/// How the names of functions begin that evaluate an expression over its columns, whatever their types are.
+pub const ATTEMPT: &str = "attempt: ";
+
 fn takes_jsonb(name: &str) -> bool {
     JsonFunction::named(name).is_some()
         || name.starts_with("ordered_")
+        || name.starts_with(ATTEMPT)
         || matches!(
             name,
             "coalesce" | "nullif" | "from_text" | "canonical_float" | "pg_typeof" | "make_array" | "array_append"

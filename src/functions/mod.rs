@@ -59,6 +59,7 @@ pub use aggregate::{
     average_type, constant_place, in_frame, literal_float, literal_text, single_value, sum_type,
 };
 pub use arithmetic::Arithmetic;
+pub use as_written::ATTEMPT;
 pub use bit_counts::{BitCounts, BitOperation};
 pub use buckets::Buckets;
 pub use clock::{days_and_time, interval_from};

@@ -30,6 +30,8 @@ use datafusion::optimizer::optimize_projections::OptimizeProjections;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 
+use crate::functions::ATTEMPT;
+
 /// The plan with every expression guarded. Columns that nobody reads are taken out first: a view does not compute them.
 pub fn leave_out_errors(plan: LogicalPlan, state: &SessionState) -> Result<LogicalPlan> {
     let context = OptimizerContext::new_with_config_options(Arc::clone(state.config_options()));
@@ -215,8 +217,8 @@ impl Attempt {
             expr: expr.clone(),
             answer,
             name: match answer {
-                Answer::Value => format!("attempt of {expr}"),
-                Answer::Computes => format!("computes {expr}"),
+                Answer::Value => format!("{ATTEMPT}{expr}"),
+                Answer::Computes => format!("{ATTEMPT}whether {expr} has a value"),
             },
             physical,
             schema: Arc::clone(schema.inner()),
