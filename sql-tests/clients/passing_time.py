@@ -54,5 +54,44 @@ def time_goes_on_over_a_kill(folder):
     server.stop()
 
 
+def kept_since(server, commit):
+    """What is kept of a view's changes behind a commit: commit, weight, device."""
+    with psycopg.connect(server.address()) as reader:
+        reader.execute(f"DECLARE changes CURSOR FOR SUBSCRIBE recent WITH (PROGRESS) AS OF COMMIT {commit}")
+        told = reader.execute("FETCH ALL changes WITH (timeout = '0s')").fetchall()
+    return sorted((number, int(weight), device) for (number, progressed, weight, device) in told if not progressed)
+
+
+def kept_changes_go_on_over_kills(folder):
+    """What was kept of the changes that time made is the same after kill -9, and goes on: together it adds up to the view."""
+    server = Server(folder, settings=TICKS).start()
+    server.psql(lines=SCHEMA)
+    server.psql("ALTER MATERIALIZED VIEW recent SET (subscribe_retention = '1 hour')")
+    with psycopg.connect(server.address()) as reader:
+        reader.execute("DECLARE c CURSOR FOR SUBSCRIBE recent WITH (PROGRESS)")
+        first = reader.execute("FETCH 1 c").fetchone()[0]
+    for life in range(3):
+        server.psql(lines=f"INSERT INTO readings VALUES (now() - INTERVAL '2 seconds', 'soon_{life}'),"
+                          f" (now() + INTERVAL '1 hour', 'later_{life}');")
+        eventually(lambda: f"soon_{life}" not in devices(server, "recent"), "a row goes")
+        if life == 1:
+            server.psql("FLUSH")
+        before = kept_since(server, first)
+        equal([change[1:] for change in before if change[2] == f"soon_{life}"], [(1, f"soon_{life}"), (-1, f"soon_{life}")], "changes")
+        # This one goes when the server is down, or after.
+        server.psql(lines=f"INSERT INTO readings VALUES (now() - INTERVAL '2.8 seconds', 'down_{life}');")
+        server.kill()
+        server.start()
+        eventually(lambda: f"down_{life}" not in devices(server, "recent"), "a row goes after the start")
+        after = kept_since(server, first)
+        equal(after[:len(before)], before, "changes that were kept before the kill")
+        content = {}
+        for _, weight, device in after:
+            content[device] = content.get(device, 0) + weight
+        equal(sorted(device for device, count in content.items() if count), devices(server, "recent"), "what the changes add up to")
+    server.verify("recent")
+    server.stop()
+
+
 if __name__ == "__main__":
-    main(a_row_goes_by_itself, time_goes_on_over_a_kill)
+    main(a_row_goes_by_itself, time_goes_on_over_a_kill, kept_changes_go_on_over_kills)

@@ -3,7 +3,7 @@
 //! Starts no thread: the loops that must run are given back, and the server runs them on threads, a simulation under its
 //! executor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use datafusion::execution::SessionState;
@@ -22,9 +22,8 @@ use crate::error::{Error, Result};
 use crate::io::{Clock, Disk};
 use crate::settings::Settings;
 use crate::statement::LiveViews;
-use crate::table::Tables;
+use crate::table::{DurableState, Tables};
 use crate::tier::{Tier, WriterId};
-use crate::types::CommitNumber;
 
 /// The world outside, as the core sees it.
 #[derive(Clone)]
@@ -111,10 +110,11 @@ impl Core {
         }
         recovered.checkpoint = checkpoint.as_ref().map(|checkpoint| checkpoint.commit);
         let residence = Residence::with_store(checkpoints.pages().clone());
+        let cold = tables.durable_in_manifest().await;
         let (started, changelogs) =
-            StartOfViews::prepare(&disk, settings, &tables, recovered.checkpoint, behind, recovered.head)?;
+            StartOfViews::prepare(&disk, settings, &tables, cold, recovered.checkpoint, behind)?;
         let (dataflows, views) = Worker::new(settings.dataflow.clone(), started.at);
-        let views = views.with_changelogs(changelogs).at_time(tables.durable().timestamp_us);
+        let views = views.with_changelogs(changelogs).at_time(started.builds.timestamp_us);
         let changes = dataflows.clone();
         tables.before_flush(move || {
             let changes = changes.clone();
@@ -164,26 +164,34 @@ impl Core {
         }
         self.recovered.views_to_rebuild = missing.len();
         let rebuilt: Vec<_> = catalog.materialized_views().filter(|view| missing.contains(&view.id)).cloned().collect();
-        // What time it was at an earlier commit than the head is not known any more.
-        let follows_time =
-            |view: &Arc<MaterializedView>| self.publisher.plan_of(view).is_ok_and(|plan| plan.follows_time());
-        let is_timeless = started.behind.commits.is_empty() || !rebuilt.iter().any(follows_time);
-        let builds_there = started.builds_there && is_timeless;
-        let build = |at: CommitNumber| rebuilt.iter().try_for_each(|view| self.publisher.create_view(view, at));
-        if builds_there {
-            self.sequencer.at_head(|_| build(started.at))?;
+        let StartOfViews { at, mut behind, builds: mut then } = started;
+        let mut unbuilt: VecDeque<_> = rebuilt.iter().collect();
+        // Those that are there by then; a view's id is greater than those of the views that it reads.
+        let mut build = |then: &DurableState| {
+            while let Some(view) = unbuilt.pop_front_if(|view| then.catalog.get(view.id).is_some()) {
+                self.publisher.create_view_at(view, then)?;
+            }
+            Ok::<(), Error>(())
+        };
+        if at >= then.commit {
+            build(&then)?;
         }
-        let mut behind = started.behind;
         loop {
-            behind.commits.drain(..).for_each(|commit| self.dataflows.push_recovered(commit));
+            for commit in behind.commits.drain(..) {
+                if commit.number > then.commit {
+                    then.advance(&commit);
+                }
+                self.dataflows.push_recovered(commit.clone());
+                if commit.number >= then.commit {
+                    build(&then)?;
+                }
+            }
             let Some(after) = behind.goes_on_after else { break };
             // Where the worker has ended, the views are gone, and reads say so.
             let _ = self.dataflows.push_read(&[]).await;
             behind = behind.read_on(&disk, after)?;
         }
-        if !builds_there {
-            self.sequencer.at_head(build)?;
-        }
+        build(&self.tables.durable())?;
         let views = rebuilt.into_iter().filter_map(|view| {
             let live = self.publisher.live_views.take(view.id)?;
             Some((view, live))

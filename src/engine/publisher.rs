@@ -13,7 +13,7 @@ use crate::dataflow::{Dataflows, KeepChanges};
 use crate::error::Result;
 use crate::plan::ViewPlan;
 use crate::statement::{LiveViews, start_filling, stored_plan};
-use crate::table::Tables;
+use crate::table::{DurableState, Tables};
 use crate::types::{CommitNumber, RelationId};
 
 /// Takes durable commits from the log writer.
@@ -87,10 +87,15 @@ impl Publisher {
 
     /// Puts a view into the stream at `at`, the head, as the durable catalog has it: the commit that creates it may alter it,
     /// or drop it again. One that was filled beside the view that it replaces is there already, and is not filled again.
-    pub fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
+    fn create_view(&self, view: &MaterializedView, at: CommitNumber) -> Result<()> {
+        self.create_view_at(view, &DurableState { commit: at, ..self.tables.durable() })
+    }
+
+    /// The same at an earlier commit, of a start, from what was durable then.
+    pub fn create_view_at(&self, view: &MaterializedView, then: &DurableState) -> Result<()> {
         let catalog = self.tables.durable().catalog;
         let Some(Relation::MaterializedView(view)) = catalog.get(view.id) else { return Ok(()) };
-        let live = start_filling(&self.tables, &self.dataflows, view.clone(), self.plan_of(view), at)?;
+        let live = start_filling(&self.tables, &self.dataflows, view.clone(), self.plan_of(view), then)?;
         self.live_views.put(view.id, live);
         Ok(())
     }

@@ -1,22 +1,25 @@
-//! Where in the order of commits the views begin after a start: at the checkpoint; without one, at the commit at which the
-//! changelogs end, so that stepping from there makes the changes that a crash took; else at the head.
+//! Where in the order of commits the views begin after a start.
 //!
 //! ```text
-//! log        ... flushed | . . . . | . . . . | head
-//! changelogs ......................|           the views are built here, and step over the commits behind it
+//! log        ... manifest | . . . . | . . . . | head
+//! changelogs .......................|           without a checkpoint: the views are built here, and step over what is behind
+//! checkpoint ...|                               those that it has step from here; the others are built at the manifest's commit
 //! ```
+//!
+//! Where no changes are kept, views that no checkpoint has are built at the head. Stepping from where the changelogs end makes the
+//! changes again that a crash took; a changelog ends at the newest manifest's commit or later, because a flush syncs it first. A view
+//! that was made behind that is built where it was made: of what expired before, it never heard.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::catalog::CatalogChange;
-use crate::commit::{Commit, replay, reread};
+use crate::commit::{Commit, reread};
 use crate::dataflow::{Changelogs, bytes_of};
 use crate::error::Result;
 use crate::io::Disk;
 use crate::settings::Settings;
-use crate::table::Tables;
+use crate::table::{DurableState, Tables};
 use crate::types::CommitNumber;
 
 /// Commits that the log holds behind a place: the first ones, as many as memory is for, and where the others begin.
@@ -58,10 +61,18 @@ impl Behind {
         reread(disk, after, &mut |commit| next.push(commit))?;
         Ok(next)
     }
+}
 
-    fn clear(&mut self) {
-        *self = Behind::new(self.bytes_max);
-    }
+/// What a later commit's database says, as the log tells it.
+fn moved_to(mut state: DurableState, disk: &Arc<dyn Disk>, commit: CommitNumber) -> Result<DurableState> {
+    reread(disk, state.commit, &mut |next| {
+        if next.number > commit {
+            return ControlFlow::Break(());
+        }
+        state.advance(&next);
+        ControlFlow::Continue(())
+    })?;
+    Ok(state)
 }
 
 /// The views at one commit, and what they step over up to the head.
@@ -70,47 +81,39 @@ pub(super) struct StartOfViews {
     pub at: CommitNumber,
     /// Commits later than that.
     pub behind: Behind,
-    /// Views that no checkpoint has are built there too, and not at the head: changes that they make behind it are kept.
-    pub builds_there: bool,
+    /// What is known as of the commit where views that no checkpoint has are built, if they were there by then: not before `at`.
+    pub builds: DurableState,
 }
 
 impl StartOfViews {
-    /// `behind`: the commits behind the checkpoint.
+    /// `behind`: the commits behind the checkpoint. `cold`: what the newest manifest says.
     pub fn prepare(
         disk: &Arc<dyn Disk>,
         settings: &Settings,
         tables: &Tables,
+        cold: DurableState,
         checkpoint: Option<CommitNumber>,
-        mut behind: Behind,
-        head: CommitNumber,
+        behind: Behind,
     ) -> Result<(StartOfViews, Changelogs)> {
-        let kept: BTreeSet<_> = tables.durable().catalog.subscribe_retentions().map(|(relation, _)| relation).collect();
+        let durable = tables.durable();
+        let head = durable.commit;
+        let kept: BTreeSet<_> = durable.catalog.subscribe_retentions().map(|(relation, _)| relation).collect();
         let changelogs = Changelogs::open(disk.clone(), &settings.dataflow, &kept, head)?;
-        let readable_from = tables.readable_from();
-        if let Some(at) = checkpoint {
-            let builds_there = !kept.is_empty() && at >= readable_from;
-            return Ok((StartOfViews { at, behind, builds_there }, changelogs));
-        }
-        behind.clear();
-        let mut start = StartOfViews { at: head, behind, builds_there: true };
-        if let Some(at) = changelogs.resumes_from(readable_from).filter(|at| *at < head) {
-            start.at = at;
-            replay(disk, at, at, &mut |commit| {
-                start.add(commit);
-                Ok(())
-            })?;
-        }
-        Ok((start, changelogs))
-    }
-
-    fn add(&mut self, commit: Arc<Commit>) {
-        if commit.catalog.iter().any(|change| matches!(change, CatalogChange::AlterTable(_))) {
-            // Earlier commits have rows with other columns than the tables have now.
-            self.at = commit.number;
-            self.behind.clear();
-        } else {
-            // Where there is no room for more, the log is read on later.
-            let _ = self.behind.push(commit);
-        }
+        // Before it tables cannot be read as they were, and watermarks are not known.
+        let earliest = tables.readable_from().max(cold.commit);
+        let builds_at = match checkpoint {
+            Some(_) if kept.is_empty() => head,
+            Some(at) => at.max(earliest),
+            None => changelogs.resumes_from(earliest).unwrap_or(head),
+        };
+        let builds = match builds_at < head {
+            true => moved_to(cold, disk, builds_at)?,
+            false => durable,
+        };
+        let (at, behind) = match checkpoint {
+            Some(at) => (at, behind),
+            None => (builds_at, Behind::new(settings.checkpoint.log_bytes).read_on(disk, builds_at)?),
+        };
+        Ok((StartOfViews { at, behind, builds }, changelogs))
     }
 }

@@ -5,6 +5,7 @@
 //! ledger    what was sequenced, in order: the oracle for tables
 //! views     the views of the script, and what each means by loops: the oracle for views
 //! places    a table that is altered while it is written
+//! pulses    a table of times, and a view that follows time
 //! past      tables as of an earlier commit, and a view's kept changes since then
 //! crash     the history once, the machine as a crash in each of its I/O calls leaves it, and a recovery of each
 //! trouble   disks that are full or fail, stores that do not answer, and two servers over one store
@@ -15,5 +16,6 @@ mod history;
 mod ledger;
 mod past;
 mod places;
+mod pulses;
 mod trouble;
 mod views;

@@ -22,27 +22,28 @@ use crate::dataflow::{Backfill, Dataflows};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::ViewPlan;
 use crate::table::{DurableState, Tables};
-use crate::types::{CommitNumber, RelationId};
+use crate::types::RelationId;
 
 /// Rows of a batch while a view is filled.
 const BATCH_ROWS: usize = 65_536;
 
-/// Puts a view into the stream at `at`, the head; answers when it is live. Under the publish lock.
+/// Puts a view into the stream behind the last commit in it, at which `then` was durable; answers when it is live. Under the publish
+/// lock, or where nobody commits.
 pub fn start_filling(
     tables: &Tables,
     dataflows: &Dataflows,
     view: Arc<MaterializedView>,
     plan: Result<ViewPlan>,
-    at: CommitNumber,
+    then: &DurableState,
 ) -> Result<oneshot::Receiver<Result<()>>> {
-    let DurableState { catalog, watermarks, .. } = tables.durable();
+    let catalog = tables.durable().catalog;
     let mut backfill = HashMap::new();
     for id in plan.iter().flat_map(ViewPlan::sources) {
         if let Some(table) = catalog.table(id) {
-            let snapshot = tables.snapshot(id, at)?;
+            let snapshot = tables.snapshot(id, then.commit)?;
             let columns = (0..table.columns.len()).collect();
             let rows = snapshot.stream(Some(columns), BATCH_ROWS);
-            let (append_only, watermark_us) = (table.kind == TableKind::AppendOnly, watermarks.get(&id).copied());
+            let (append_only, watermark_us) = (table.kind == TableKind::AppendOnly, then.watermarks.get(&id).copied());
             backfill.insert(id, Backfill { rows, append_only, watermark_us });
         }
     }
@@ -77,9 +78,10 @@ impl<'a> FilledBeside<'a> {
         let registry = handles.query.base_state();
         let live = handles.sequencer.at_head(|head| {
             let views = replacing.into_iter();
+            let then = DurableState { commit: head, ..handles.tables.durable() };
             let start = |view: &Arc<MaterializedView>| {
                 let plan = Ok(stored_plan(view, registry)?);
-                start_filling(&handles.tables, &handles.dataflows, view.clone(), plan, head)
+                start_filling(&handles.tables, &handles.dataflows, view.clone(), plan, &then)
             };
             views.map(start).collect::<Result<Vec<_>>>()
         })?;

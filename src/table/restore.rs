@@ -1,6 +1,5 @@
 //! Tables from the manifest, before the log is replayed over them.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -33,15 +32,7 @@ impl Tables {
             self.cells.write().insert(table.id, cell);
         }
         self.restore_history(manifest).await?;
-        *self.durable.lock() = DurableState {
-            commit: manifest.commit,
-            timestamp_us: manifest.last_timestamp_us,
-            catalog: Arc::new(manifest.catalog.clone()),
-            positions: Arc::new(
-                manifest.positions.iter().map(|(id, at)| (*id, at.clone())).collect::<BTreeMap<_, _>>(),
-            ),
-            watermarks: manifest.watermarks.clone(),
-        };
+        *self.durable.lock() = DurableState::of(manifest);
         *self.manifest.lock().await = manifest.clone();
         Ok(())
     }

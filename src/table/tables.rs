@@ -40,6 +40,41 @@ pub struct DurableState {
     pub watermarks: BTreeMap<RelationId, i64>,
 }
 
+impl DurableState {
+    /// As a manifest has it.
+    pub(super) fn of(manifest: &Manifest) -> DurableState {
+        DurableState {
+            commit: manifest.commit,
+            timestamp_us: manifest.last_timestamp_us,
+            catalog: Arc::new(manifest.catalog.clone()),
+            positions: Arc::new(manifest.positions.clone()),
+            watermarks: manifest.watermarks.clone(),
+        }
+    }
+
+    /// What the next commit says besides.
+    pub fn advance(&mut self, commit: &Commit) {
+        for change in &commit.catalog {
+            Arc::make_mut(&mut self.catalog).apply(change);
+        }
+        for position in &commit.positions {
+            Arc::make_mut(&mut self.positions).insert(position.source, position.position.clone());
+        }
+        for advance in &commit.watermarks {
+            self.watermarks.insert(advance.table, advance.at_us);
+        }
+        for change in &commit.catalog {
+            if let CatalogChange::Drop(id) = change {
+                self.watermarks.remove(id);
+                if self.positions.contains_key(id) {
+                    Arc::make_mut(&mut self.positions).remove(id);
+                }
+            }
+        }
+        (self.commit, self.timestamp_us) = (commit.number, commit.timestamp_us);
+    }
+}
+
 /// Sizes of a table's two parts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TableStats {
@@ -309,24 +344,8 @@ impl Tables {
             if let CatalogChange::AlterTable(table) = change {
                 self.alter(table, commit.number)?;
             }
-            Arc::make_mut(&mut durable.catalog).apply(change);
         }
-        for position in &commit.positions {
-            Arc::make_mut(&mut durable.positions).insert(position.source, position.position.clone());
-        }
-        for advance in &commit.watermarks {
-            durable.watermarks.insert(advance.table, advance.at_us);
-        }
-        for change in &commit.catalog {
-            if let CatalogChange::Drop(id) = change {
-                durable.watermarks.remove(id);
-                if durable.positions.contains_key(id) {
-                    Arc::make_mut(&mut durable.positions).remove(id);
-                }
-            }
-        }
-        durable.commit = commit.number;
-        durable.timestamp_us = commit.timestamp_us;
+        durable.advance(commit);
         if self.settings.history_retention_ms > 0 {
             let mark = CommitMark {
                 commit: commit.number,
@@ -351,6 +370,11 @@ impl Tables {
     /// Catalog and source positions as of the last published commit.
     pub fn durable(&self) -> DurableState {
         self.durable.lock().clone()
+    }
+
+    /// The same as of the newest manifest's commit.
+    pub async fn durable_in_manifest(&self) -> DurableState {
+        DurableState::of(&*self.manifest.lock().await)
     }
 
     /// The table at a commit: [`CommitNumber::MAX`] for sequenced state, else the durable head, taken together with the

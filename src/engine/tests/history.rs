@@ -11,11 +11,13 @@ use parking_lot::Mutex;
 use super::ledger::{Ledger, State};
 use super::past::KEPT;
 use super::places::{alter_places, insert_place, stale_place};
+use super::pulses::change_pulses;
 use super::views::{VIEWS, define};
 use crate::catalog::{Catalog, CatalogChange, Column, Relation, RowRuns, Table, TableKind};
 use crate::commit::{Durable, SourcePosition, TableWrite, Write};
 use crate::engine::core::Core;
 use crate::error::{Result, SqlState};
+use crate::io::Clock;
 use crate::testing::oracle::{Row, Value};
 use crate::testing::values::column_of;
 use crate::testing::{DiskFault, FaultEffect, SimClock, SimDisk, SimRng, SimSpawner};
@@ -72,7 +74,7 @@ async fn writer(client: Client, rng: SimRng, operations: usize) {
     for operation in 0..operations {
         let sequenced = {
             let mut ledger = client.ledger.lock();
-            let (write, refusal) = draw(&ledger, &rng, operation as i64);
+            let (write, refusal) = draw(&ledger, &rng, operation as i64, client.now_us());
             ledger.operations += 1;
             let places = id_of(&ledger.state, "places");
             let is_of_places = write.tables.iter().any(|table| Some(table.table) == places);
@@ -207,6 +209,10 @@ impl Client {
         Ok(durable)
     }
 
+    fn now_us(&self) -> i64 {
+        self.clock.as_ref().map_or(0, SimClock::now_us)
+    }
+
     pub async fn acknowledge(&self, durable: Durable) {
         let commit: CommitNumber = durable.await.unwrap();
         let mut ledger = self.ledger.lock();
@@ -227,7 +233,7 @@ impl Client {
     }
 }
 
-/// `readings` and `places` (bags), `devices` (by key) and `events` (append only), where they are missing. `places` is altered
+/// `readings`, `places` and `pulses` (bags), `devices` (by key) and `events` (append only), where they are missing. `places` is altered
 /// again and again, so no view reads it.
 pub async fn create_tables(client: &Client) {
     for (name, kind) in [
@@ -235,6 +241,7 @@ pub async fn create_tables(client: &Client) {
         ("places", TableKind::Plain),
         ("devices", TableKind::PrimaryKey { columns: vec![0] }),
         ("events", TableKind::AppendOnly),
+        ("pulses", TableKind::Plain),
     ] {
         let created = {
             let mut ledger = client.ledger.lock();
@@ -277,9 +284,9 @@ fn definition(catalog: Vec<CatalogChange>) -> Write {
 }
 
 /// A write, and the SQLSTATE that refuses it, if it must be refused.
-fn draw(ledger: &Ledger, rng: &SimRng, operation: i64) -> (Write, Option<SqlState>) {
+fn draw(ledger: &Ledger, rng: &SimRng, operation: i64, now_us: i64) -> (Write, Option<SqlState>) {
     let state = &ledger.state;
-    let writes = match rng.below(24) {
+    let writes = match rng.below(28) {
         0..6 => vec![insert(state, "readings", new_rows(rng, operation))],
         6..9 => vec![insert(state, "events", new_rows(rng, operation))],
         9..11 => vec![replace_device(state, rng, operation)],
@@ -290,6 +297,7 @@ fn draw(ledger: &Ledger, rng: &SimRng, operation: i64) -> (Write, Option<SqlStat
         18 => return duplicate_key(state, rng, operation),
         19 => return dropped_table(ledger, rng, operation),
         20..23 => vec![insert_place(state, rng, operation)],
+        23..27 => vec![change_pulses(state, rng, now_us)],
         _ => match stale_place(state, rng, operation) {
             Some(write) if rng.one_in(2) => return (write, Some(SqlState::SERIALIZATION_FAILURE)),
             _ => vec![delete(state, "places", rng, 1 + rng.below(2) as usize)],
@@ -332,7 +340,7 @@ fn draw_definition(state: &State, rng: &SimRng, registry: &SessionState) -> Writ
     match (missing, rng.below(4)) {
         (Some((name, sql)), 0..3) => {
             let mut changes = vec![CatalogChange::CreateMaterializedView(define(name, sql, catalog, registry))];
-            if *name == KEPT {
+            if KEPT.contains(name) {
                 changes.push(CatalogChange::KeepChanges { relation: catalog.next_id(), retention_us: HOUR_US });
             }
             definition(changes)
@@ -389,7 +397,7 @@ fn pick(state: &State, table: &str, rng: &SimRng, most: usize) -> Vec<(RowId, Ro
     rows.iter().skip(skip).take(most).map(|(id, row)| (*id, row.clone())).collect()
 }
 
-fn insert(state: &State, table: &str, rows: Vec<Row>) -> Option<TableWrite> {
+pub(super) fn insert(state: &State, table: &str, rows: Vec<Row>) -> Option<TableWrite> {
     id_of(state, table).map(|table| insert_into(table, rows))
 }
 
@@ -399,7 +407,7 @@ fn insert_into(table: RelationId, rows: Vec<Row>) -> TableWrite {
     TableWrite { table, schema_version: 1, inserts, deletes: None }
 }
 
-fn delete(state: &State, table: &str, rng: &SimRng, most: usize) -> Option<TableWrite> {
+pub(super) fn delete(state: &State, table: &str, rng: &SimRng, most: usize) -> Option<TableWrite> {
     let rows = pick(state, table, rng, most);
     let table = state.catalog.table(id_of(state, table)?)?;
     let deletes = (!rows.is_empty()).then(|| batch_of(table, &rows));

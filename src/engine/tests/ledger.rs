@@ -29,6 +29,8 @@ pub struct State {
     pub catalog: Catalog,
     pub tables: BTreeMap<RelationId, Rows>,
     pub positions: BTreeMap<RelationId, Vec<u8>>,
+    /// The time of its last commit, where that was asked for.
+    pub now_us: i64,
     /// Rows that expired, with the first relation that never saw them.
     pub expired: Vec<(RelationId, RelationId, Row)>,
 }

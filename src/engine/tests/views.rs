@@ -7,6 +7,7 @@ use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 
 use super::ledger::State;
+use super::pulses::{FRESH, fresh};
 use crate::catalog::{Catalog, MaterializedView};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_view};
@@ -14,11 +15,12 @@ use crate::sql::parse_query;
 use crate::testing::oracle::{self, Call, Row, Value};
 
 /// Name and query; a view stands behind those that it reads.
-pub const VIEWS: [(&str, &str); 5] = [
+pub const VIEWS: [(&str, &str); 6] = [
     ("counts", "SELECT device, count(*) AS n, sum(value) AS total, max(value) AS top FROM readings GROUP BY device"),
     ("sites", "SELECT r.device, r.value, d.note FROM readings r JOIN devices d ON r.device = d.device"),
     ("shares", "SELECT device, 100 / value AS share FROM readings"),
     ("kinds", "SELECT note, count(*) AS n, min(value) AS low FROM events GROUP BY note"),
+    ("fresh", FRESH),
     ("above", "SELECT n, count(*) AS devices FROM counts GROUP BY n"),
 ];
 
@@ -36,6 +38,7 @@ pub fn oracle(name: &str, state: &State) -> Vec<Row> {
             oracle::project(&divisible, |row| vec![row[0].clone(), Value::Integer(100 / value_of(row))])
         }
         "kinds" => oracle::group(&state.rows_learned(name, "events"), &[2], &[Call::CountAll, Call::Min(1)]),
+        "fresh" => fresh(state),
         "above" => oracle::group(&oracle("counts", state), &[1], &[Call::CountAll]),
         other => panic!("no view {other}"),
     }
