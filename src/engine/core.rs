@@ -17,13 +17,14 @@ use crate::catalog::MaterializedView;
 use crate::commit::{LogWriter, Publish, Sequencer};
 use crate::dataflow::checkpoint::{Checkpointer, Checkpoints, SavedCheckpoint, SavedView};
 use crate::dataflow::state::Residence;
-use crate::dataflow::{Dataflows, Worker};
+use crate::dataflow::{Dataflows, ViewReads, Worker};
 use crate::error::{Error, Result};
 use crate::io::{Clock, Disk};
 use crate::settings::Settings;
 use crate::statement::LiveViews;
 use crate::table::{DurableState, Tables};
 use crate::tier::{Tier, WriterId};
+use crate::types::CommitNumber;
 
 /// The world outside, as the core sees it.
 #[derive(Clone)]
@@ -56,11 +57,15 @@ pub(super) struct Loops {
 /// Views on their way back.
 pub(super) struct Rebuilding {
     views: Vec<(Arc<MaterializedView>, oneshot::Receiver<Result<()>>)>,
+    /// When all of them, and those from the checkpoint, are at the head.
+    stepped: oneshot::Receiver<(CommitNumber, ViewReads)>,
 }
 
 impl Rebuilding {
-    /// Until all are live, or cannot be. Gives how many are.
+    /// Until all are live, or cannot be, and at the head. Gives how many of those that are made again are live.
     pub async fn wait(self) -> usize {
+        // Where the worker has ended, the server stops.
+        let _ = self.stepped.await;
         let mut live = 0;
         for (view, made) in self.views {
             match made.await {
@@ -192,11 +197,12 @@ impl Core {
             behind = behind.read_on(&disk, after)?;
         }
         build(&self.tables.durable())?;
+        let stepped = self.dataflows.push_read(&[]);
         let views = rebuilt.into_iter().filter_map(|view| {
             let live = self.publisher.live_views.take(view.id)?;
             Some((view, live))
         });
-        Ok(Rebuilding { views: views.collect() })
+        Ok(Rebuilding { views: views.collect(), stepped })
     }
 
     /// Whether the view is back.
