@@ -1,5 +1,5 @@
-"""Windows that are shown once, against bookkeeping of our own: writers at once, rows of every lateness, kills without a flush, flushes and
-checkpoints between; and windows that the clock closes where no row comes any more."""
+"""Windows that are shown once, against bookkeeping of our own: writers at once, rows of every lateness, columns that come and go, kills
+without a flush, flushes and checkpoints between; and windows that the clock closes where no row comes any more."""
 
 import random
 import threading
@@ -56,6 +56,23 @@ def check(server, sent):
     return late_count
 
 
+ALTERS = [
+    "ADD COLUMN IF NOT EXISTS note text",
+    "DROP COLUMN IF EXISTS note",
+    "ADD COLUMN IF NOT EXISTS level int DEFAULT 7",
+    "DROP COLUMN IF EXISTS level",
+]
+
+
+def insert(connection, sql):
+    """While a table is altered, its writers are asked to try again."""
+    while True:
+        try:
+            return connection.execute(sql)
+        except psycopg.errors.SerializationFailure:
+            pass
+
+
 def windows_are_shown_once_whatever_happens(folder):
     print(f"seed {SEED}")
     rng = random.Random(SEED)
@@ -78,10 +95,12 @@ def windows_are_shown_once_whatever_happens(folder):
                 with psycopg.connect(server.address(), autocommit=True) as connection:
                     for start in range(0, len(rows), 5):
                         values = ", ".join(f"({MOMENT.format(second)}, {device}, {n})" for (second, device, n) in rows[start : start + 5])
-                        connection.execute(f"INSERT INTO readings VALUES {values}")
+                        insert(connection, f"INSERT INTO readings (time, device, n) VALUES {values}")
 
             threads = [threading.Thread(target=write, args=(rows,)) for rows in batches]
             [thread.start() for thread in threads]
+            # The column that rows are marked in is the last one, whatever comes and goes before it.
+            server.psql(f"ALTER TABLE readings {rng.choice(ALTERS)}")
             [thread.join() for thread in threads]
             sent += [row for rows in batches for row in rows]
         if life == 1:

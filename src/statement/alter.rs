@@ -40,10 +40,6 @@ pub async fn alter_table(
     };
     for action in &alter.actions {
         match action {
-            AlterAction::AddColumn { .. } | AlterAction::DropColumn { .. } if table.watermark.is_some() => {
-                return Err(Error::not_built("ADD and DROP COLUMN of a table with a WATERMARK")
-                    .with_hint("Create a table with the columns, and INSERT INTO it what this one has."));
-            }
             AlterAction::AddColumn { column, if_not_exists } => {
                 add_column(environment, transaction, &mut next, column, *if_not_exists).await?;
             }
@@ -121,14 +117,16 @@ async fn add_column(
     let field_id = table.last_field_id + 1;
     let taken = table.stored.iter().map(|stored| &stored.name).chain(&table.dropped).any(|name| *name == column.name);
     let name = if taken { format!("{}#{field_id}", column.name) } else { column.name.clone() };
-    table.columns.push(column.clone());
+    // The column that rows are marked in is hidden behind the user's.
+    let place = table.user_columns().len();
+    table.columns.insert(place, column.clone());
     check_defaults(environment, table)?;
     let missing = value_of_default(environment, transaction, column).await?;
     if column.not_null && missing.is_none() {
         let message = format!("column \"{}\" of relation \"{}\" contains null values", column.name, table.name);
         return Err(Error::new(SqlState::NOT_NULL_VIOLATION, message).with_hint("Give the column a DEFAULT."));
     }
-    table.stored.push(StoredColumn { field_id, name, missing, widened: false });
+    table.stored.insert(place, StoredColumn { field_id, name, missing, widened: false });
     table.last_field_id = field_id;
     Ok(())
 }
@@ -160,13 +158,13 @@ async fn value_of_default(
 }
 
 fn drop_column(environment: &Environment<'_>, table: &mut Table, name: &str, if_exists: bool) -> Result<()> {
-    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
-        let error = no_column(table, name);
-        if if_exists {
+    let position = match place_of(table, name) {
+        Ok(position) => position,
+        Err(error) if if_exists => {
             environment.session.notice(skipping(format!("{}, skipping", error.message())));
             return Ok(());
         }
-        return Err(error);
+        Err(error) => return Err(error),
     };
     if let TableKind::PrimaryKey { columns } = &mut table.kind {
         if columns.contains(&position) {
@@ -175,7 +173,7 @@ fn drop_column(environment: &Environment<'_>, table: &mut Table, name: &str, if_
         }
         columns.iter_mut().filter(|column| **column > position).for_each(|column| *column -= 1);
     }
-    if table.columns.len() == 1 {
+    if table.user_columns().len() == 1 {
         return Err(Error::new(SqlState::INVALID_TABLE_DEFINITION, "a table needs at least one column"));
     }
     table.columns.remove(position);
@@ -184,10 +182,15 @@ fn drop_column(environment: &Environment<'_>, table: &mut Table, name: &str, if_
     Ok(())
 }
 
-/// The column that says how old the table's rows are stays as long as that matters.
+/// The column that says how old the table's rows are stays as long as that matters, and the one that its watermark follows stays.
 fn refuse_time_column(catalog: &Catalog, table: &Table, name: &str) -> Result<()> {
     let position = table.columns.iter().position(|column| column.name == name);
     let field_id = position.and_then(|position| table.stored.get(position)).map(|stored| stored.field_id);
+    if table.watermark.as_ref().is_some_and(|watermark| watermark.column == name) {
+        let message = format!("cannot drop column {name} of table {} because its watermark depends on it", table.name);
+        return Err(Error::new(SqlState::DEPENDENT_OBJECTS, message)
+            .with_hint("Make a table without a WATERMARK and INSERT the rows into it."));
+    }
     match catalog.retention(table.id) {
         Some(retention) if Some(retention.field_id) == field_id => {
             let message =
@@ -200,9 +203,7 @@ fn refuse_time_column(catalog: &Catalog, table: &Table, name: &str) -> Result<()
 }
 
 fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {
-    let Some(position) = table.columns.iter().position(|column| column.name == from) else {
-        return Err(no_column(table, from));
-    };
+    let position = place_of(table, from)?;
     if table.columns.iter().any(|column| column.name == to) {
         let message = format!("column \"{to}\" of relation \"{}\" already exists", table.name);
         return Err(Error::new(SqlState::DUPLICATE_COLUMN, message));
@@ -216,9 +217,7 @@ fn rename_column(table: &mut Table, from: &str, to: &str) -> Result<()> {
 
 /// Rows from before keep what they have, also those that have it from the column's first DEFAULT.
 fn set_default(environment: &Environment<'_>, table: &mut Table, name: &str, default: Option<&String>) -> Result<()> {
-    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
-        return Err(no_column(table, name));
-    };
+    let position = place_of(table, name)?;
     table.columns[position].default = default.cloned();
     check_defaults(environment, table)
 }
@@ -227,9 +226,7 @@ fn set_default(environment: &Environment<'_>, table: &mut Table, name: &str, def
 ///
 /// Errors: 0A000 for a type that does not have all values of the former.
 fn set_type(environment: &Environment<'_>, table: &mut Table, name: &str, sql_type: &SqlType) -> Result<()> {
-    let Some(position) = table.columns.iter().position(|column| column.name == name) else {
-        return Err(no_column(table, name));
-    };
+    let position = place_of(table, name)?;
     let former = std::mem::replace(&mut table.columns[position].sql_type, sql_type.clone());
     if former == *sql_type {
         return Ok(());
@@ -244,7 +241,10 @@ fn set_type(environment: &Environment<'_>, table: &mut Table, name: &str, sql_ty
     check_defaults(environment, table)
 }
 
-fn no_column(table: &Table, name: &str) -> Error {
-    let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-    Error::new(SqlState::UNDEFINED_COLUMN, message)
+/// Among the user's columns. Errors: 42703.
+fn place_of(table: &Table, name: &str) -> Result<usize> {
+    table.user_columns().iter().position(|column| column.name == name).ok_or_else(|| {
+        let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
+        Error::new(SqlState::UNDEFINED_COLUMN, message)
+    })
 }
