@@ -83,7 +83,7 @@ pub struct TableSettings {
     pub flush_age_ms: u64,
     /// How often the flusher looks.
     pub flush_poll_ms: u64,
-    /// How often it is looked for rows that are older than their table's retention.
+    /// How often it is looked for rows that are older than the retention of their table or view.
     pub expire_poll_ms: u64,
     /// For so long `FOR SYSTEM_TIME AS OF` can read what was; 0: not at all. Costs 24 bytes of memory a commit, and deleted and
     /// former rows stay in memory and in files until then.

@@ -1,5 +1,5 @@
-"""Rows that go after their table's retention, by themselves and across kill -9: what views learned of them stays, also where their
-state has to come back from a checkpoint.
+"""Rows that go after their table's or view's retention, by themselves and across kill -9: what views learned of them stays, also where
+their state has to come back from a checkpoint.
 """
 
 import subprocess
@@ -80,6 +80,45 @@ def a_view_that_is_made_later_never_saw_them(folder):
     check(server)
 
 
+VIEWS = """
+CREATE MATERIALIZED VIEW hourly AS SELECT device, date_trunc('hour', taken_at) AS hour, count(*) AS n, max(value) AS high,
+    string_agg(device, '') AS names FROM readings GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW learned AS SELECT sum(n) AS n, max(high) AS high FROM hourly;
+"""
+
+
+def hours(server):
+    return int(server.value("SELECT sum(n) FROM hourly"))
+
+
+def a_view_forgets(folder):
+    """At whatever moment the server dies, all old hours are there or gone, and the view above knows them; so it is of late rows."""
+    server = filled(folder, 10)
+    server.psql(lines=VIEWS)
+    every = [[str(OLD + NEW), str(OLD)]]
+    equal(hours(server), OLD + NEW, "rows before there is a retention")
+    server.psql("ALTER MATERIALIZED VIEW hourly SET (retention = '30 days')")
+    for _ in range(6):
+        server.kill()
+        server.start()
+        expect(hours(server) in (NEW, OLD + NEW), f"{hours(server)} rows: a part of what expires in one commit")
+        equal(server.rows("SELECT n, high FROM learned"), every, "what the view above learned")
+    eventually(lambda: hours(server) == NEW, "the old hours go")
+    for late in range(3):
+        server.psql(f"INSERT INTO readings VALUES ('truck_0', 1000000, TIMESTAMPTZ '2020-01-01' + INTERVAL '{late} minutes')")
+        server.psql("INSERT INTO readings VALUES ('truck_0', 0, now())")
+        server.kill()
+        server.start()
+        equal(hours(server), NEW + late + 1, "rows with one that is not late")
+        equal(server.rows("SELECT n, high FROM learned"), [[str(OLD + NEW + late + 1), str(OLD)]], "what the view above learned")
+        server.verify("hourly")
+        status = server.rows("VERIFY MATERIALIZED VIEW learned")[0]
+        expect(any("not verifiable" in (value or "") for value in status), f"VERIFY of a view whose rows expired says {status}")
+    equal(rows(server), OLD + NEW + 6, "rows of the table")
+    server.stop()
+    check(server)
+
+
 def check(server):
     """What is on the disk is sound, looked at without a server."""
     done = subprocess.run([binary(), "check", str(server.data_dir)], capture_output=True, text=True)
@@ -87,4 +126,4 @@ def check(server):
 
 
 if __name__ == "__main__":
-    main(rows_go_by_themselves, killed_while_rows_expire, a_view_that_is_made_later_never_saw_them)
+    main(rows_go_by_themselves, killed_while_rows_expire, a_view_that_is_made_later_never_saw_them, a_view_forgets)

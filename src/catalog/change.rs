@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Expired, MaterializedView, Relation, Retention, Table, View};
+use super::{Cutoff, Expired, MaterializedView, Relation, Retention, Table, View};
 use crate::types::{RelationId, RowId};
 
 /// One change of the catalog, as a commit carries it. The statement checked it against the catalog it changes.
@@ -14,8 +14,8 @@ pub enum CatalogChange {
     CreateTable(Arc<Table>),
     CreateView(Arc<View>),
     CreateMaterializedView(Arc<MaterializedView>),
-    /// A materialized view with another query. It is filled under an id of its own, and takes the former's name, and for how
-    /// long changes are kept.
+    /// A materialized view with another query. It is filled under an id of its own, and takes the former's name, for how long
+    /// changes and rows are kept, and what has expired.
     ReplaceMaterializedView {
         former: RelationId,
         view: Arc<MaterializedView>,
@@ -29,7 +29,7 @@ pub enum CatalogChange {
         relation: RelationId,
         retention_us: u64,
     },
-    /// For how long a table's rows stay; `None`: for ever.
+    /// For how long rows of a table or materialized view stay; `None`: for ever.
     Retain {
         table: RelationId,
         retention: Option<Retention>,
@@ -39,6 +39,11 @@ pub enum CatalogChange {
         table: RelationId,
         before_us: i64,
         rows: RowRuns,
+    },
+    /// A materialized view shows no older rows from this commit on; not for those that saw them.
+    ExpireView {
+        view: RelationId,
+        cutoff: Cutoff,
     },
     /// A materialized view that was suspended or failed is filled again, and so are those that stopped with it.
     Resume(RelationId),
@@ -54,10 +59,10 @@ pub struct Catalog {
     /// Of relations whose changes are kept.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     subscribe_retention_us: BTreeMap<RelationId, u64>,
-    /// Of tables whose rows do not stay for ever.
+    /// Of tables and materialized views whose rows do not stay for ever.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     retention: BTreeMap<RelationId, Retention>,
-    /// Of tables that rows have expired of.
+    /// Of tables and materialized views that rows have expired of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     expired: BTreeMap<RelationId, Expired>,
 }
@@ -136,14 +141,20 @@ impl Catalog {
         self.subscribe_retention_us.get(&relation).copied().unwrap_or_default()
     }
 
-    /// How long a table's rows stay; `None`: for ever.
-    pub fn retention(&self, table: RelationId) -> Option<&Retention> {
-        self.retention.get(&table)
+    /// How long rows of a table or materialized view stay; `None`: for ever.
+    pub fn retention(&self, relation: RelationId) -> Option<&Retention> {
+        self.retention.get(&relation)
     }
 
-    /// What retention has taken from a table.
-    pub fn expired(&self, table: RelationId) -> Option<&Expired> {
-        self.expired.get(&table)
+    /// What retention has taken from a table or materialized view.
+    pub fn expired(&self, relation: RelationId) -> Option<&Expired> {
+        self.expired.get(&relation)
+    }
+
+    /// What a materialized view does not show any more.
+    pub fn cutoff(&self, view: RelationId) -> Option<Cutoff> {
+        let Expired { before_us, column, .. } = *self.expired.get(&view)?;
+        Some(Cutoff { column: column?, before_us })
     }
 
     /// The id that the next CREATE takes.
@@ -166,6 +177,12 @@ impl Catalog {
                 if let Some(retention_us) = self.subscribe_retention_us.remove(former) {
                     self.subscribe_retention_us.insert(view.id, retention_us);
                 }
+                let expired = self.expired.remove(former);
+                // Who says that rows stay for ever from here on gets all of them.
+                if let Some(retention) = self.retention.remove(former) {
+                    self.retention.insert(view.id, retention);
+                    expired.and_then(|expired| self.expired.insert(view.id, expired));
+                }
             }
             CatalogChange::Resume(_) => {}
             CatalogChange::KeepChanges { relation, retention_us: 0 } => {
@@ -176,14 +193,18 @@ impl Catalog {
             }
             CatalogChange::Retain { table, retention: Some(retention) } => {
                 self.retention.insert(*table, retention.clone());
+                // Where a view was replaced, the column may stand elsewhere.
+                if let Some(expired) = self.expired.get_mut(table).filter(|expired| expired.column.is_some()) {
+                    expired.column = Some(retention.view_column());
+                }
             }
             CatalogChange::Retain { table, retention: None } => {
                 self.retention.remove(table);
             }
             CatalogChange::Expire { table, before_us, .. } => {
-                let before_us = self.expired.get(table).map_or(*before_us, |expired| expired.before_us.max(*before_us));
-                self.expired.insert(*table, Expired { before_us, unseen_from: self.next_id() });
+                self.expire(*table, *before_us, None);
             }
+            CatalogChange::ExpireView { view, cutoff } => self.expire(*view, cutoff.before_us, Some(cutoff.column)),
             CatalogChange::Drop(id) => {
                 self.relations.remove(id);
                 self.retention.remove(id);
@@ -191,6 +212,11 @@ impl Catalog {
                 self.subscribe_retention_us.remove(id);
             }
         }
+    }
+
+    fn expire(&mut self, relation: RelationId, before_us: i64, column: Option<usize>) {
+        let before_us = self.expired.get(&relation).map_or(before_us, |expired| expired.before_us.max(before_us));
+        self.expired.insert(relation, Expired { before_us, unseen_from: self.next_id(), column });
     }
 
     fn insert(&mut self, relation: Relation) {

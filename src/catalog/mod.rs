@@ -8,6 +8,6 @@ mod relation;
 
 pub use change::{Catalog, CatalogChange, RowRuns};
 pub use relation::{
-    Column, Expired, MaterializedView, Relation, Retention, SourceOptions, StoredColumn, Table, TableKind, View,
-    ViewColumn, Watermark, arrow_schema,
+    Column, Cutoff, Expired, MaterializedView, Relation, Retention, SourceOptions, StoredColumn, Table, TableKind,
+    View, ViewColumn, Watermark, arrow_schema,
 };

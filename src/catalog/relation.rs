@@ -86,10 +86,10 @@ pub struct Watermark {
     pub idle_us: Option<i64>,
 }
 
-/// How long rows of a table stay.
+/// How long rows of a table or materialized view stay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Retention {
-    /// The column that says how old a row is; rows that have no value there stay.
+    /// The column that says how old a row is; rows that have no value there stay. Columns of a view are numbered from 1.
     pub field_id: u32,
     /// As it was written: an interval.
     pub text: String,
@@ -98,13 +98,25 @@ pub struct Retention {
     pub us: i64,
 }
 
-/// What retention has taken from a table so far.
+/// What retention has taken from a table or materialized view so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expired {
     /// Rows from before this moment, microseconds since 1970, are gone.
     pub before_us: i64,
     /// Relations from this one on were made later, and never saw them.
     pub unseen_from: RelationId,
+    /// Of a materialized view, the position of the column that said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+}
+
+/// A materialized view shows no row with a time before this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cutoff {
+    /// Position of the time among the view's columns.
+    pub column: usize,
+    /// Microseconds since 1970.
+    pub before_us: i64,
 }
 
 impl Table {
@@ -189,6 +201,20 @@ pub struct MaterializedView {
     /// `EMIT ON WINDOW CLOSE`: it shows a group once, when the watermark has passed its window.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emits_on_close: bool,
+}
+
+impl Retention {
+    /// With months of 30 days.
+    pub fn about_us(&self) -> u64 {
+        const DAY_US: i64 = 86_400_000_000;
+        let days = i64::from(self.months) * 30 + i64::from(self.days);
+        days.saturating_mul(DAY_US).saturating_add(self.us).max(0).unsigned_abs()
+    }
+
+    /// Position of the column among those of a materialized view.
+    pub fn view_column(&self) -> usize {
+        (self.field_id as usize).saturating_sub(1)
+    }
 }
 
 impl MaterializedView {

@@ -11,21 +11,23 @@ use datafusion::common::{DFSchema, HashMap, HashSet};
 use datafusion::logical_expr::{Expr, Operator as BinaryOperator, col, lit};
 
 use super::content::{Bag, Content, Place, Stage};
+use super::cutoff::leave_out;
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::handle::OperatorStats;
 use super::operators::{
-    Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late, LateRows,
+    self, Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late, LateRows,
     MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window, WindowInputs,
     commit_time_field,
 };
 use super::state::{LogState, StateRef};
+use crate::catalog::Cutoff;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::NOW;
 use crate::io::Parallel;
 use crate::plan::{
-    Closing, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan, come_at_once,
+    Closing, Expiring, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan, come_at_once,
 };
 use crate::types::{RelationId, WATERMARK};
 
@@ -82,6 +84,8 @@ pub struct Dataflow {
     schema: SchemaRef,
     /// Of the operators, in preorder.
     ids: Vec<OperatorId>,
+    /// What is not shown any more.
+    cutoff: Option<Cutoff>,
 }
 
 /// What a view shows, besides the state of its operators.
@@ -105,6 +109,8 @@ struct Builder<'a> {
     parallel: Arc<dyn Parallel>,
     /// Operators that are read again.
     repeated: HashSet<OperatorId>,
+    /// What each column of the view that is a time is to aggregates whose keys it follows from.
+    expiring: Vec<(usize, Expiring)>,
 }
 
 /// What any join is made of: each side's keys and columns, the residual predicate, the output.
@@ -128,7 +134,8 @@ impl Dataflow {
     ) -> Result<Self> {
         let mut repeated = HashSet::new();
         add_repeated(&plan.root, &mut repeated);
-        let builder = Builder { settings: Arc::new(config(settings)), append_only, parallel, repeated };
+        let settings = Arc::new(config(settings));
+        let builder = Builder { settings, append_only, parallel, repeated, expiring: expiring(plan) };
         let root = builder.operator(&plan.root)?;
         let schema = arrow_schema(plan.root.schema());
         let kept = match builder.stages_above_aggregate(&plan.root)? {
@@ -138,13 +145,43 @@ impl Dataflow {
         };
         let mut ids = Vec::new();
         add_ids(&plan.root, &mut ids);
-        Ok(Dataflow { root, kept, schema, ids })
+        Ok(Dataflow { root, kept, schema, ids, cutoff: None })
+    }
+
+    /// Of a view that has no rows yet, or only those that are left.
+    pub fn begin_at(&mut self, cutoff: Option<Cutoff>) -> Result<()> {
+        self.cutoff = cutoff;
+        self.root.each_aggregate(&mut |aggregate| {
+            aggregate.begin_at(cutoff);
+            Ok(())
+        })
+    }
+
+    /// Rows before the cutoff are not shown from here on, and changes of them are left out; nor is what was kept for them alone.
+    pub fn expire(&mut self, cutoff: Cutoff, errors: &mut ErrorDelta) -> Result<()> {
+        if self.cutoff.is_some_and(|former| former.before_us >= cutoff.before_us) {
+            return Ok(());
+        }
+        self.cutoff = Some(cutoff);
+        self.root.each_aggregate(&mut |aggregate| aggregate.expire(cutoff, errors))?;
+        match &mut self.kept {
+            Kept::Groups { .. } => Ok(()),
+            Kept::Log(log) => log.retain(&|rows| leave_out(cutoff, rows)),
+            Kept::Bag(bag) => bag.forget(cutoff),
+        }
+    }
+
+    pub fn cutoff(&self) -> Option<Cutoff> {
+        self.cutoff
     }
 
     /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
     pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
         let mut step = Step { input, errors, repeated: HashMap::new() };
-        let output = self.root.step(&mut step, emit || !matches!(self.kept, Kept::Groups { .. }))?;
+        let mut output = self.root.step(&mut step, emit || !matches!(self.kept, Kept::Groups { .. }))?;
+        if let Some(cutoff) = self.cutoff {
+            output = output.into_iter().map(|delta| leave_out(cutoff, delta)).collect::<Result<_>>()?;
+        }
         match &mut self.kept {
             Kept::Groups { .. } => return Ok(output),
             Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
@@ -159,7 +196,11 @@ impl Dataflow {
             Kept::Bag(bag) => Ok(Content::Bag(bag.clone())),
             Kept::Groups { above, keys } => match self.root.top_aggregate() {
                 Some(aggregate) => {
-                    Ok(Content::Groups { scan: aggregate.scan(), above: above.clone(), keys: keys.clone() })
+                    let mut above = above.clone();
+                    if let Some(cutoff) = self.cutoff {
+                        Arc::make_mut(&mut above).push(Stage::Since(cutoff));
+                    }
+                    Ok(Content::Groups { scan: aggregate.scan(), above, keys: keys.clone() })
                 }
                 None => Err(Error::internal("a view without content")),
             },
@@ -351,6 +392,13 @@ impl Operator {
             temporal.advance_to(now_us)?;
         }
         self.below_mut().into_iter().try_for_each(|below| below.advance_to(now_us))
+    }
+
+    fn each_aggregate(&mut self, with: &mut dyn FnMut(&mut Aggregate) -> Result<()>) -> Result<()> {
+        if let Operator::Aggregate(_, aggregate) = self {
+            with(aggregate)?;
+        }
+        self.below_mut().into_iter().try_for_each(|below| below.each_aggregate(with))
     }
 
     fn close_to(&mut self, watermark_us: i64) -> Result<()> {
@@ -768,7 +816,15 @@ impl Builder<'_> {
             calls,
             append_only: self.is_append_only(input),
         };
-        Aggregate::new(node.id(), inputs, arrow_schema(schema), self.parallel.clone())
+        let keys: Vec<_> = schema.iter().take(group.len()).map(|(of, field)| (of.cloned(), field.clone())).collect();
+        let keys = DFSchema::new_with_metadata(keys, Default::default())?;
+        let expiring = self.expiring.iter().filter(|(_, expiring)| expiring.operator == node.id());
+        let expiring = expiring.map(|(column, Expiring { value, .. })| {
+            let value = Expressions::compile(node.id(), std::slice::from_ref(value), &keys, &self.settings)?;
+            Ok(operators::Expiring { column: *column, value, keys: arrow_schema(&keys) })
+        });
+        let aggregate = Aggregate::new(node.id(), inputs, arrow_schema(schema), self.parallel.clone())?;
+        Ok(aggregate.expiring_by(expiring.collect::<Result<_>>()?))
     }
 
     fn is_append_only(&self, node: &Node) -> bool {
@@ -791,6 +847,11 @@ impl Builder<'_> {
         stages.push(stage);
         Ok(Some(stages))
     }
+}
+
+fn expiring(plan: &ViewPlan) -> Vec<(usize, Expiring)> {
+    let columns = plan.columns.iter().enumerate().filter(|(_, column)| column.sql_type.tells_time());
+    columns.flat_map(|(at, _)| plan.expiring(at).into_iter().map(move |expiring| (at, expiring))).collect()
 }
 
 /// One for each operator that [`Builder::operator`] makes, in preorder.

@@ -5,6 +5,8 @@
 //! rows that only ever come:          a log, the batches as they are
 //! anything else:                     a bag, every distinct row with its weight
 //! ```
+//!
+//! What retention has taken is not read from groups, and goes from logs and bags.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,10 +16,12 @@ use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::ScalarValue;
 
+use super::cutoff::{is_before, leave_out};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, batch};
 use super::operators::{AggregateScan, filter_rows, project_rows};
 use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LogState, StateRef};
+use crate::catalog::Cutoff;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 
@@ -67,6 +71,30 @@ impl Bag {
         self.rows.max(0) as u64
     }
 
+    /// Rows that are before the cutoff go.
+    pub fn forget(&mut self, cutoff: Cutoff) -> Result<()> {
+        for index in 0..self.state.chunk_count() {
+            let chunk = self.state.chunk(index)?;
+            let columns = self.layout.unpack((0..chunk.len()).map(|row| chunk.key(row)))?;
+            let times = columns.get(cutoff.column).ok_or_else(|| Error::internal("a view without its time"))?;
+            let before = is_before(times, cutoff.before_us)?;
+            if before.true_count() == 0 {
+                continue;
+            }
+            let weights = chunk.columns()[0].as_int64()?;
+            self.rows -= before.values().set_indices().map(|row| weights[row]).sum::<i64>();
+            drop(chunk);
+            // From the highest on: what moves into a gap is then never one of those that are to go.
+            let mut gone: Vec<usize> = before.values().set_indices().collect();
+            gone.reverse();
+            self.state.write(index, |chunk| {
+                gone.into_iter().for_each(|place| chunk.remove(place));
+                Ok(())
+            })?;
+        }
+        self.state.rebalance()
+    }
+
     /// Rows `start..` of a chunk of the bag, with their weights, at most `rows_max`; `None` past its end.
     fn read(&self, chunk: &Chunk, start: usize, rows_max: usize) -> Result<Option<DeltaBatch>> {
         if start >= chunk.len() {
@@ -98,6 +126,8 @@ fn add_rows(chunk: &mut Chunk, keys: &Keys, rows: Range<usize>, weights: impl It
 pub enum Stage {
     Filter(Expressions),
     Project(Expressions, SchemaRef),
+    /// Rows that are not before it.
+    Since(Cutoff),
 }
 
 /// A view's content at one moment.
@@ -221,6 +251,7 @@ fn through(above: &[Stage], mut rows: DeltaBatch) -> Result<DeltaBatch> {
         rows = match stage {
             Stage::Filter(predicate) => filter_rows(predicate, rows, &mut errors)?,
             Stage::Project(expressions, schema) => project_rows(expressions, schema, rows, &mut errors)?,
+            Stage::Since(cutoff) => leave_out(*cutoff, rows)?,
         };
     }
     if errors.is_empty() {

@@ -16,11 +16,20 @@ use super::changelog::History;
 use super::checkpoint::{CheckpointImage, SavedView};
 use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
-use crate::catalog::MaterializedView;
+use crate::catalog::{Cutoff, MaterializedView};
 use crate::commit::Commit;
 use crate::error::{Error, Result, SqlState};
 use crate::plan::{OperatorId, ViewPlan};
 use crate::types::{CommitNumber, RelationId};
+
+/// What a new view is filled from, at its place in the order.
+#[derive(Default)]
+pub struct Filling {
+    /// For each of its base tables.
+    pub tables: HashMap<RelationId, Backfill>,
+    /// What it does not show.
+    pub cutoff: Option<Cutoff>,
+}
 
 /// The rows that a base table has at a new view's place in the order.
 pub struct Backfill {
@@ -119,7 +128,7 @@ pub(super) struct Create {
     pub view: Arc<MaterializedView>,
     /// An error where the plan cannot be read.
     pub plan: Result<ViewPlan>,
-    pub backfill: HashMap<RelationId, Backfill>,
+    pub filling: Filling,
     pub done: oneshot::Sender<Result<()>>,
 }
 
@@ -163,17 +172,17 @@ impl Dataflows {
         self.push(Item::Commit(QueuedCommit { commit, bytes: 0 }));
     }
 
-    /// The view joins the stream here. `backfill` holds what its base tables contain at exactly this place; views that
+    /// The view joins the stream here. `filling` holds what its base tables contain at exactly this place; views that
     /// it reads are read from the worker's own state. Answers when the view is live. A view whose plan cannot be read is
     /// one that could not be made, and others go on.
     pub fn push_create(
         &self,
         view: Arc<MaterializedView>,
         plan: Result<ViewPlan>,
-        backfill: HashMap<RelationId, Backfill>,
+        filling: Filling,
     ) -> oneshot::Receiver<Result<()>> {
         let (done, receiver) = oneshot::channel();
-        self.push(Item::Create(Box::new(Create { view, plan, backfill, done })));
+        self.push(Item::Create(Box::new(Create { view, plan, filling, done })));
         receiver
     }
 

@@ -17,7 +17,7 @@ use super::handle::{ViewStats, ViewStatus};
 use super::operators::LateRows;
 use super::state::{PageStore, Residence, StateReader, StateRef};
 use super::view::ViewSnapshot;
-use crate::catalog::MaterializedView;
+use crate::catalog::{Cutoff, MaterializedView};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::io::Parallel;
@@ -69,6 +69,22 @@ impl LiveView {
         Ok(built)
     }
 
+    /// Does not show what is before the cutoff, of which its state has nothing.
+    pub fn with_cutoff(mut self, cutoff: Option<Cutoff>) -> Result<LiveView> {
+        self.dataflow.begin_at(cutoff)?;
+        Ok(self)
+    }
+
+    /// Rows before the cutoff expire; nobody hears of it.
+    pub fn expire(&mut self, cutoff: Cutoff) {
+        let mut errors = ErrorDelta::default();
+        let expired = self.dataflow.expire(cutoff, &mut errors).and_then(|()| self.errors.apply(&errors));
+        if let Err(error) = expired {
+            tracing::error!(%error, "a materialized view failed");
+            self.failed.get_or_insert(error);
+        }
+    }
+
     /// Takes on another definition of the same rows.
     pub fn alter(&mut self, view: &MaterializedView, plan: &ViewPlan) -> Result<()> {
         self.dataflow.read_as(plan)?;
@@ -87,7 +103,7 @@ impl LiveView {
         let mut append_only: Vec<RelationId> = self.append_only.iter().copied().collect();
         append_only.sort();
         let states = self.states().iter().map(StateRef::image).collect();
-        ViewImage { view: id, plan: self.plan, append_only, states }
+        ViewImage { view: id, plan: self.plan, append_only, cutoff: self.dataflow.cutoff(), states }
     }
 
     pub fn restore(&mut self, store: &Arc<dyn PageStore>, saved: &[u8]) -> Result<()> {

@@ -15,6 +15,7 @@ mod build;
 mod changelog;
 pub mod checkpoint;
 mod content;
+pub mod cutoff;
 mod errors;
 mod expression;
 mod handle;
@@ -28,7 +29,9 @@ mod worker;
 
 pub use changelog::{Changelogs, History, HistoryPart, survey as changes};
 pub use errors::ViewError;
-pub use handle::{Backfill, Dataflows, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus, bytes_of};
+pub use handle::{
+    Backfill, Dataflows, Filling, KeepChanges, OperatorStats, ViewReads, ViewStats, ViewStatus, bytes_of,
+};
 pub use subscription::{Change, Subject, Subscription};
 pub use view::{ViewSnapshot, ViewTable};
 pub use worker::Worker;

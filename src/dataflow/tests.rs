@@ -1,6 +1,7 @@
 //! Views against the oracle: whatever the history and the cuts into steps, a view is its query over the live rows.
 
 mod by_sql;
+mod expired;
 mod relational;
 mod resumed;
 mod subscriptions;

@@ -5,8 +5,9 @@
 //! steps:  [   7, 8           ]            [    9   ]            [   10   ]
 //! ```
 //!
-//! A step may cover several commits, but never reaches across anything else in the queue; so a read sees every view at
-//! exactly its place in the order, and a new view joins the stream without a gap.
+//! A step may cover several commits, but never reaches across anything else in the queue, nor across a commit by which rows of a view
+//! expire; so a read sees every view at exactly its place in the order, a new view joins the stream without a gap, and what has expired
+//! does not depend on how commits are cut into steps.
 //!
 //! Does not know: how commits become durable, where tables keep their rows, time.
 //!
@@ -31,7 +32,7 @@ use super::build::StepInput;
 use super::changelog::Changelogs;
 use super::checkpoint::{CheckpointImage, SavedView};
 use super::handle::{
-    AppliedAnswer, Backfill, Create, Dataflows, Item, KeepChanges, QueuedCommit, Restore, ViewReads, ViewStats,
+    AppliedAnswer, Create, Dataflows, Filling, Item, KeepChanges, QueuedCommit, Restore, ViewReads, ViewStats,
     ViewStatus,
 };
 use super::live_view::{LiveView, source_relations};
@@ -39,7 +40,7 @@ use super::parts::Parts;
 use super::state::Residence;
 use super::subscription::{Subject, Subscription, Taps};
 use super::view::ViewSnapshot;
-use crate::catalog::MaterializedView;
+use crate::catalog::{CatalogChange, Cutoff, MaterializedView};
 use crate::commit::Commit;
 use crate::delta::{DeltaBatch, batch_bytes};
 use crate::error::{Error, Result, SqlState};
@@ -254,10 +255,11 @@ impl Worker {
         let (mut input, mut watermarks) = (StepInput::default(), BTreeMap::new());
         let mut rows = self.take(&first, &mut input, &mut watermarks);
         let (mut commits, mut last, mut timestamp_us) = (1, first.commit.number, first.commit.timestamp_us);
-        let mut next = None;
-        while self.step_has_room(commits, rows) && !self.is_cut_after(last) {
+        let (mut next, mut cutoffs) = (None, cutoffs(&first.commit));
+        while cutoffs.is_empty() && self.step_has_room(commits, rows) && !self.is_cut_after(last) {
             match self.next_for_step().await {
                 Some(Item::Commit(queued)) => {
+                    cutoffs = self::cutoffs(&queued.commit);
                     rows += self.take(&queued, &mut input, &mut watermarks);
                     (commits, last, timestamp_us) = (commits + 1, queued.commit.number, queued.commit.timestamp_us);
                 }
@@ -269,9 +271,24 @@ impl Worker {
         }
         (self.commit, self.timestamp_us) = (last, timestamp_us);
         self.step(input, &watermarks);
+        self.expire(cutoffs);
         self.changelogs.advance(last, self.timestamp_us);
         self.suspend_while_behind();
         next
+    }
+
+    /// Behind the step whose commits say so, so that those who read a view learned of its rows.
+    fn expire(&mut self, cutoffs: Vec<(RelationId, Cutoff)>) {
+        if cutoffs.is_empty() {
+            return;
+        }
+        for (id, cutoff) in cutoffs {
+            if let Some(view) = self.views.get_mut(&id).filter(|view| view.failed.is_none()) {
+                view.expire(cutoff);
+            }
+        }
+        self.make_room();
+        self.publish_stats();
     }
 
     /// Takes a commit out of the queue into a step.
@@ -441,7 +458,7 @@ impl Worker {
     }
 
     async fn create(&mut self, create: Create) {
-        let Create { view, plan, backfill, done } = create;
+        let Create { view, plan, filling, done } = create;
         if self.views.get(&view.id).is_some_and(|view| view.failed.is_none()) {
             let _ = done.send(Ok(()));
             return;
@@ -450,7 +467,7 @@ impl Worker {
         self.unmade.remove(&view.id);
         self.busy_with.store(view.id.0, Ordering::Relaxed);
         let made = match plan {
-            Ok(plan) => self.backfill(&view, &plan, backfill).await,
+            Ok(plan) => self.backfill(&view, &plan, filling).await,
             Err(error) => Err(error),
         };
         self.busy_with.store(0, Ordering::Relaxed);
@@ -473,15 +490,12 @@ impl Worker {
 
     /// Builds the view and steps it through what its sources contain now. Sources are read one after the other, a step
     /// for each few batches: the result is the same, because every step adds to what the former ones saw.
-    async fn backfill(
-        &mut self,
-        view: &MaterializedView,
-        plan: &ViewPlan,
-        backfill: HashMap<RelationId, Backfill>,
-    ) -> Result<LiveView> {
+    async fn backfill(&mut self, view: &MaterializedView, plan: &ViewPlan, filling: Filling) -> Result<LiveView> {
+        let Filling { tables: backfill, cutoff } = filling;
         let waiting = self.queued_bytes.load(Ordering::Relaxed);
         let append_only = backfill.iter().filter(|(_, base)| base.append_only).map(|(id, _)| *id).collect();
-        let mut made = LiveView::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        let made = LiveView::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
+        let mut made = made.with_cutoff(cutoff)?;
         made.advance_to(self.timestamp_us)?;
         made.dataflow_step(&StepInput::default())?;
         for source in source_relations(&plan.root) {
@@ -497,7 +511,7 @@ impl Worker {
                 return Err(Error::internal(format!("no backfill for relation {source} of view {}", view.name)));
             }
         }
-        let mut backfill: Vec<(RelationId, Backfill)> = backfill.into_iter().collect();
+        let mut backfill: Vec<_> = backfill.into_iter().collect();
         backfill.sort_by_key(|(relation, _)| *relation);
         let mut watermarks = Vec::new();
         for (relation, mut base) in backfill {
@@ -539,7 +553,7 @@ impl Worker {
         }
         let store = self.residence.store().ok_or_else(|| Error::internal("no store of pages"))?;
         made.restore(store, &saved.states)?;
-        self.views.insert(view.id, made);
+        self.views.insert(view.id, made.with_cutoff(saved.cutoff)?);
         self.changelogs.join(view.id, self.commit, self.timestamp_us);
         Ok(())
     }
@@ -611,6 +625,15 @@ fn fell_behind(bytes: u64, bytes_max: u64) -> Error {
     Error::new(SqlState::PROGRAM_LIMIT_EXCEEDED, "it did not keep up with the changes of its tables")
         .with_detail(format!("{bytes} bytes of changes were waiting, and dataflow.lag_bytes_max is {bytes_max}."))
         .with_hint("Raise dataflow.lag_bytes_max, or make the view cheaper; ALTER MATERIALIZED VIEW ... RESUME fills it again.")
+}
+
+/// Views of which rows expire by the commit.
+fn cutoffs(commit: &Commit) -> Vec<(RelationId, Cutoff)> {
+    let cutoff = |change: &CatalogChange| match change {
+        CatalogChange::ExpireView { view, cutoff } => Some((*view, *cutoff)),
+        _ => None,
+    };
+    commit.catalog.iter().filter_map(cutoff).collect()
 }
 
 /// Adds a commit's deltas to a step's input; returns how many rows they have.

@@ -79,7 +79,8 @@ impl Publisher {
                 CatalogChange::CreateTable(_)
                 | CatalogChange::CreateView(_)
                 | CatalogChange::Retain { .. }
-                | CatalogChange::Expire { .. } => {}
+                | CatalogChange::Expire { .. }
+                | CatalogChange::ExpireView { .. } => {}
             }
         }
         Ok(())

@@ -127,6 +127,9 @@ fn definition(change: &CatalogChange) -> String {
         CatalogChange::Expire { table, before_us, rows } => {
             format!("{} rows of {table} from before {} expire", rows.iter().count(), moment(*before_us))
         }
+        CatalogChange::ExpireView { view, cutoff } => {
+            format!("rows of view {view} from before {} expire", moment(cutoff.before_us))
+        }
         CatalogChange::Resume(id) => format!("resume {id}"),
         CatalogChange::Drop(id) => format!("drop {id}"),
     }

@@ -1,7 +1,8 @@
 //! What each operator of a view keeps, and whether anything bounds it: `EXPLAIN (STATE)`.
 //!
 //! An APPEND ONLY table grows for ever, so that whatever keeps its rows does too; tables from which rows can be deleted are as large as
-//! their owner lets them be. A condition such as `time > now() - INTERVAL '1 hour'` bounds all that stands above it.
+//! their owner lets them be. A condition such as `time > now() - INTERVAL '1 hour'` bounds all that stands above it. A retention bounds
+//! the view's rows, and what aggregates keep whose keys tell a row's age.
 
 use std::fmt::Write;
 
@@ -28,10 +29,14 @@ pub struct StateReport {
 }
 
 impl ViewPlan {
-    pub fn explain_state(&self, relations: &dyn Relations) -> StateReport {
+    /// `retention`: the column by which old rows of the view go.
+    pub fn explain_state(&self, relations: &dyn Relations, retention: Option<usize>) -> StateReport {
         let mut report = StateReport::default();
-        add(&self.root, 0, relations, &mut report);
+        let expiring = retention.map(|column| self.expiring(column)).unwrap_or_default();
+        let expiring = expiring.into_iter().map(|expiring| expiring.operator).collect();
+        add(&self.root, 0, &Known { relations, expiring }, &mut report);
         let rows = match shows_groups(&self.root) {
+            _ if retention.is_some() => "its rows within the retention".to_owned(),
             true => "the groups of its aggregate".to_owned(),
             false if grows(&self.root, relations) => {
                 report.unbounded.push("the view keeps all of its rows, which only become more".to_owned());
@@ -49,14 +54,21 @@ impl ViewPlan {
     }
 }
 
-fn add(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateReport) {
+/// What is known while a plan is described.
+struct Known<'a> {
+    relations: &'a dyn Relations,
+    /// Aggregates that forget their groups with the view's rows.
+    expiring: Vec<OperatorId>,
+}
+
+fn add(node: &Node, depth: usize, known: &Known<'_>, report: &mut StateReport) {
     let (indent, id) = (depth * 2, node.id());
     let mut line = format!("{:indent$}{} [{id}]", "", super::explain::describe(node));
-    if is_append_only(node, relations) {
+    if is_append_only(node, known.relations) {
         line.push_str(", append only");
     }
     report.lines.push(line);
-    for (what, unbounded) in kept(node, relations) {
+    for (what, unbounded) in kept(node, known) {
         let mut line = format!("{:indent$}  keeps {what}", "");
         if unbounded {
             // Writing to a String cannot fail.
@@ -66,14 +78,14 @@ fn add(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateR
         report.lines.push(line);
     }
     match node {
-        Node::Close { input, .. } => add_closed(input, depth + 1, relations, report),
+        Node::Close { input, .. } => add_closed(input, depth + 1, known, report),
         Node::Repeat { .. } => {}
-        _ => node.inputs().into_iter().for_each(|input| add(input, depth + 1, relations, report)),
+        _ => node.inputs().into_iter().for_each(|input| add(input, depth + 1, known, report)),
     }
 }
 
 /// An aggregate that forgets its groups when they are closed.
-fn add_closed(node: &Node, depth: usize, relations: &dyn Relations, report: &mut StateReport) {
+fn add_closed(node: &Node, depth: usize, known: &Known<'_>, report: &mut StateReport) {
     let (indent, id) = (depth * 2, node.id());
     report.lines.push(format!("{:indent$}{} [{id}]", "", super::explain::describe(node)));
     report
@@ -86,9 +98,9 @@ fn add_closed(node: &Node, depth: usize, relations: &dyn Relations, report: &mut
                 let kept = "keeps the distinct values of each group whose window is open";
                 report.lines.push(format!("{:indent$}{} [{id}]", "", super::explain::describe(input)));
                 report.lines.push(format!("{:indent$}  {kept}", ""));
-                add(rows, depth + 2, relations, report);
+                add(rows, depth + 2, known, report);
             }
-            _ => add(input, depth + 1, relations, report),
+            _ => add(input, depth + 1, known, report),
         }
     }
 }
@@ -98,7 +110,8 @@ fn sentence(id: OperatorId, what: &str) -> String {
 }
 
 /// What the operator keeps, and whether it grows for ever.
-fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
+fn kept(node: &Node, known: &Known<'_>) -> Vec<(String, bool)> {
+    let relations = known.relations;
     let grown = |input: &Node| grows(input, relations);
     match node {
         Node::Source { .. }
@@ -133,11 +146,14 @@ fn kept(node: &Node, relations: &dyn Relations) -> Vec<(String, bool)> {
         }
         Node::Top { input, .. } | Node::Window { input, .. } => vec![("all rows in order".to_owned(), grown(input))],
         Node::DistinctValues { input, .. } => vec![("each group's distinct values".to_owned(), grown(input))],
-        Node::Aggregate { input, group, aggregates, .. } => {
+        Node::Aggregate { id, input, group, aggregates, .. } => {
+            let expires = known.expiring.contains(id);
             let groups = match group.is_empty() {
                 true => "one group".to_owned(),
+                false if expires => "a row for each group within the retention".to_owned(),
                 false => "a row for each group".to_owned(),
             };
+            let grown = |input: &Node| !expires && grown(input);
             let append_only = is_append_only(input, relations);
             let values = aggregates
                 .iter()

@@ -40,7 +40,7 @@ pub(super) fn parse_alter(input: Input<'_>) -> Result<Statement> {
 fn refused(what: &str) -> Error {
     Error::not_built(what).with_hint(
         "ALTER TABLE can ADD, DROP and RENAME columns, SET and DROP their DEFAULT, widen their TYPE, and RENAME the table; \
-         ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE and SOURCE can SET (retention = '30 days'), they and MATERIALIZED VIEW (subscribe_retention = '1 hour').",
+         ALTER VIEW and MATERIALIZED VIEW can RENAME TO; ALTER TABLE, SOURCE and MATERIALIZED VIEW can SET (retention = '30 days') and SET (subscribe_retention = '1 hour').",
     )
 }
 
@@ -63,7 +63,6 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
     let if_exists = take_word(&mut parser, "IF") && take_word(&mut parser, "EXISTS");
     let Ok(name) = parser.parse_object_name(false) else { return Ok(None) };
     let is_view = matches!(kind, DropKind::View | DropKind::MaterializedView);
-    let has_rows = matches!(kind, DropKind::Table | DropKind::Source);
     let action = if is_view && take_word(&mut parser, "RENAME") {
         if !take_word(&mut parser, "TO") {
             return Ok(None);
@@ -79,7 +78,7 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
         input.check(parser.expect_token(&Token::RParen))?;
         let mut options = option_map(&options)?;
         let kept = options.remove(SUBSCRIBE_RETENTION).map(|text| subscribe_retention_us(&text)).transpose()?;
-        let retention = if has_rows { take_retention(&mut options)? } else { None };
+        let retention = take_retention(&mut options)?;
         refuse_options(kind, options.keys())?;
         RelationAction::SetOptions(RelationOptions { subscribe_retention_us: kept, retention: retention.map(Some) })
     } else if take_word(&mut parser, "RESET") {
@@ -88,7 +87,7 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
         input.check(parser.expect_token(&Token::RParen))?;
         let names: Vec<String> = names.iter().map(identifier).collect();
         let kept = |name: &&String| *name == SUBSCRIBE_RETENTION;
-        let retention = |name: &&String| has_rows && *name == RETENTION;
+        let retention = |name: &&String| *name == RETENTION;
         refuse_options(kind, names.iter().filter(|name| !kept(name) && !retention(name)))?;
         RelationAction::SetOptions(RelationOptions {
             subscribe_retention_us: names.iter().any(|name| kept(&name)).then_some(0),
@@ -106,10 +105,7 @@ fn alter_relation(input: &Input<'_>) -> Result<Option<AlterRelation>> {
 fn refuse_options<'a>(kind: DropKind, mut names: impl Iterator<Item = &'a String>) -> Result<()> {
     match names.next() {
         Some(name) => {
-            let hint = match kind {
-                DropKind::MaterializedView => "The option that can be set is subscribe_retention.",
-                _ => "The options that can be set are retention, with retention_column, and subscribe_retention.",
-            };
+            let hint = "The options that can be set are retention, with retention_column, and subscribe_retention.";
             Err(Error::not_built(format!("option \"{name}\" of ALTER {}", kind.words())).with_hint(hint))
         }
         None => Ok(()),

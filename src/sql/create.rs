@@ -166,10 +166,16 @@ fn view(create: ast::CreateView, emits_on_close: bool) -> Result<Statement> {
         return Err(Error::not_built("a temporary view").with_hint("Create an ordinary view."));
     }
     let mut options = with_options(&create.options)?;
-    let subscribe_retention_us = if create.materialized { take_subscribe_retention(&mut options)? } else { 0 };
+    let (subscribe_retention_us, retention) = match create.materialized {
+        true => (take_subscribe_retention(&mut options)?, take_retention(&mut options)?),
+        false => (0, None),
+    };
     if let Some(option) = options.keys().next() {
         let hint = match option.as_str() {
             SUBSCRIBE_RETENTION => "A plain view has no changes; make it a materialized view.",
+            RETENTION | RETENTION_COLUMN if !create.materialized => {
+                "A plain view has no rows of its own; make it a materialized view."
+            }
             _ => "Leave it out.",
         };
         return Err(Error::not_built(format!("view option \"{option}\"")).with_hint(hint));
@@ -190,6 +196,7 @@ fn view(create: ast::CreateView, emits_on_close: bool) -> Result<Statement> {
             columns,
             query: create.query,
             subscribe_retention_us,
+            retention,
             emits_on_close,
         }));
     }

@@ -25,10 +25,11 @@ macro_rules! statements {
 
 statements! {
     ALTER_RELATION = "ALTER ... SET",
-        "Says for how long changes are kept for SUBSCRIBE ... AS OF COMMIT; brings a suspended or failed view back; renames a view.",
+        "Says for how long rows stay, and changes are kept for SUBSCRIBE ... AS OF COMMIT; brings a suspended or failed view back; renames a view.",
         "ALTER MATERIALIZED VIEW warm SET (subscribe_retention = '1 hour')",
         "ALTER TABLE | SOURCE | MATERIALIZED VIEW [IF EXISTS] name\n\
-         \x20   SET (subscribe_retention = 'interval') | RESET (subscribe_retention)\n\
+         \x20   SET (option [, ...]) | RESET (retention | subscribe_retention [, ...])\n\
+         option: retention = 'interval' | retention_column = 'name' | subscribe_retention = 'interval'\n\
          ALTER MATERIALIZED VIEW [IF EXISTS] name RESUME\n\
          ALTER VIEW | MATERIALIZED VIEW [IF EXISTS] name RENAME TO name";
     ALTER_TABLE = "ALTER TABLE",
@@ -56,7 +57,8 @@ statements! {
         "Makes a view that is kept up to date by every commit, or puts one in another's place; returns when it is live.",
         "CREATE MATERIALIZED VIEW warm AS SELECT * FROM readings WHERE temperature > 30",
         "CREATE [OR REPLACE] MATERIALIZED VIEW [IF NOT EXISTS] name [(column [, ...])]\n\
-         \x20   [WITH (subscribe_retention = 'interval')] AS query [EMIT ON WINDOW CLOSE]";
+         \x20   [WITH (option [, ...])] AS query [EMIT ON WINDOW CLOSE]\n\
+         option: retention = 'interval' | retention_column = 'name' | subscribe_retention = 'interval'";
     CREATE_SOURCE = "CREATE SOURCE", "Makes an APPEND ONLY table that a connector fills.",
         "CREATE SOURCE readings (time timestamptz, truck text) WITH (connector = 'fleet')",
         "CREATE SOURCE [IF NOT EXISTS] name [(column type [, ...] [, WATERMARK FOR column AS column - INTERVAL 'interval'])]\n\
@@ -83,7 +85,7 @@ statements! {
     DROP = "DROP", "Drops tables, sources or views; with CASCADE also the views over them.",
         "DROP TABLE IF EXISTS readings CASCADE",
         "DROP TABLE | SOURCE | VIEW | MATERIALIZED VIEW [IF EXISTS] name [, ...] [CASCADE | RESTRICT]";
-    EXPIRE = "EXPIRE", "Takes a table's rows that are older than its retention now, as the server does by itself from time to time.",
+    EXPIRE = "EXPIRE", "Takes rows of a table or materialized view that are older than its retention now, as the server does by itself from time to time.",
         "EXPIRE readings", "EXPIRE [TABLE] name";
     EXPLAIN = "EXPLAIN",
         "Shows how a query is run; ANALYZE runs it and shows what it took. STATE shows what it keeps as a materialized view, and warns of what grows without a bound.",

@@ -152,6 +152,7 @@ pub struct CreateMaterializedView {
     pub columns: Vec<String>,
     pub query: Box<ast::Query>,
     pub subscribe_retention_us: u64,
+    pub retention: Option<RetentionOption>,
     /// `EMIT ON WINDOW CLOSE`.
     pub emits_on_close: bool,
 }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::define::{is_taken, kind_of, skipping};
 use super::dependents::{carry_over, under_name};
-use super::expire::retention_of;
+use super::expire::{retention_of, retention_of_view};
 use super::response::Response;
 use super::scope::{Environment, no_relation};
 use super::transaction::Transaction;
-use crate::catalog::{Catalog, CatalogChange, Relation};
+use crate::catalog::{Catalog, CatalogChange, MaterializedView, Relation, Retention};
 use crate::dataflow::ViewStatus;
 use crate::error::{Error, Result, SqlState};
-use crate::sql::{AlterRelation, DropKind, RelationAction, RelationOptions};
+use crate::sql::{AlterRelation, DropKind, RelationAction, RelationOptions, RetentionOption};
 
 pub async fn alter_relation(
     environment: &Environment<'_>,
@@ -43,8 +43,13 @@ pub async fn alter_relation(
             if let Some(retention_us) = *subscribe_retention_us {
                 transaction.define(CatalogChange::KeepChanges { relation, retention_us })?;
             }
-            if let (Some(option), Some(table)) = (retention, catalog.table(relation)) {
-                let retention = option.as_ref().map(|option| retention_of(table, option)).transpose()?;
+            if let Some(option) = retention {
+                let retention = |option| match &renamed {
+                    Relation::Table(table) => retention_of(table, option),
+                    Relation::MaterializedView(view) => changed_retention(&catalog, view, option),
+                    Relation::View(_) => Err(Error::internal("a plain view with rows of its own")),
+                };
+                let retention = option.as_ref().map(retention).transpose()?;
                 transaction.define(CatalogChange::Retain { table: relation, retention })?;
             }
         }
@@ -61,6 +66,20 @@ pub async fn alter_relation(
         }
     }
     Ok(done)
+}
+
+/// A retention for a view of which rows may have expired. Errors: 55000 where another column told their age.
+fn changed_retention(catalog: &Catalog, view: &MaterializedView, option: &RetentionOption) -> Result<Retention> {
+    let retention = retention_of_view(&view.name, &view.columns, option)?;
+    match catalog.cutoff(view.id).filter(|cutoff| cutoff.column != retention.view_column()) {
+        None => Ok(retention),
+        Some(cutoff) => {
+            let former = view.columns.get(cutoff.column).map_or("", |column| column.name.as_str());
+            let message = format!("rows of materialized view \"{}\" have expired by column \"{former}\"", view.name);
+            Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, message)
+                .with_hint("RESET (retention) and CREATE OR REPLACE the view, which gives it all of its rows, first."))
+        }
+    }
 }
 
 /// The view under another name. Those that read it say so too.

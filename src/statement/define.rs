@@ -3,24 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::datatypes::IntervalMonthDayNano;
 use datafusion::execution::SessionState;
 use sqlparser::ast;
 
 use super::definitions::Definitions;
 use super::dependents::replace;
-use super::expire::retention_of;
+use super::expire::{retention_of, retention_of_view};
 use super::replace_view::{check_columns, replaceable};
 use super::response::{Notice, Response};
 use super::scope::{Environment, default_expression, direct_dependencies};
 use super::transaction::Transaction;
 use crate::catalog::{
-    Catalog, CatalogChange, Column, MaterializedView, Relation, SourceOptions, Table, TableKind, View, ViewColumn,
-    Watermark,
+    Catalog, CatalogChange, Column, MaterializedView, Relation, Retention, SourceOptions, Table, TableKind, View,
+    ViewColumn, Watermark,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
 use crate::plan::{ViewPlan, plan_query, plan_view};
-use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind};
+use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind, RetentionOption};
 use crate::types::{RelationId, SqlType, WATERMARK};
 
 pub async fn create_table(
@@ -162,6 +163,13 @@ pub async fn create_materialized_view(
     };
     let view = materialized_view(environment, &catalog, create, transaction.started_us)?;
     let relation = view.id;
+    let asked =
+        create.retention.as_ref().map(|option| retention_of_view(&view.name, &view.columns, option)).transpose()?;
+    let kept = former.and_then(|former| catalog.get(former).zip(catalog.retention(former)));
+    let retention = match (asked, kept) {
+        (None, Some((former, kept))) => Some(carried_retention(former, kept, &view)?),
+        (asked, _) => asked,
+    };
     let changes = match former {
         Some(former) => {
             let change = CatalogChange::ReplaceMaterializedView { former, view: Arc::new(view) };
@@ -170,8 +178,29 @@ pub async fn create_materialized_view(
         None => vec![CatalogChange::CreateMaterializedView(Arc::new(view))],
     };
     changes.into_iter().try_for_each(|change| transaction.define(change))?;
+    if retention.is_some() {
+        transaction.define(CatalogChange::Retain { table: relation, retention })?;
+    }
     keep_changes(transaction, relation, create.subscribe_retention_us)?;
     done("CREATE MATERIALIZED VIEW")
+}
+
+/// The retention of a view that is replaced, for the one in its place: by the column of the same name.
+///
+/// Errors: 2BP01 where that does not say how old a row is.
+fn carried_retention(former: &Relation, kept: &Retention, view: &MaterializedView) -> Result<Retention> {
+    let schema = former.schema();
+    let column = schema.fields().get(kept.view_column()).map_or("", |field| field.name().as_str());
+    let interval = IntervalMonthDayNano::new(kept.months, kept.days, kept.us.saturating_mul(1000));
+    let option = RetentionOption { text: kept.text.clone(), interval, column: Some(column.to_owned()) };
+    retention_of_view(&view.name, &view.columns, &option).map_err(|_| {
+        let message = format!(
+            "cannot replace materialized view {} because its retention depends on a time in column {column}",
+            view.name
+        );
+        Error::new(SqlState::DEPENDENT_OBJECTS, message)
+            .with_hint("Say WITH (retention = ..., retention_column = ...), or ALTER MATERIALIZED VIEW ... RESET (retention) first.")
+    })
 }
 
 /// A new definition, under the next id.
@@ -324,7 +353,7 @@ pub(super) fn is_taken(
 }
 
 /// A column list after a view's name renames the first columns.
-fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColumn>> {
+pub(super) fn named(mut columns: Vec<ViewColumn>, names: &[String]) -> Result<Vec<ViewColumn>> {
     if names.len() > columns.len() {
         return Err(Error::new(SqlState::SYNTAX_ERROR, "CREATE VIEW specifies more column names than columns"));
     }

@@ -1,4 +1,4 @@
-//! Retention: which column says how old a row is, and EXPIRE, which takes the rows that are too old.
+//! Retention: which column says how old a row is, and EXPIRE, which takes the rows that are too old. Of a table:
 //!
 //! ```text
 //! 1  the rows that are too old, at the head
@@ -14,13 +14,15 @@ use std::sync::Arc;
 use arrow::datatypes::IntervalMonthDayNano;
 use chrono::{DateTime, Months, TimeDelta};
 
+use super::expire_view::expire_view;
+use super::handles::Handles;
 use super::response::Response;
 use super::scope::{Environment, change_target};
 use super::session_facts::plural;
 use super::transaction::Transaction;
 use super::verify::with_sources;
 use super::write_set::row_ids;
-use crate::catalog::{Catalog, CatalogChange, Column, Retention, RowRuns, Table, TableKind};
+use crate::catalog::{Catalog, CatalogChange, Relation, Retention, RowRuns, Table, TableKind, ViewColumn};
 use crate::commit::{SequencedWrite, Write};
 use crate::dataflow::ViewStatus;
 use crate::error::{Error, Result, SqlState};
@@ -30,51 +32,51 @@ use crate::types::{ROW_ID, RelationId, RowId, SqlType};
 /// Rows of one commit that takes some.
 const ROWS_MAX: usize = 1 << 20;
 
-/// The retention that an option asks for. Errors: 22023 where no column, or more than one, could tell a row's age; 42703;
-/// 0A000 for a table with a primary key.
+/// The retention of a table that an option asks for. Errors: 22023 where no column, or more than one, could tell a row's age;
+/// 42703; 0A000 for a table with a primary key.
 pub fn retention_of(table: &Table, option: &RetentionOption) -> Result<Retention> {
     if matches!(table.kind, TableKind::PrimaryKey { .. }) {
         return Err(Error::not_built("retention of a table with a primary key")
             .with_hint("DELETE the rows that are too old, or keep them in an APPEND ONLY table."));
     }
-    let position = match &option.column {
-        Some(name) => named_column(table, name)?,
-        None => sole_column(table)?,
-    };
+    let columns: Vec<_> = table.user_columns().iter().map(|column| (&*column.name, &column.sql_type)).collect();
+    let position = age_column("table", &table.name, &columns, option)?;
     let field_id = table.stored_columns().get(position).map(|stored| stored.field_id);
+    Ok(retention(option, field_id.ok_or_else(|| Error::internal("a column without a field id"))?))
+}
+
+/// The same of a materialized view.
+pub fn retention_of_view(name: &str, columns: &[ViewColumn], option: &RetentionOption) -> Result<Retention> {
+    let columns: Vec<_> = columns.iter().map(|column| (&*column.name, &column.sql_type)).collect();
+    let position = age_column("materialized view", name, &columns, option)?;
+    Ok(retention(option, position as u32 + 1))
+}
+
+fn retention(option: &RetentionOption, field_id: u32) -> Retention {
     let IntervalMonthDayNano { months, days, nanoseconds } = option.interval;
-    Ok(Retention {
-        field_id: field_id.ok_or_else(|| Error::internal("a column without a field id"))?,
-        text: option.text.clone(),
-        months,
-        days,
-        us: nanoseconds / 1000,
-    })
+    Retention { field_id, text: option.text.clone(), months, days, us: nanoseconds / 1000 }
 }
 
-fn tells_time(column: &Column) -> bool {
-    matches!(column.sql_type, SqlType::Timestamptz | SqlType::Timestamp | SqlType::Date)
-}
-
-fn named_column(table: &Table, name: &str) -> Result<usize> {
-    let position = table.columns.iter().position(|column| column.name == name).ok_or_else(|| {
-        let message = format!("column \"{name}\" of relation \"{}\" does not exist", table.name);
-        Error::new(SqlState::UNDEFINED_COLUMN, message)
-    })?;
-    if tells_time(&table.columns[position]) {
-        return Ok(position);
+/// Position of the column that says how old a row is: the one that is named, or the only one with a time.
+fn age_column(kind: &str, name: &str, columns: &[(&str, &SqlType)], option: &RetentionOption) -> Result<usize> {
+    let invalid = |message: String| Error::new(SqlState::INVALID_PARAMETER, message);
+    if let Some(named) = &option.column {
+        let position = columns.iter().position(|(column, _)| column == named).ok_or_else(|| {
+            let message = format!("column \"{named}\" of relation \"{name}\" does not exist");
+            Error::new(SqlState::UNDEFINED_COLUMN, message)
+        })?;
+        if columns[position].1.tells_time() {
+            return Ok(position);
+        }
+        return Err(invalid(format!("column \"{named}\" does not say how old a row is"))
+            .with_hint("retention_column names a column of type timestamptz, timestamp or date."));
     }
-    Err(Error::new(SqlState::INVALID_PARAMETER, format!("column \"{name}\" does not say how old a row is"))
-        .with_hint("retention_column names a column of type timestamptz, timestamp or date."))
-}
-
-fn sole_column(table: &Table) -> Result<usize> {
-    let mut found = table.columns.iter().enumerate().filter(|(_, column)| tells_time(column));
+    let mut found = columns.iter().enumerate().filter(|(_, (_, sql_type))| sql_type.tells_time());
     match (found.next(), found.next()) {
         (Some((position, _)), None) => Ok(position),
         (first, _) => {
             let what = if first.is_some() { "more than one column" } else { "no column" };
-            Err(Error::new(SqlState::INVALID_PARAMETER, format!("table \"{}\" has {what} with a time", table.name))
+            Err(invalid(format!("{kind} \"{name}\" has {what} with a time"))
                 .with_hint("retention_column = 'name' says which timestamptz, timestamp or date tells a row's age."))
         }
     }
@@ -88,6 +90,9 @@ pub async fn expire(environment: &Environment<'_>, transaction: &mut Transaction
     }
     let handles = environment.handles;
     let catalog = handles.catalog();
+    if let Some(Relation::MaterializedView(view)) = catalog.find(name) {
+        return expire_view(handles, &catalog, view).await;
+    }
     let table = change_target(&catalog, name)?;
     let Some(retention) = catalog.retention(table.id) else {
         return Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, format!("table \"{name}\" has no retention"))
@@ -103,12 +108,10 @@ pub async fn expire(environment: &Environment<'_>, transaction: &mut Transaction
     // would know.
     let definitions = handles.definitions.lock().await;
     let catalog = handles.catalog();
-    // Everything that has a row id by now is durable once this commit is, and its time is the one to go by.
+    // Everything that has a row id by now is durable once the next commit is.
     let end = handles.sequencer.next_row_id();
-    handles.sequencer.sequence(Write::default(), |_| Ok(()))?.1.await?;
-    // Where a wrong clock was once believed, the time of commits stays ahead of the right one: the earlier of both counts.
-    let before_us = cutoff_us(handles.tables.durable().timestamp_us.min(handles.clock.now_us()), retention)?;
-    learn(environment, &catalog, &table).await?;
+    let before_us = cutoff_of_commits(handles, retention).await?;
+    learn(handles, &catalog, table.id, &format!("table \"{}\"", table.name)).await?;
     transaction.lock_for_change(handles, &table).await?;
     let mut expired = 0;
     loop {
@@ -125,8 +128,15 @@ pub async fn expire(environment: &Environment<'_>, transaction: &mut Transaction
     }
 }
 
+/// Rows from before this moment are too old, by the time of a commit that comes now.
+pub(super) async fn cutoff_of_commits(handles: &Handles, retention: &Retention) -> Result<i64> {
+    handles.sequencer.sequence(Write::default(), |_| Ok(()))?.1.await?;
+    // Where a wrong clock was once believed, the time of commits stays ahead of the right one: the earlier of both counts.
+    cutoff_us(handles.tables.durable().timestamp_us.min(handles.clock.now_us()), retention)
+}
+
 /// Rows from before this moment are too old.
-fn cutoff_us(now_us: i64, retention: &Retention) -> Result<i64> {
+pub(super) fn cutoff_us(now_us: i64, retention: &Retention) -> Result<i64> {
     let now = DateTime::from_timestamp_micros(now_us);
     let days = TimeDelta::try_days(retention.days.into());
     let cutoff = now
@@ -167,12 +177,12 @@ async fn rows_before(
     Ok(row_ids(&rows).values().to_vec())
 }
 
-/// What views learned of the rows becomes durable twice. Errors: 55000 where one of them does not follow its tables.
-async fn learn(environment: &Environment<'_>, catalog: &Catalog, table: &Table) -> Result<()> {
-    let handles = environment.handles;
+/// What views learned of the relation's rows becomes durable twice, where there are views over it. Errors: 55000 where one of them
+/// does not follow its tables. `subject`: the relation, for messages.
+pub(super) async fn learn(handles: &Handles, catalog: &Catalog, relation: RelationId, subject: &str) -> Result<()> {
     let views: Vec<_> =
-        catalog.materialized_views().filter(|view| with_sources(catalog, view.id).contains(&table.id)).collect();
-    if views.is_empty() {
+        catalog.materialized_views().filter(|view| with_sources(catalog, view.id).contains(&relation)).collect();
+    if views.iter().all(|view| view.id == relation) {
         return Ok(());
     }
     for _ in 0..2 {
@@ -184,10 +194,7 @@ async fn learn(environment: &Environment<'_>, catalog: &Catalog, table: &Table) 
         None => Ok(()),
         Some(view) => Err(Error::new(
             SqlState::OBJECT_NOT_IN_STATE,
-            format!(
-                "rows of table \"{}\" cannot expire while materialized view \"{}\" does not follow it",
-                table.name, view.name
-            ),
+            format!("rows of {subject} cannot expire while materialized view \"{}\" does not follow it", view.name),
         )
         .with_detail("The view would be filled again without them.")
         .with_hint("ALTER MATERIALIZED VIEW ... RESUME, or DROP it.")),

@@ -9,17 +9,18 @@ use datafusion::execution::SessionState;
 use futures::{StreamExt, stream};
 use sqlparser::ast;
 
-use super::define::plan_of;
+use super::define::{named, plan_of};
 use super::definitions::Definitions;
+use super::expire::retention_of_view;
 use super::response::{Notice, Response};
 use super::scope::{Environment, no_relation, with_parameters};
 use super::select::output_columns;
 use super::transaction::Transaction;
-use crate::catalog::{Catalog, Relation, TableKind};
+use crate::catalog::{Catalog, MaterializedView, Relation, Retention, TableKind};
 use crate::error::{Error, Result, SqlState};
-use crate::plan::{Relations, plan_view};
+use crate::plan::{Relations, ViewPlan, plan_view};
 use crate::query::ExplainOptions;
-use crate::sql::{Explain, Statement};
+use crate::sql::{CreateMaterializedView, Explain, Statement};
 use crate::types::RelationId;
 
 pub async fn explain(
@@ -29,9 +30,9 @@ pub async fn explain(
     parameters: &[ScalarValue],
 ) -> Result<Response> {
     match explain.statement.as_ref() {
-        Statement::Query(query) if explain.state => explain_state(environment, transaction, query, false),
+        Statement::Query(query) if explain.state => explain_state(environment, transaction, query, None),
         Statement::CreateMaterializedView(create) if explain.state => {
-            explain_state(environment, transaction, &create.query, create.emits_on_close)
+            explain_state(environment, transaction, &create.query, Some(create))
         }
         Statement::Query(query) => explain_query(environment, transaction, query, explain, parameters).await,
         Statement::CreateMaterializedView(create) if !explain.analyze => {
@@ -52,15 +53,20 @@ fn explain_state(
     environment: &Environment<'_>,
     transaction: &Transaction,
     query: &ast::Query,
-    emits_on_close: bool,
+    create: Option<&CreateMaterializedView>,
 ) -> Result<Response> {
     let catalog = transaction.catalog(environment.handles);
     let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
     let query = definitions.rewritten(query)?;
-    let closes = emits_on_close.then_some(&*catalog);
+    let closes = create.is_some_and(|create| create.emits_on_close).then_some(&*catalog);
     let plan = plan_view(definitions.state(), &definitions, &query, environment.text, closes)?;
+    let retention = create.and_then(|create| create.retention.as_ref().map(|option| (create, option)));
+    let retention = retention.map(|(create, option)| {
+        let columns = named(plan.columns.clone(), &create.columns)?;
+        Ok::<_, Error>(retention_of_view(&create.name, &columns, option)?.view_column())
+    });
     let relations = Known { catalog: &catalog, registry: definitions.state() };
-    let report = plan.explain_state(&relations);
+    let report = plan.explain_state(&relations, retention.transpose()?);
     if !report.unbounded.is_empty() {
         environment.session.notice(Notice {
             severity: "WARNING",
@@ -126,6 +132,9 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
     let definitions = Definitions::new(environment, catalog.clone(), transaction.started_us);
     let plan = plan_of(view, definitions.state())?;
     let mut text: Vec<String> = plan.explain().lines().map(str::to_owned).collect();
+    if let Some(retention) = catalog.retention(view.id) {
+        text.push(retention_line(view, &plan, retention));
+    }
     let stats = environment.handles.dataflows.stats();
     if let Some(stats) = stats.iter().find(|stats| stats.view == view.id) {
         for kept in stats.operators.iter().filter(|kept| kept.state_bytes > 0) {
@@ -140,6 +149,18 @@ pub fn explain_view(environment: &Environment<'_>, transaction: &Transaction, na
         ));
     }
     lines(text.iter().map(String::as_str))
+}
+
+/// Which rows go, and who forgets something with them.
+fn retention_line(view: &MaterializedView, plan: &ViewPlan, retention: &Retention) -> String {
+    let column = view.columns.get(retention.view_column()).map_or("", |column| column.name.as_str());
+    let forget: Vec<String> =
+        plan.expiring(retention.view_column()).iter().map(|expiring| format!("[{}]", expiring.operator)).collect();
+    let forget = match forget.is_empty() {
+        true => "no operator forgets with it".to_owned(),
+        false => format!("groups are forgotten with it by {}", forget.join(", ")),
+    };
+    format!("Retention: {} by {column}; {forget}", retention.text)
 }
 
 fn lines<'a>(text: impl Iterator<Item = &'a str>) -> Result<Response> {

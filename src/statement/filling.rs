@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::handles::Handles;
 use super::transaction::stopping;
 use crate::catalog::{CatalogChange, MaterializedView, TableKind};
-use crate::dataflow::{Backfill, Dataflows};
+use crate::dataflow::{Backfill, Dataflows, Filling};
 use crate::error::{Error, Result, SqlState};
 use crate::plan::ViewPlan;
 use crate::table::{DurableState, Tables};
@@ -47,7 +47,8 @@ pub fn start_filling(
             backfill.insert(id, Backfill { rows, append_only, watermark_us });
         }
     }
-    Ok(dataflows.push_create(view, plan, backfill))
+    let cutoff = then.catalog.cutoff(view.id);
+    Ok(dataflows.push_create(view, plan, Filling { tables: backfill, cutoff }))
 }
 
 /// The view's stored plan. Errors: those of [`ViewPlan::from_bytes`], naming the view.
@@ -78,7 +79,9 @@ impl<'a> FilledBeside<'a> {
         let registry = handles.query.base_state();
         let live = handles.sequencer.at_head(|head| {
             let views = replacing.into_iter();
-            let then = DurableState { commit: head, ..handles.tables.durable() };
+            let mut then = DurableState { commit: head, ..handles.tables.durable() };
+            // What expired of the former has of the one in its place.
+            changes.iter().for_each(|change| Arc::make_mut(&mut then.catalog).apply(change));
             let start = |view: &Arc<MaterializedView>| {
                 let plan = Ok(stored_plan(view, registry)?);
                 start_filling(&handles.tables, &handles.dataflows, view.clone(), plan, &then)
@@ -113,7 +116,7 @@ fn replacing(changes: &[CatalogChange]) -> Option<Vec<&Arc<MaterializedView>>> {
                 made.insert(view.id);
                 views.push(view);
             }
-            CatalogChange::CreateView(_) | CatalogChange::KeepChanges { .. } => {}
+            CatalogChange::CreateView(_) | CatalogChange::KeepChanges { .. } | CatalogChange::Retain { .. } => {}
             _ => return None,
         }
     }

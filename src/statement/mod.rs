@@ -12,6 +12,7 @@ pub mod define;
 pub mod definitions;
 mod dependents;
 pub mod expire;
+mod expire_view;
 pub mod explain;
 mod filling;
 pub mod flush;

@@ -11,8 +11,8 @@ use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::DataType;
 use chrono::DateTime;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{ScalarValue, TableReference};
-use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::logical_expr::{Expr, Filter, LogicalPlan, lit};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::response::Response;
@@ -20,7 +20,7 @@ use super::scope::{Environment, Planned, Scope, no_relation, rename};
 use super::select::output_columns;
 use super::session_facts::plural;
 use super::transaction::{ReadMode, Transaction};
-use crate::catalog::{Catalog, MaterializedView, Relation};
+use crate::catalog::{Catalog, Cutoff, MaterializedView, Relation};
 use crate::dataflow::ViewSnapshot;
 use crate::delta::{DeltaBatch, Digest, difference, digest_batch};
 use crate::error::{Error, Result, SqlState};
@@ -233,14 +233,23 @@ pub fn with_sources(catalog: &Catalog, view: RelationId) -> HashSet<RelationId> 
     found
 }
 
-/// Rows that the view saw and that are not there any more, in words.
+/// Rows that the view saw, or one below it, and that are not there any more, in words.
 pub fn expired_rows(catalog: &Catalog, view: RelationId) -> Option<String> {
-    let mut tables: Vec<RelationId> = with_sources(catalog, view).into_iter().collect();
-    tables.sort();
-    let mut unseen = tables.into_iter().filter_map(|id| Some((catalog.table(id)?, catalog.expired(id)?)));
-    let (table, expired) = unseen.find(|(_, expired)| view < expired.unseen_from)?;
+    let sorted = |of: RelationId| {
+        let mut sources: Vec<RelationId> = with_sources(catalog, of).into_iter().collect();
+        sources.sort();
+        sources
+    };
+    let unseen = |reader: RelationId| {
+        // What it does not show itself is left out of what it is compared with.
+        let sources = sorted(reader).into_iter().filter(move |id| *id != reader);
+        let mut expired = sources.filter_map(|id| Some((catalog.get(id)?, catalog.expired(id)?)));
+        expired.find(|(_, expired)| reader < expired.unseen_from)
+    };
+    let is_view = |id: &RelationId| matches!(catalog.get(*id), Some(Relation::MaterializedView(_)));
+    let (source, expired) = sorted(view).into_iter().filter(is_view).find_map(unseen)?;
     let moment = DateTime::from_timestamp_micros(expired.before_us)?;
-    Some(format!("rows of {} from before {} expired", table.name, moment.format("%Y-%m-%d %H:%M:%S%.6f+00")))
+    Some(format!("rows of {} from before {} expired", source.name(), moment.format("%Y-%m-%d %H:%M:%S%.6f+00")))
 }
 
 /// The view's query over base tables alone: a materialized view below it stands as its query. `leaves_out`: each of these
@@ -268,6 +277,25 @@ async fn recomputation(
     Ok(Planned { plan, context: scope.context })
 }
 
+/// The rows of a view that have not expired.
+fn since(plan: LogicalPlan, cutoff: Cutoff) -> Result<LogicalPlan> {
+    let schema = plan.schema();
+    if cutoff.column >= schema.fields().len() {
+        return Err(Error::internal("a view without its time"));
+    }
+    let (qualifier, field) = schema.qualified_field(cutoff.column);
+    let time = Expr::Column(Column::from((qualifier, field)));
+    let before = match field.data_type() {
+        DataType::Date32 => {
+            let day = cutoff.before_us.div_euclid(86_400_000_000);
+            ScalarValue::Date32(Some(i32::try_from(day).unwrap_or(if day < 0 { i32::MIN } else { i32::MAX })))
+        }
+        other => ScalarValue::TimestampMicrosecond(Some(cutoff.before_us), None).cast_to(other)?,
+    };
+    let stays = time.clone().gt_eq(lit(before)).or(time.is_null());
+    Ok(LogicalPlan::Filter(Filter::try_new(stays, Arc::new(plan))?))
+}
+
 #[derive(Clone, Copy)]
 struct OverTables<'a> {
     scope: &'a Scope,
@@ -285,6 +313,10 @@ impl OverTables<'_> {
         let own = OverTables { zone, ..*self };
         let plan = own.plan(&view.sql, view.columns.iter().map(|column| column.name.as_str()))?;
         let plan = if view.emits_on_close { self.with_closed_windows(plan)? } else { plan };
+        let plan = match self.catalog.cutoff(view.id) {
+            Some(cutoff) => since(plan, cutoff)?,
+            None => plan,
+        };
         Ok(if self.leaves_out { leave_out_errors(plan, self.scope.context.state())? } else { plan })
     }
 

@@ -18,13 +18,13 @@ pub const TABLES: &[(&str, &str, &str, Option<MakeRows>)] = &[
     (
         "tables",
         "The tables and sources, with their rows in memory and in files.",
-        "id:oid name:name kind:text primary_key:text[]",
+        "id:oid name:name kind:text primary_key:text[] retention:text retention_column:name expired_before:timestamptz",
         Some(tables),
     ),
     (
         "views",
         "The materialized views: what each reads, how far it is, and the size of its state.",
-        "id:oid name:name definition:text depends_on:text[] status:text failure:text",
+        "id:oid name:name definition:text depends_on:text[] status:text failure:text retention:text retention_column:name expired_before:timestamptz",
         Some(views),
     ),
     (
@@ -105,8 +105,23 @@ fn tables(facts: &Facts, rows: &mut Rows) {
         let mut cells = row! {
             "id" => i64::from(table.id.0), "name" => table.name.as_str(), "kind" => kind, "primary_key" => key,
         };
+        cells.extend(retention(facts, table.id, |field_id| {
+            let position = table.stored_columns().iter().position(|stored| stored.field_id == field_id)?;
+            table.columns.get(position).map(|column| column.name.clone())
+        }));
         cells.extend(measured(measures::TABLE, Some(&stats)));
         rows.push(cells);
+    }
+}
+
+/// For how long rows stay, by which column, and what has expired. `name_of`: a column by its field id.
+fn retention(facts: &Facts, id: RelationId, name_of: impl Fn(u32) -> Option<String>) -> Vec<(&'static str, Cell)> {
+    let retention = facts.catalog.retention(id);
+    let expired = facts.catalog.expired(id);
+    row! {
+        "retention" => retention.map(|retention| retention.text.clone()),
+        "retention_column" => retention.and_then(|retention| name_of(retention.field_id)),
+        "expired_before" => expired.map_or(Cell::Null, |expired| Cell::Int(expired.before_us)),
     }
 }
 
@@ -126,6 +141,9 @@ fn views(facts: &Facts, rows: &mut Rows) {
             "status" => stats.map_or("creating", |stats| stats.status),
             "failure" => stats.and_then(|stats| stats.failure.clone()),
         };
+        cells.extend(retention(facts, view.id, |field_id| {
+            view.columns.get((field_id as usize).checked_sub(1)?).map(|column| column.name.clone())
+        }));
         cells.extend(measured(measures::VIEW, stats));
         rows.push(cells);
     }

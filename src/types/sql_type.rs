@@ -44,6 +44,11 @@ impl SqlType {
         (!matches!(self, SqlType::Array(_))).then(|| SqlType::Array(Box::new(self)))
     }
 
+    /// Whether a value says when something was.
+    pub fn tells_time(&self) -> bool {
+        matches!(self, SqlType::Timestamptz | SqlType::Timestamp | SqlType::Date)
+    }
+
     /// Of an array, the type of its elements.
     pub fn element(&self) -> Option<&SqlType> {
         match self {

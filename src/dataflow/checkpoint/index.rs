@@ -3,6 +3,7 @@
 //! One envelope of `state`, so one checksum over all of it.
 
 use super::writer::ViewImage;
+use crate::catalog::Cutoff;
 use crate::dataflow::state::{KIND_CHECKPOINT, Reader, Writer};
 use crate::error::{Error, Result};
 use crate::types::{CommitNumber, RelationId};
@@ -15,6 +16,8 @@ pub struct SavedView {
     pub plan: u128,
     /// Tables whose deltas have no negative weight, which operators were chosen by.
     pub append_only: Vec<RelationId>,
+    /// What it did not show any more.
+    pub cutoff: Option<Cutoff>,
     /// For `state::StateReader`.
     pub states: Vec<u8>,
 }
@@ -29,7 +32,13 @@ pub struct SavedCheckpoint {
 
 impl SavedView {
     pub fn of(image: &ViewImage, states: Vec<u8>) -> Self {
-        SavedView { view: image.view, plan: image.plan, append_only: image.append_only.clone(), states }
+        SavedView {
+            view: image.view,
+            plan: image.plan,
+            append_only: image.append_only.clone(),
+            cutoff: image.cutoff,
+            states,
+        }
     }
 }
 
@@ -45,6 +54,14 @@ impl SavedCheckpoint {
             view.append_only.iter().for_each(|table| writer.number(table.0.into()));
             writer.bytes(&view.states);
         }
+        // Behind all else, where indexes from before there were any end.
+        for (place, view) in self.views.iter().enumerate() {
+            if let Some(cutoff) = view.cutoff {
+                writer.number(place as u64);
+                writer.number(cutoff.column as u64);
+                writer.number(cutoff.before_us as u64);
+            }
+        }
         writer.finish()
     }
 
@@ -52,7 +69,13 @@ impl SavedCheckpoint {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(bytes, KIND_CHECKPOINT)?;
         let commit = CommitNumber(reader.number()?);
-        let views = (0..reader.number()?).map(|_| view(&mut reader)).collect::<Result<_>>()?;
+        let mut views: Vec<SavedView> = (0..reader.number()?).map(|_| view(&mut reader)).collect::<Result<_>>()?;
+        while !reader.is_empty() {
+            let place = usize::try_from(reader.number()?).map_err(|_| damaged())?;
+            let column = usize::try_from(reader.number()?).map_err(|_| damaged())?;
+            let cutoff = Cutoff { column, before_us: reader.number()? as i64 };
+            views.get_mut(place).ok_or_else(damaged)?.cutoff = Some(cutoff);
+        }
         reader.finish()?;
         Ok(SavedCheckpoint { commit, views })
     }
@@ -62,7 +85,7 @@ fn view(reader: &mut Reader<'_>) -> Result<SavedView> {
     let view = relation(reader)?;
     let plan = reader.bytes()?.try_into().map_err(|_| damaged())?;
     let append_only = (0..reader.number()?).map(|_| relation(reader)).collect::<Result<_>>()?;
-    Ok(SavedView { view, plan: u128::from_le_bytes(plan), append_only, states: reader.bytes()?.to_vec() })
+    Ok(SavedView { view, plan: u128::from_le_bytes(plan), append_only, cutoff: None, states: reader.bytes()?.to_vec() })
 }
 
 fn relation(reader: &mut Reader<'_>) -> Result<RelationId> {

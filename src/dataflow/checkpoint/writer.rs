@@ -10,6 +10,7 @@ use super::DIRECTORY;
 use super::files::StateFile;
 use super::index::{SavedCheckpoint, SavedView};
 use super::pages::PageFiles;
+use crate::catalog::Cutoff;
 use crate::dataflow::state::{Home, PageStore, StateImage, StateWriter, places};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Disk, disk_error};
@@ -31,6 +32,7 @@ pub struct ViewImage {
     pub view: RelationId,
     pub plan: u128,
     pub append_only: Vec<RelationId>,
+    pub cutoff: Option<Cutoff>,
     pub states: Vec<StateImage>,
 }
 

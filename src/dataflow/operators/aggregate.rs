@@ -13,9 +13,11 @@ mod accumulator;
 mod bits;
 mod call;
 mod distinct_sketches;
+mod expiring;
 mod extreme;
 mod gathered;
 mod groups;
+mod leaving;
 mod pairs;
 mod sets;
 mod sketches;
@@ -24,25 +26,28 @@ mod sums;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Scalar, UInt32Array, make_comparator};
-use arrow::compute::kernels::cmp::{lt, not_distinct};
+use arrow::array::{Array, ArrayRef, UInt32Array, make_comparator};
+use arrow::compute::kernels::cmp::not_distinct;
 use arrow::compute::{SortOptions, take};
 use arrow::datatypes::{DataType, SchemaRef};
 
+use self::expiring::Expiry;
 use self::extreme::Multiset;
 use self::gathered::Values;
 use self::groups::{Groups, Output};
 use self::sets::Sets;
 use super::time_bound::TimeBound;
 use super::{Counters, each_batch, threads_for};
+use crate::catalog::Cutoff;
 use crate::dataflow::errors::ErrorDelta;
-use crate::dataflow::expression::{Expressions, batch};
+use crate::dataflow::expression::{Expressions, batch, take_rows};
 use crate::dataflow::state::{Chunk, KeyedState, Keys, StateRef};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Parallel, parallel};
 use crate::plan::{AggregateCall, OperatorId};
 
+pub use self::expiring::Expiring;
 pub use self::groups::AggregateScan;
 
 #[derive(Debug)]
@@ -58,6 +63,7 @@ pub struct Aggregate {
     /// One per argument and direction of percentiles and modes.
     sets: Vec<Sets>,
     closing: Option<Closing>,
+    expiry: Expiry,
     parallel: Arc<dyn Parallel>,
     pub counters: Counters,
 }
@@ -125,6 +131,7 @@ impl Aggregate {
             sets: groups.sets(),
             groups: Arc::new(groups),
             closing: None,
+            expiry: Expiry::default(),
             parallel,
             counters: Counters::default(),
         })
@@ -135,6 +142,17 @@ impl Aggregate {
     pub fn closing_by(mut self, key: usize, bound: TimeBound) -> Self {
         self.closing = Some(Closing { key, bound, reached: None, due: None });
         self
+    }
+
+    /// Groups can be forgotten by these columns of the view.
+    pub fn expiring_by(mut self, columns: Vec<Expiring>) -> Self {
+        self.expiry = Expiry::by(columns);
+        self
+    }
+
+    /// Nothing is shown of groups before the cutoff, of which there are none: rows that would come to them are left out.
+    pub fn begin_at(&mut self, cutoff: Option<Cutoff>) {
+        self.expiry.begin_at(cutoff);
     }
 
     /// The next step closes what a watermark has passed that is here now.
@@ -221,47 +239,15 @@ impl Aggregate {
         Ok(output)
     }
 
-    /// Takes the groups out whose window is below the bound that is due. Reads those whose window is open, too: there are few.
-    fn close(&mut self) -> Result<Vec<DeltaBatch>> {
-        let Some(closing) = &mut self.closing else { return Ok(Vec::new()) };
-        let Some(bound) = closing.due.take() else { return Ok(Vec::new()) };
-        let passed = Scalar::new(bound.clone());
-        let (mut output, mut forgotten) = (Vec::new(), Vec::new());
-        for index in 0..self.state.chunk_count() {
-            let chunk = self.state.chunk(index)?;
-            let all: Vec<u32> = (0..chunk.len() as u32).collect();
-            let keys = self.groups.group_columns(&chunk, &all)?;
-            let window = keys.get(closing.key).ok_or_else(|| Error::internal("groups without a window"))?;
-            let below = lt(window, &passed)?;
-            let mut closed: Vec<u32> = all.into_iter().filter(|place| below.value(*place as usize)).collect();
-            self.counters.rows_read += chunk.len() as u64;
-            if closed.is_empty() {
-                continue;
-            }
-            output.push(self.groups.rows(&chunk, closed.clone())?);
-            if !self.gathered.is_empty() || !self.sets.is_empty() {
-                forgotten.extend(closed.iter().map(|place| chunk.key(*place as usize).to_vec()));
-            }
-            drop(chunk);
-            // From the highest on: what moves into a gap is then never one of those that are to go.
-            closed.reverse();
-            self.state.write(index, |chunk| {
-                closed.into_iter().for_each(|place| chunk.remove(place as usize));
-                Ok(())
-            })?;
-        }
-        for values in &mut self.gathered {
-            values.forget(&forgotten)?;
-        }
-        for sets in &mut self.sets {
-            sets.forget(&forgotten)?;
-        }
-        closing.reached = Some(bound);
-        Ok(output)
-    }
-
     fn part(&self, delta: DeltaBatch, errors: &mut ErrorDelta) -> Result<Part> {
-        let (delta, mut args) = self.inputs.evaluate(delta, errors)?;
+        let (mut delta, mut args) = self.inputs.evaluate(delta, errors)?;
+        let keys = args.get(..self.groups.group_count()).unwrap_or_default();
+        if let Some(expired) = self.expiry.expired(keys, delta.num_rows())? {
+            let kept: UInt32Array =
+                (0..delta.num_rows() as u32).filter(|row| !expired.value(*row as usize)).collect::<Vec<_>>().into();
+            delta = take_rows(&delta, &kept)?;
+            args = args.iter().map(|arg| Ok(take(arg, &kept, None)?)).collect::<Result<_>>()?;
+        }
         let rows = delta.num_rows();
         let key_columns: Vec<ArrayRef> = args.drain(..self.groups.group_count()).collect();
         let keys = self.groups.pack(&key_columns, rows)?;

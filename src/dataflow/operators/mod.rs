@@ -24,7 +24,7 @@ use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::io::{Inline, Parallel, parallel};
 
-pub use aggregate::{Aggregate, AggregateInputs, AggregateScan};
+pub use aggregate::{Aggregate, AggregateInputs, AggregateScan, Expiring};
 pub use distinct_values::DistinctValues;
 pub use filter::{Filter, apply as filter_rows};
 pub use join::Join;

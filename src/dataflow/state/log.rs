@@ -102,6 +102,25 @@ impl LogState {
         Ok(())
     }
 
+    /// The log without the rows that `keep` leaves out of each batch; what it leaves as it is stays where it rests.
+    pub fn retain(&mut self, keep: &dyn Fn(DeltaBatch) -> Result<DeltaBatch>) -> Result<()> {
+        let mut batches = Vec::with_capacity(self.batches.len());
+        for page in self.batches.iter() {
+            let all = page.peek(&self.schema)?;
+            let kept = keep(DeltaBatch::clone(&all))?;
+            self.rows -= weight_of(&all) - weight_of(&kept);
+            if kept.num_rows() == all.num_rows() {
+                batches.push(page.clone());
+            } else if !kept.is_empty() {
+                let mut page = Page::new(kept, &self.account);
+                Page::leave_if_full(&mut page, &self.schema)?;
+                batches.push(page);
+            }
+        }
+        (self.batches, self.hand) = (Arc::new(batches), 0);
+        Ok(())
+    }
+
     /// Lets batches go that have not been touched for long, until there is room.
     pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
         Page::sweep(Arc::make_mut(&mut self.batches).iter_mut(), &mut self.hand, &self.schema, residence)

@@ -35,7 +35,7 @@ impl RelationLookup for Tables {
     }
 }
 
-fn sql(sql: &str) -> ViewPlan {
+pub(super) fn sql(sql: &str) -> ViewPlan {
     planned(sql, Tables { append_only: false })
 }
 

@@ -9,13 +9,13 @@ use datafusion::common::{DFSchema, DFSchemaRef, HashMap};
 use datafusion::logical_expr::{Expr, ExprSchemable};
 use futures::StreamExt;
 
-use crate::catalog::{MaterializedView, ViewColumn};
+use crate::catalog::{CatalogChange, Cutoff, MaterializedView, ViewColumn};
 use crate::commit::{Commit, TableDelta, WatermarkAdvance};
 use crate::dataflow::build::{Dataflow, StepInput};
 use crate::dataflow::checkpoint::PageFiles;
 use crate::dataflow::errors::{ErrorDelta, ErrorSet};
 use crate::dataflow::state::Residence;
-use crate::dataflow::{Backfill, Changelogs, Dataflows, ViewSnapshot, Worker};
+use crate::dataflow::{Backfill, Changelogs, Dataflows, Filling, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
 use crate::functions::{average_type, sum_type};
@@ -313,7 +313,8 @@ impl TestWorker {
                 (*id, Backfill { rows, append_only, watermark_us: None })
             })
             .collect();
-        let done = self.dataflows.push_create(view(id, plan), Ok(plan.clone()), backfill);
+        let done =
+            self.dataflows.push_create(view(id, plan), Ok(plan.clone()), Filling { tables: backfill, cutoff: None });
         self.runtime.block_on(done).unwrap()
     }
 
@@ -328,6 +329,13 @@ impl TestWorker {
         let watermarks = watermark.map(|(table, at_us)| WatermarkAdvance { table, at_us }).into_iter().collect();
         let commit = Commit { watermarks, ..commit(self.commit, deltas).as_ref().clone() };
         self.dataflows.push_commit(Arc::new(commit));
+    }
+
+    /// A commit by which rows of a view expire.
+    pub fn expire(&mut self, view: RelationId, cutoff: Cutoff) {
+        self.commit += 1;
+        let catalog = vec![CatalogChange::ExpireView { view, cutoff }];
+        self.dataflows.push_commit(Arc::new(Commit { catalog, ..commit(self.commit, vec![]).as_ref().clone() }));
     }
 
     pub fn read(&self, view: RelationId) -> Result<ViewSnapshot> {

@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use super::Worker;
 use crate::dataflow::tests::views::*;
-use crate::dataflow::{Backfill, ViewStatus};
+use crate::dataflow::{Backfill, Filling, ViewStatus};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, SqlState};
 use crate::plan::AggregateFunction;
@@ -20,7 +20,8 @@ fn a_backfill_that_fails_leaves_no_view() {
     let all = plan(source(READINGS, &readings_schema()));
     let rows = futures::stream::iter([Err(Error::new(SqlState::IO_ERROR, "the file is gone"))]).boxed();
     let backfill = HashMap::from([(READINGS, Backfill { rows, append_only: false, watermark_us: None })]);
-    let created = worker.dataflows.push_create(view(VIEW, &all), Ok(all.clone()), backfill);
+    let created =
+        worker.dataflows.push_create(view(VIEW, &all), Ok(all.clone()), Filling { tables: backfill, cutoff: None });
     assert_eq!(worker.block_on(created).unwrap().unwrap_err().state(), SqlState::IO_ERROR);
     assert_eq!(worker.read(VIEW).unwrap_err().state(), SqlState::IO_ERROR, "whoever reads it is told why");
     let stats = worker.dataflows.stats();
@@ -99,7 +100,8 @@ fn runs_under_the_simulated_executor() {
         let rows = |from: i64| (from..from + 50).map(|n| reading(n % 7, n as f64 / 10.0, n)).collect::<Vec<_>>();
         let backfill = futures::stream::iter([Ok(batch_of(&readings_schema(), &rows(0)))]).boxed();
         let backfill = HashMap::from([(READINGS, Backfill { rows: backfill, append_only: false, watermark_us: None })]);
-        let created = dataflows.push_create(view(VIEW, &counts), Ok(counts.clone()), backfill);
+        let created =
+            dataflows.push_create(view(VIEW, &counts), Ok(counts.clone()), Filling { tables: backfill, cutoff: None });
         let writer = dataflows.clone();
         executor.spawn(async move {
             for number in 1..20 {

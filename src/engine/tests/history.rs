@@ -8,12 +8,13 @@ use datafusion::execution::SessionState;
 use futures::future::join_all;
 use parking_lot::Mutex;
 
+use super::expiry::expire;
 use super::ledger::{Ledger, State};
 use super::past::KEPT;
 use super::places::{alter_places, insert_place, stale_place};
 use super::pulses::change_pulses;
 use super::views::{VIEWS, define};
-use crate::catalog::{Catalog, CatalogChange, Column, Relation, RowRuns, Table, TableKind};
+use crate::catalog::{Catalog, CatalogChange, Column, Relation, Table, TableKind};
 use crate::commit::{Durable, SourcePosition, TableWrite, Write};
 use crate::engine::core::Core;
 use crate::error::{Result, SqlState};
@@ -151,30 +152,6 @@ async fn checkpointer(client: Client, rng: SimRng, operations: usize, may_fail: 
     }
 }
 
-/// Some of the oldest events expire, once a second checkpoint knows them. `learned`: what the first one covers.
-async fn expire(client: &Client, rng: &SimRng, learned: CommitNumber, may_fail: bool) {
-    let written = client.core.checkpointer.checkpoint().await;
-    assert!(may_fail || written.is_ok(), "{written:?}");
-    if written.is_err() {
-        return;
-    }
-    let sequenced = {
-        let mut ledger = client.ledger.lock();
-        let known = ledger.state_at(learned);
-        let views = |state: &State| state.catalog.materialized_views().map(|view| view.id).collect::<Vec<_>>();
-        let Some(table) = id_of(&known, "events").filter(|id| ledger.state.tables.contains_key(id)) else { return };
-        if views(&known) != views(&ledger.state) {
-            return;
-        }
-        let rows: Vec<RowId> = known.tables[&table].keys().copied().take(1 + rng.below(4) as usize).collect();
-        let rows: Vec<RowId> = rows.into_iter().filter(|id| ledger.state.tables[&table].contains_key(id)).collect();
-        ledger.expired += rows.len();
-        let change = CatalogChange::Expire { table, before_us: 0, rows: RowRuns::new(rows) };
-        client.sequence(&mut ledger, definition(vec![change]))
-    };
-    client.acknowledge(sequenced.unwrap()).await;
-}
-
 /// Orders a failure of the next call of some operation, one after the other. Nobody dies of it.
 async fn saboteur(disk: SimDisk, rng: SimRng) {
     for _ in 0..20 {
@@ -209,7 +186,7 @@ impl Client {
         Ok(durable)
     }
 
-    fn now_us(&self) -> i64 {
+    pub fn now_us(&self) -> i64 {
         self.clock.as_ref().map_or(0, SimClock::now_us)
     }
 
@@ -279,7 +256,7 @@ fn create_table(catalog: &Catalog, name: &str, kind: TableKind) -> CatalogChange
     }))
 }
 
-fn definition(catalog: Vec<CatalogChange>) -> Write {
+pub(super) fn definition(catalog: Vec<CatalogChange>) -> Write {
     Write { catalog, ..Write::default() }
 }
 

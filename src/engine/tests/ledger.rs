@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::ipc::reader::StreamReader;
 
+use super::pulses::{beats, beats_since, cutoff_of_beats, learn};
 use crate::catalog::{Catalog, CatalogChange, Relation, StoredColumn, Table};
 use crate::commit::SequencedWrite;
 use crate::testing::oracle::{Row, Value};
@@ -31,6 +32,8 @@ pub struct State {
     pub positions: BTreeMap<RelationId, Vec<u8>>,
     /// The time of its last commit, where that was asked for.
     pub now_us: i64,
+    /// What the view `pace` has learned of `beats`, where there is one.
+    pub learned: Vec<Row>,
     /// Rows that expired, with the first relation that never saw them.
     pub expired: Vec<(RelationId, RelationId, Row)>,
 }
@@ -54,6 +57,8 @@ pub struct Ledger {
     /// Cold files that compactions read.
     pub compacted: u64,
     pub expired: usize,
+    /// How often rows of a view expired.
+    pub cutoffs: usize,
 }
 
 impl Entry {
@@ -85,6 +90,20 @@ pub fn split(mut row: Row) -> (RowId, Row) {
 
 impl State {
     fn apply(&mut self, entry: &Entry) {
+        let learns = |catalog: &Catalog| catalog.find("pace").is_some();
+        let (cutoff, before) = (cutoff_of_beats(&self.catalog), learns(&self.catalog).then(|| beats(self)));
+        self.apply_rows(entry);
+        match before {
+            Some(before) if learns(&self.catalog) => {
+                let after = beats_since(self, cutoff);
+                learn(&mut self.learned, &before, &after);
+            }
+            _ if learns(&self.catalog) => self.learned = beats(self),
+            _ => self.learned.clear(),
+        }
+    }
+
+    fn apply_rows(&mut self, entry: &Entry) {
         for change in &entry.catalog {
             match change {
                 CatalogChange::CreateTable(table) => drop(self.tables.insert(table.id, Rows::new())),

@@ -7,7 +7,7 @@ use datafusion::common::TableReference;
 use datafusion::execution::SessionState;
 
 use super::ledger::State;
-use super::pulses::{FRESH, fresh};
+use super::pulses::{BEATS, FRESH, PACE, beats, fresh, pace};
 use crate::catalog::{Catalog, MaterializedView};
 use crate::error::Result;
 use crate::plan::{Found, RelationLookup, RelationSource, plan_view};
@@ -15,12 +15,14 @@ use crate::sql::parse_query;
 use crate::testing::oracle::{self, Call, Row, Value};
 
 /// Name and query; a view stands behind those that it reads.
-pub const VIEWS: [(&str, &str); 6] = [
+pub const VIEWS: [(&str, &str); 8] = [
     ("counts", "SELECT device, count(*) AS n, sum(value) AS total, max(value) AS top FROM readings GROUP BY device"),
     ("sites", "SELECT r.device, r.value, d.note FROM readings r JOIN devices d ON r.device = d.device"),
     ("shares", "SELECT device, 100 / value AS share FROM readings"),
     ("kinds", "SELECT note, count(*) AS n, min(value) AS low FROM events GROUP BY note"),
     ("fresh", FRESH),
+    ("beats", BEATS),
+    ("pace", PACE),
     ("above", "SELECT n, count(*) AS devices FROM counts GROUP BY n"),
 ];
 
@@ -39,6 +41,8 @@ pub fn oracle(name: &str, state: &State) -> Vec<Row> {
         }
         "kinds" => oracle::group(&state.rows_learned(name, "events"), &[2], &[Call::CountAll, Call::Min(1)]),
         "fresh" => fresh(state),
+        "beats" => beats(state),
+        "pace" => pace(state),
         "above" => oracle::group(&oracle("counts", state), &[1], &[Call::CountAll]),
         other => panic!("no view {other}"),
     }

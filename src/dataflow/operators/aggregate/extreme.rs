@@ -310,6 +310,11 @@ impl Multiset {
         Ok(())
     }
 
+    /// Takes out all of the groups with these keys.
+    pub fn forget(&mut self, groups: &[Vec<u8>]) -> Result<()> {
+        self.state.forget(groups)
+    }
+
     /// Puts the step's rows in.
     pub fn apply(&mut self) -> Result<()> {
         self.state.apply(&std::mem::take(&mut self.updates))
