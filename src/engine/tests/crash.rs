@@ -19,7 +19,7 @@ use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::{Client, go_on, play};
+use super::history::{CHECKPOINTS, Client, go_on, play};
 use super::ledger::{Ledger, Rows, State, split};
 use super::past::{Past, Question};
 use super::views;
@@ -282,12 +282,15 @@ struct History {
     ledger: Arc<Mutex<Ledger>>,
     published: Arc<Mutex<Published>>,
     registry: SessionState,
+    /// Of ten operations.
+    checkpoints: usize,
     traces: Vec<u64>,
 }
 
 impl History {
-    fn new(seed: u64) -> History {
+    fn new(seed: u64, checkpoints: usize) -> History {
         History {
+            checkpoints,
             machine: Machine::new(seed),
             ledger: Arc::default(),
             published: Arc::default(),
@@ -307,7 +310,7 @@ impl History {
     fn live(&mut self, seed: u64, life: usize, operations: usize) {
         let (machine, registry) = (self.machine.clone(), self.registry.clone());
         let (ledger, published) = (self.ledger.clone(), self.published.clone());
-        let last = life == 2;
+        let (last, checkpoints) = (life == 2, self.checkpoints);
         let sabotaged = (life == 1).then(|| machine.disk.clone());
         let ((), trace) = simulate(seed, |executor| async move {
             let (core, witness) = open(&machine, registry.clone(), &executor).await;
@@ -318,11 +321,13 @@ impl History {
             found.check(&ledger.lock(), &published.lock());
             witness.seen.lock().tables = found.tables;
             let clock = Some(executor.sim_clock.clone());
-            let client = Client { core: core.clone(), ledger, registry, clock };
+            let client = Client { core: core.clone(), ledger, registry, clock, checkpoints };
             play(client, executor.spawner.clone(), seed, operations, sabotaged).await;
             if last {
                 core.tables.flush_all(&core.sequencer).await.unwrap();
-                core.checkpointer.checkpoint().await.unwrap();
+                if checkpoints > 0 {
+                    core.checkpointer.checkpoint().await.unwrap();
+                }
                 core.sequencer.shutdown().await;
             }
             let commits = std::mem::take(&mut witness.seen.lock().commits);
@@ -395,7 +400,8 @@ fn recover(wreck: Wreck, ledger: &Ledger, published: &Arc<Published>, registry: 
             ledger.lock().forget_after(found.head);
             recovered.from_checkpoint = core.recovered.checkpoint.is_some();
             if restart == 0 {
-                go_on(&Client { core, ledger, registry, clock: None }, &SimRng::new(seed)).await;
+                go_on(&Client { core, ledger, registry, clock: None, checkpoints: CHECKPOINTS }, &SimRng::new(seed))
+                    .await;
             } else {
                 assert!(recovered.from_checkpoint, "the checkpoint after the first recovery was not found");
             }
@@ -423,7 +429,7 @@ impl Drop for Scope {
 #[test]
 fn the_same_seed_twice_gives_the_same_digest() {
     let run = |seed| {
-        let mut history = History::new(seed);
+        let mut history = History::new(seed, CHECKPOINTS);
         history.run(seed, OPERATIONS);
         history.outcome()
     };
@@ -435,14 +441,22 @@ fn the_same_seed_twice_gives_the_same_digest() {
     assert_ne!(first.traces, run(8).traces);
 }
 
-#[test]
-fn a_crash_in_every_io_call_breaks_no_promise() {
-    let mut history = History::new(SEED);
+/// What came of a history whose machines were recovered.
+struct Crashed {
+    ledger: Ledger,
+    report: CrashReport,
+    machines: usize,
+    from_checkpoint: usize,
+    past: usize,
+    changes: [usize; 2],
+}
+
+/// Runs a history, and recovers one in so many of the machines that a crash in each call leaves.
+fn crash_everywhere(operations: usize, one_in: u64, checkpoints: usize) -> Crashed {
+    let mut history = History::new(SEED, checkpoints);
     let wrecks = Arc::new(Mutex::new((Vec::<Wreck>::new(), BTreeSet::new())));
     let (seen, store, ledger) = (wrecks.clone(), history.machine.store.clone(), history.ledger.clone());
     history.machine.disk.trace_sites(true);
-    let operations = asked("TIDEMARK_CRASH_OPERATIONS").unwrap_or(OPERATIONS);
-    let one_in = asked("TIDEMARK_CRASH_EVERY").unwrap_or(operations.div_ceil(OPERATIONS)) as u64;
     history.machine.disk.watch(move |point: CrashPoint| {
         if !point.change.is_multiple_of(one_in) {
             return;
@@ -460,8 +474,6 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     let calls = history.machine.disk.calls();
     let ledger = std::mem::take(&mut *history.ledger.lock());
     assert_eq!(ledger.operations, operations);
-    assert!(ledger.expired > 0 && ledger.cutoffs > 0, "rows expired of a table, {} times of a view", ledger.cutoffs);
-
     let (wrecks, crashed) = std::mem::take(&mut *wrecks.lock());
     let report =
         CrashReport { calls_seen: calls.calls, calls_crashed: crashed.len() as u64, sites: calls.sites.clone() };
@@ -490,6 +502,18 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
             });
         }
     });
+    let (from_checkpoint, past, changes, recovered) = counts.into_inner();
+    assert_eq!(recovered, wrecks);
+    Crashed { ledger, report, machines: wrecks, from_checkpoint, past, changes }
+}
+
+#[test]
+fn a_crash_in_every_io_call_breaks_no_promise() {
+    let operations = asked("TIDEMARK_CRASH_OPERATIONS").unwrap_or(OPERATIONS);
+    let one_in = asked("TIDEMARK_CRASH_EVERY").unwrap_or(operations.div_ceil(OPERATIONS)) as u64;
+    let crashed = crash_everywhere(operations, one_in, CHECKPOINTS);
+    let Crashed { ledger, report, machines: wrecks, from_checkpoint: restored, past, changes } = crashed;
+    assert!(ledger.expired > 0 && ledger.cutoffs > 0, "rows expired of a table, {} times of a view", ledger.cutoffs);
     let compacted = ledger.compacted;
     println!("{compacted} files compacted");
     assert!(compacted >= 4, "{compacted} files compacted");
@@ -497,8 +521,6 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     assert!(report.calls_seen > 400, "{report}");
     let from = |folder: &str| report.sites.iter().filter(|site| site.contains(folder)).count();
     assert!(from("src/wal/") >= 8 && from("src/tier/") >= 6 && from("src/dataflow/checkpoint/") >= 10, "{report}");
-    let (restored, past, changes, recovered) = counts.into_inner();
-    assert_eq!(recovered, wrecks);
     let [plain, by_time] = changes;
     println!(
         "{past} recoveries read a commit whose rows had gone cold since, {plain} a view's changes since one, {by_time} those of \
@@ -507,4 +529,12 @@ fn a_crash_in_every_io_call_breaks_no_promise() {
     assert!(past > wrecks / 4 && plain > wrecks / 8 && by_time > wrecks / 8, "{past}, {changes:?} of {wrecks}");
     println!("views from a checkpoint in {restored} recoveries, made again in the others");
     assert!(restored > wrecks / 4, "{restored} of {wrecks}");
+}
+
+/// Views are made again from their tables at the commit where changelogs end, with the time of that commit.
+#[test]
+fn nor_does_one_where_no_checkpoint_was_ever_made() {
+    let Crashed { machines, changes, .. } = crash_everywhere(OPERATIONS / 2, 1, 0);
+    println!("changes of the kept views in {changes:?} recoveries");
+    assert!(changes.iter().all(|compared| *compared > machines / 8), "{changes:?} of {machines}");
 }

@@ -26,10 +26,10 @@ use crate::types::{CommitNumber, RelationId, RowId, SqlType};
 
 const WRITERS: usize = 4;
 const HOUR_US: u64 = 3_600_000_000;
-/// Of ten operations, so many are definitions, flushes and checkpoints.
+/// Of ten operations, so many are definitions and flushes, and, where there are any, checkpoints.
 const DEFINITIONS: usize = 1;
 const FLUSHES: usize = 1;
-const CHECKPOINTS: usize = 1;
+pub(super) const CHECKPOINTS: usize = 1;
 /// Operations whose next call may fail in a life with a saboteur.
 const FALLIBLE: [&str; 8] = ["append", "sync", "create", "sync_dir", "rename", "remove", "put", "delete"];
 
@@ -41,13 +41,15 @@ pub struct Client {
     pub registry: SessionState,
     /// On which a millisecond goes by with each write.
     pub clock: Option<SimClock>,
+    /// Of ten operations.
+    pub checkpoints: usize,
 }
 
 /// `operations` of them, a tenth each definitions, flushes and checkpoints. Returns once all of it is durable. `sabotage`: calls
 /// of this disk fail now and then.
 pub async fn play(client: Client, spawner: SimSpawner, seed: u64, operations: usize, sabotage: Option<SimDisk>) {
     let [definitions, flushes, checkpoints] =
-        [DEFINITIONS, FLUSHES, CHECKPOINTS].map(|in_ten| operations * in_ten / 10);
+        [DEFINITIONS, FLUSHES, client.checkpoints].map(|in_ten| operations * in_ten / 10);
     let writes = operations - definitions - flushes - checkpoints;
     let chance = |task: u64| SimRng::new(seed << 8 | task);
     // The tables are there before anyone writes.
@@ -314,8 +316,8 @@ fn draw_definition(state: &State, rng: &SimRng, registry: &SessionState) -> Writ
     let missing = VIEWS.iter().find(|(name, sql)| {
         catalog.find(name).is_none() && (!sql.contains("events") || catalog.find("events").is_some())
     });
-    match (missing, rng.below(4)) {
-        (Some((name, sql)), 0..3) => {
+    match (missing, rng.below(5)) {
+        (Some((name, sql)), 0..4) => {
             let mut changes = vec![CatalogChange::CreateMaterializedView(define(name, sql, catalog, registry))];
             if KEPT.contains(name) {
                 changes.push(CatalogChange::KeepChanges { relation: catalog.next_id(), retention_us: HOUR_US });

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::crash::{Executor, Machine, Published, examine, open, registry, simulate, try_open};
-use super::history::{Client, create_tables};
+use super::history::{CHECKPOINTS, Client, create_tables};
 use super::ledger::Ledger;
 use super::views::{VIEWS, define};
 use crate::catalog::{CatalogChange, MaterializedView};
@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_secs(60);
 
 async fn client_of(machine: &Machine, ledger: &Arc<Mutex<Ledger>>, executor: &Executor) -> Client {
     let (core, _witness) = open(machine, registry(), executor).await;
-    let client = Client { core, ledger: ledger.clone(), registry: registry(), clock: None };
+    let client = Client { core, ledger: ledger.clone(), registry: registry(), clock: None, checkpoints: CHECKPOINTS };
     create_tables(&client).await;
     client
 }
@@ -243,7 +243,7 @@ fn the_older_of_two_servers_over_one_store_is_fenced() {
 
             let (core, _witness) = open(&newer, registry(), &executor).await;
             assert!(core.recovered.taken_over);
-            let second = Client { core, ledger: taken, registry: registry(), clock: None };
+            let second = Client { core, ledger: taken, registry: registry(), clock: None, checkpoints: CHECKPOINTS };
             compare(&second).await;
             for operation in 0..flushes_of_the_newer {
                 second.write(second.draw_rows(&rng, operation)).await;

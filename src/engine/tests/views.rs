@@ -17,10 +17,10 @@ use crate::testing::oracle::{self, Call, Row, Value};
 /// Name and query; a view stands behind those that it reads.
 pub const VIEWS: [(&str, &str); 8] = [
     ("counts", "SELECT device, count(*) AS n, sum(value) AS total, max(value) AS top FROM readings GROUP BY device"),
+    ("fresh", FRESH),
     ("sites", "SELECT r.device, r.value, d.note FROM readings r JOIN devices d ON r.device = d.device"),
     ("shares", "SELECT device, 100 / value AS share FROM readings"),
     ("kinds", "SELECT note, count(*) AS n, min(value) AS low FROM events GROUP BY note"),
-    ("fresh", FRESH),
     ("beats", BEATS),
     ("pace", PACE),
     ("above", "SELECT n, count(*) AS devices FROM counts GROUP BY n"),
