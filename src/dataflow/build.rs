@@ -16,9 +16,9 @@ use super::errors::ErrorDelta;
 use super::expression::{Expressions, arrow_schema, batch, window_calls};
 use super::handle::OperatorStats;
 use super::operators::{
-    self, Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late, LateRows,
-    MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window, WindowInputs,
-    commit_time_field,
+    self, Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late,
+    LateRows, MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window,
+    WindowInputs, commit_time_field,
 };
 use super::state::{LogState, StateRef};
 use crate::catalog::Cutoff;

@@ -129,7 +129,7 @@ pub const AGGREGATES: [Call; 43] = [
 impl Call {
     /// Whether few relations have a column that it takes.
     pub fn is_seldom_fitting(&self) -> bool {
-        self.takes.iter().any(|takes| matches!(takes, Takes::Is(Type::Uuid | Numeric | Boolean | Time)))
+        self.takes.iter().any(|takes| matches!(takes, Takes::Is(Type::Uuid | Numeric | Boolean | Time | Float)))
     }
 }
 

@@ -156,14 +156,14 @@ impl<'a> Generator<'a> {
 
     /// A query whose columns are named c0, c1, ...
     pub fn any(&mut self, depth: usize) -> (String, Vec<Type>) {
-        match self.chance.below(16) {
+        match self.chance.below(18) {
             0 | 1 => self.plain(depth),
             2..=5 => self.grouped(depth),
-            6 => self.set_operation(depth),
-            7 => self.top(depth),
-            8 => self.distinct(depth),
-            9..=13 => self.windows(depth),
-            14 => self.ranked(depth),
+            6 | 7 => self.set_operation(depth),
+            8 => self.top(depth),
+            9 => self.distinct(depth),
+            10..=15 => self.windows(depth),
+            16 => self.ranked(depth),
             _ => self.grouping_sets(depth),
         }
     }
@@ -356,7 +356,7 @@ impl<'a> Generator<'a> {
     fn windows(&mut self, depth: usize) -> (String, Vec<Type>) {
         let from = self.relation(depth);
         let own = self.column(&from.columns);
-        let calls: Vec<Column> = (0..1 + self.chance.below(2)).map(|_| self.window_call(&from.columns)).collect();
+        let calls: Vec<Column> = (0..1 + self.chance.below(3)).map(|_| self.window_call(&from.columns)).collect();
         let columns = [vec![own], calls].concat();
         let predicate = self.filter(&from.columns, 0);
         (format!("SELECT {} FROM {}{predicate}", named(&columns), from.sql), types(&columns))
