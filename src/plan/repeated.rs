@@ -11,7 +11,7 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, DFSchemaRef};
 use datafusion::logical_expr::Expr;
 
-use super::view_plan::{Node, OperatorId};
+use super::view_plan::{MatchKind, Node, OperatorId};
 use crate::error::Result;
 
 /// `root` with repeats. Its operators must be numbered.
@@ -51,15 +51,17 @@ fn canonical(node: &Node) -> Result<Node> {
     *node.parts_mut().0 = 0;
     match (&mut node, inputs.as_slice()) {
         (Node::Source { relation_name, .. }, _) => relation_name.clear(),
-        (Node::Join { on, filter, schema, .. } | Node::MatchJoin { on, filter, schema, .. }, [left, right]) => {
-            for (left_key, right_key) in on {
-                to_positions(left_key, left)?;
-                to_positions(right_key, right)?;
-            }
+        (Node::Join { on, filter, schema, .. }, [left, right]) => {
+            let pairs = schema.clone();
+            join_to_positions(on, filter, (left, right), &pairs)?;
+        }
+        (Node::MatchJoin { kind, on, filter, schema, .. }, [left, right]) => {
             // What does not show the right side's columns has them in its filter all the same.
-            let pair = left.fields().len() + right.fields().len();
-            let pairs = if schema.fields().len() == pair { schema.clone() } else { Arc::new(left.join(right)?) };
-            filter.as_mut().map_or(Ok(()), |filter| to_positions(filter, &pairs))?;
+            let pairs = match kind {
+                MatchKind::Left | MatchKind::Full => schema.clone(),
+                MatchKind::Semi | MatchKind::Anti | MatchKind::Mark => Arc::new(left.join(right)?),
+            };
+            join_to_positions(on, filter, (left, right), &pairs)?;
         }
         (other, [input]) => other.exprs_mut().into_iter().try_for_each(|expr| to_positions(expr, input))?,
         _ => {}
@@ -68,6 +70,19 @@ fn canonical(node: &Node) -> Result<Node> {
         *schema = Arc::new(without_names(schema)?);
     }
     Ok(node)
+}
+
+fn join_to_positions(
+    on: &mut [(Expr, Expr)],
+    filter: &mut Option<Expr>,
+    (left, right): (&DFSchema, &DFSchema),
+    pairs: &DFSchema,
+) -> Result<()> {
+    for (left_key, right_key) in on {
+        to_positions(left_key, left)?;
+        to_positions(right_key, right)?;
+    }
+    filter.as_mut().map_or(Ok(()), |filter| to_positions(filter, pairs))
 }
 
 fn to_positions(expr: &mut Expr, schema: &DFSchema) -> Result<()> {

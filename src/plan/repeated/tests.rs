@@ -73,3 +73,19 @@ fn a_stored_plan_has_its_repeats() {
     assert_eq!(read, plan);
     assert!(read.explain().contains("Repeat: "));
 }
+
+#[test]
+fn every_join_has_a_form() {
+    for condition in [
+        "truck IN (SELECT truck FROM trucks)",
+        "truck IN (SELECT truck FROM trucks) OR fuel > 1",
+        "NOT EXISTS (SELECT 1 FROM trucks t WHERE t.truck = readings.truck AND t.capacity > distance)",
+        "distance = ALL (SELECT capacity FROM trucks WHERE capacity < 2)",
+    ] {
+        let sql = format!(
+            "WITH fast AS (SELECT truck, count(*) AS n FROM readings WHERE {condition} GROUP BY truck)
+             SELECT a.truck FROM fast a JOIN fast b ON a.n < b.n"
+        );
+        assert_eq!(repeats(&sql).len(), 1, "{condition}");
+    }
+}
