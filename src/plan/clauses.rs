@@ -168,8 +168,8 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "What the query that they stand for keeps; once, where it is read more than once.",
     },
     ViewClause {
-        clause: "unnest, generate_series, jsonb_array_elements and their kin, in FROM",
-        example: "SELECT truck, n FROM readings, generate_series(1, distance) AS n",
+        clause: "unnest, generate_series, jsonb_array_elements and their kin in FROM, LATERAL without tables",
+        example: "SELECT truck, l.n FROM readings, LATERAL (SELECT unnest(generate_series(1, distance)) AS n) AS l",
         sentence: "Nothing.",
     },
     ViewClause {
