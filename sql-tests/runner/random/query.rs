@@ -194,7 +194,7 @@ impl<'a> Generator<'a> {
         }
         if self.chance.once_in(8) {
             self.uses("having");
-            sql.push_str(" HAVING count(*) > 1");
+            sql.push_str(" HAVING count(*) <> 2");
         }
         (sql, types(&columns))
     }
@@ -274,16 +274,6 @@ impl<'a> Generator<'a> {
     }
 
     fn set_operation(&mut self, depth: usize) -> (String, Vec<Type>) {
-        let of = *self.chance.one_of(&[Type::Text, Type::Bigint, Type::Integer, Type::Float]);
-        let mut others = vec![of];
-        if matches!(of, Type::Bigint | Type::Integer) && self.chance.once_in(2) {
-            self.uses("set operation of different types");
-            others = vec![Type::Bigint, Type::Integer, Type::Numeric];
-            others.retain(|other| *other != of);
-        }
-        let other = *self.chance.one_of(&others);
-        let (left, right) = (self.with_types(&[of], depth), self.with_types(&[other], depth));
-        let wanted = [if other == Type::Numeric || of == Type::Integer { other } else { of }];
         let (operation, feature) = *self.chance.one_of(&[
             ("UNION", "union"),
             ("UNION ALL", "union all"),
@@ -293,11 +283,23 @@ impl<'a> Generator<'a> {
             ("EXCEPT ALL", "except all"),
         ]);
         self.uses(feature);
+        let of = *self.chance.one_of(&[Type::Text, Type::Bigint, Type::Integer, Type::Float]);
+        let mut others = vec![of];
+        if matches!(of, Type::Bigint | Type::Integer) && self.chance.once_in(2) {
+            self.uses("set operation of different types");
+            others = vec![Type::Bigint, Type::Integer, Type::Numeric];
+            others.retain(|other| *other != of);
+        }
+        let other = *self.chance.one_of(&others);
+        // Of few rows on the left, or many on the right of EXCEPT, nothing would be left.
+        let (thins_left, thins_right) = (operation.starts_with("UNION"), !operation.starts_with("INTERSECT"));
+        let (left, right) = (self.with_types(&[of], depth, thins_left), self.with_types(&[other], depth, thins_right));
+        let wanted = [if other == Type::Numeric || of == Type::Integer { other } else { of }];
         (format!("{left} {operation} {right}"), wanted.to_vec())
     }
 
     /// `SELECT c0 ... FROM` with columns of these types.
-    fn with_types(&mut self, wanted: &[Type], depth: usize) -> String {
+    fn with_types(&mut self, wanted: &[Type], depth: usize, thins: bool) -> String {
         let from = self.relation(depth.saturating_sub(1));
         let columns: Vec<Column> = wanted
             .iter()
@@ -306,7 +308,7 @@ impl<'a> Generator<'a> {
                 None => Column { name: literal(*of).to_owned(), of: *of },
             })
             .collect();
-        let predicate = self.filter(&from.columns, 0);
+        let predicate = if thins { self.filter(&from.columns, 0) } else { String::new() };
         format!("SELECT {} FROM {}{predicate}", named(&columns), from.sql)
     }
 
