@@ -8,7 +8,7 @@ use datafusion::common::{HashMap, TableReference};
 use futures::{StreamExt, stream};
 use tidemark::catalog::{MaterializedView, Table, TableKind};
 use tidemark::commit::{Commit, TableDelta};
-use tidemark::dataflow::{Backfill, Dataflows, ViewSnapshot, ViewStats, Worker};
+use tidemark::dataflow::{Backfill, Dataflows, Filling, ViewSnapshot, ViewStats, Worker};
 use tidemark::delta::DeltaBatch;
 use tidemark::error::Result;
 use tidemark::io::ScopedThreads;
@@ -84,7 +84,10 @@ impl Engine {
         }
         let view = Arc::new(view);
         self.relations.push(RelationSource { id, name: name.to_owned(), schema: view.schema() });
-        self.dataflows.push_create(view, Ok(plan), backfill).await.expect("the worker answers")
+        self.dataflows
+            .push_create(view, Ok(plan), Filling { tables: backfill, cutoff: None })
+            .await
+            .expect("the worker answers")
     }
 
     pub fn push(&self, commit: Arc<Commit>) {
