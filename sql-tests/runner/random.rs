@@ -38,7 +38,7 @@ const CASES: u64 = 2000;
 const CASES_PER_ROUND: u64 = 8;
 const COMMITS_PER_ROUND: usize = 6;
 /// So that the tables hold a few rows each.
-const STATEMENTS_BEFORE: usize = 24;
+const STATEMENTS_BEFORE: usize = 40;
 /// Two thousand cases take a few minutes.
 const SECONDS_PER_CASE_MAX: u64 = 2;
 /// More are not looked for.
