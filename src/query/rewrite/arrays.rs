@@ -91,18 +91,24 @@ fn text_expr(element: String) -> Expr {
     text(element)
 }
 
-/// `ARRAY(SELECT ...)`: over a column of one array, the array transformed; else an aggregate over the subquery, empty
-/// rather than NULL.
+/// `ARRAY(SELECT ...)` over a column of one array: the array transformed. Before that column becomes a relation's.
+pub fn rewrite_array_over_unnest(expr: &mut Expr) {
+    let Expr::Function(function) = &*expr else { return };
+    if let (["array"], FunctionArguments::Subquery(query)) =
+        (parts(&function.name).iter().map(String::as_str).collect::<Vec<_>>().as_slice(), &function.args)
+        && let Some(transformed) = over_unnest(query)
+    {
+        *expr = transformed;
+    }
+}
+
+/// `ARRAY(SELECT ...)` otherwise: an aggregate over the subquery, empty rather than NULL.
 pub fn rewrite_array_subquery(expr: &mut Expr) {
     let Expr::Function(function) = &mut *expr else { return };
     if parts(&function.name).as_slice() != ["array"] {
         return;
     }
     let FunctionArguments::Subquery(query) = &mut function.args else { return };
-    if let Some(transformed) = over_unnest(query) {
-        *expr = transformed;
-        return;
-    }
     if aggregate(query) {
         let query = query.clone();
         *expr = call("array_or_empty", vec![Expr::Subquery(query)]);
@@ -141,7 +147,7 @@ fn over_unnest(query: &Query) -> Option<Expr> {
             [array] => (array.clone(), alias),
             _ => return None,
         },
-        TableFactor::Table { name, args: Some(arguments), alias: Some(alias), .. } if parts(name) == ["unnest"] => {
+        TableFactor::Table { name, args: Some(arguments), alias: Some(alias), .. } if matches!(parts(name).as_slice(), [.., name] if name == "unnest") => {
             match arguments.args.as_slice() {
                 [FunctionArg::Unnamed(FunctionArgExpr::Expr(array))] => (array.clone(), alias),
                 _ => return None,

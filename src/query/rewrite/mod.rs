@@ -147,6 +147,7 @@ impl VisitorMut for Rewriter<'_> {
         // Before their parts: an ANY over a text is decided by the text, a chain of casts from outside.
         types::rewrite_cast_chain(expr);
         arrays::rewrite_quantified(expr);
+        arrays::rewrite_array_over_unnest(expr);
         ControlFlow::Continue(())
     }
 
