@@ -1,7 +1,8 @@
 //! Parts of a view's query that stand in it more than once, as a WITH that is read twice does: they run once.
 //!
 //! Two operators are the same where they compute the same from the same columns of the same relations, whatever these are called. The
-//! second becomes a [`Node::Repeat`] of the first. What keeps nothing costs less than keeping its output would, and stays.
+//! second becomes a [`Node::Repeat`] of the first. What keeps nothing costs less than keeping its output would, and stays. Columns that nobody
+//! reads are gone by then: two readers of one WITH that take other aggregates of it do not have the same.
 //!
 //! Does not know: how an operator runs.
 
