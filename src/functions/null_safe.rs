@@ -6,6 +6,7 @@
 
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{DFSchema, NullEquality, Result, ScalarValue};
+use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan, lit, when};
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
@@ -32,14 +33,29 @@ impl OptimizerRule for JoinKeys {
         if is_marked(&plan) {
             return Ok(Transformed::no(plan));
         }
-        self.0.rewrite(plan, config)?.map_data(|plan| match plan {
+        let keyed = self.0.rewrite(plan, config)?.map_data(|plan| match plan {
             LogicalPlan::Join(join) if join.null_equality == NullEquality::NullEqualsNull => {
                 let on = null_safe(join.on, join.left.schema())?;
                 Ok(LogicalPlan::Join(Join { on, null_equality: NullEquality::NullEqualsNothing, ..join }))
             }
             other => Ok(other),
-        })
+        })?;
+        keyed.transform_data(without_constant_keys)
     }
+}
+
+/// A key that has become a constant on one side, such as `a IS NULL` where `a` cannot be NULL, as a condition: `EliminateCrossJoin`
+/// (55.2) forgets keys that name no column of a side.
+fn without_constant_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let LogicalPlan::Join(mut join) = plan else { return Ok(Transformed::no(plan)) };
+    let is_constant = |(left, right): &(Expr, Expr)| !left.any_column_refs() || !right.any_column_refs();
+    if !join.on.iter().any(is_constant) {
+        return Ok(Transformed::no(LogicalPlan::Join(join)));
+    }
+    let (constant, keys): (Vec<_>, Vec<_>) = join.on.into_iter().partition(is_constant);
+    join.on = keys;
+    join.filter = conjunction(join.filter.into_iter().chain(constant.into_iter().map(|(left, right)| left.eq(right))));
+    Ok(Transformed::yes(LogicalPlan::Join(join)))
 }
 
 /// Keys for which NULL is a value: whether there is one, and the value, in whose place stands any where there is none.
