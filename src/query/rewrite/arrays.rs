@@ -1,15 +1,13 @@
 //! ANY and ALL over array literals, and ARRAY over a subquery.
 
-use std::ops::ControlFlow;
-
 use sqlparser::ast::{
     Array, BinaryOperator, CastKind, DataType, DuplicateTreatment, Expr, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentClause, FunctionArguments, GroupByExpr, Ident, LambdaFunction, LambdaFunctionParameter,
     LambdaSyntax, OneOrManyWithParens, OrderByExpr, OrderByKind, Query, Select, SelectItem, SetExpr, TableFactor,
-    UnaryOperator, Value, visit_expressions,
+    UnaryOperator, Value,
 };
 
-use super::names::{call, parts, text};
+use super::names::{call, parts, reads_columns, text};
 use crate::query::any_of::ANY_OF;
 use crate::types::parse::parse_array;
 
@@ -42,11 +40,7 @@ pub fn rewrite_quantified(expr: &mut Expr) {
 /// `ARRAY[a, b]` as a call: DataFusion does not look for the columns of an outer query in a literal.
 pub fn rewrite_array_of_columns(expr: &mut Expr) {
     let Expr::Array(Array { elem, .. }) = &mut *expr else { return };
-    let is_name = |expr: &Expr| match expr {
-        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-        _ => ControlFlow::Continue(()),
-    };
-    if elem.iter().any(|element| visit_expressions(element, is_name).is_break()) {
+    if elem.iter().any(reads_columns) {
         *expr = call("make_array", std::mem::take(elem));
     }
 }

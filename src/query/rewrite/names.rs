@@ -1,10 +1,11 @@
 //! Qualified functions and operators, collations, and the hidden column `tableoid`.
 
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentList, FunctionArguments, Ident,
-    JoinOperator, ObjectName, ObjectNamePart, Select, TableFactor, Value,
+    JoinOperator, ObjectName, ObjectNamePart, Select, TableFactor, Value, ValueWithSpan, visit_expressions,
 };
 
 /// The identifiers of a name, folded to lower case where they are not quoted.
@@ -25,6 +26,25 @@ fn strip_schema(name: &mut ObjectName) {
         && matches!(schema.as_str(), "pg_catalog" | "information_schema" | "public")
     {
         name.0.remove(0);
+    }
+}
+
+/// Whether it reads a column, or what may be one.
+pub fn reads_columns(expr: &Expr) -> bool {
+    let is_name = |expr: &Expr| match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    visit_expressions(expr, is_name).is_break()
+}
+
+/// `$1`, `$2`, ... of a template as its arguments.
+pub fn fill_placeholder(expr: &mut Expr, arguments: &[Expr]) {
+    if let Expr::Value(ValueWithSpan { value: Value::Placeholder(number), .. }) = expr
+        && let Ok(number) = number.trim_start_matches('$').parse::<usize>()
+        && let Some(argument) = arguments.get(number.wrapping_sub(1))
+    {
+        *expr = argument.clone();
     }
 }
 

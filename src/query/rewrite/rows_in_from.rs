@@ -15,10 +15,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::ast::{
     CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, SelectItem, SetExpr, TableAlias,
-    TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut, visit_expressions,
+    TableAliasColumnDef, TableFactor, Value, ValueWithSpan, VisitMut, VisitorMut,
 };
 
-use super::names::{folded, parts};
+use super::names::{fill_placeholder, folded, parts, reads_columns};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse_query;
 
@@ -99,14 +99,7 @@ pub fn rewrite_rows_in_from(query: &mut Query) -> Result<()> {
 /// `values`: aliases whose whole row is their column `value`.
 fn rewrite_factor(factor: &mut TableFactor, is_lateral: bool, values: &mut Vec<Ident>) -> Result<()> {
     let Some((function, arguments, with_ordinality)) = call_of(factor) else { return Ok(()) };
-    let reads_columns = arguments.iter().any(|argument| {
-        let is_name = |expr: &Expr| match expr {
-            Expr::Identifier(_) | Expr::CompoundIdentifier(_) => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        };
-        visit_expressions(argument, is_name).is_break()
-    });
-    if function.is_known && !reads_columns && !with_ordinality {
+    if function.is_known && !arguments.iter().any(reads_columns) && !with_ordinality {
         return Ok(());
     }
     if !function.arguments.contains(&arguments.len()) {
@@ -235,12 +228,7 @@ impl VisitorMut for Fill<'_> {
     type Break = ();
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Value(ValueWithSpan { value: Value::Placeholder(number), .. }) = expr
-            && let Ok(number) = number.trim_start_matches('$').parse::<usize>()
-            && let Some(argument) = self.arguments.get(number.wrapping_sub(1))
-        {
-            *expr = argument.clone();
-        }
+        fill_placeholder(expr, self.arguments);
         ControlFlow::Continue(())
     }
 }

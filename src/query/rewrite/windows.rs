@@ -9,11 +9,11 @@
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, TableAlias, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut, WindowType,
+    Expr, FunctionArg, FunctionArgExpr, Ident, ObjectName, Query, TableAlias, TableFactor, VisitMut, VisitorMut,
+    WindowType,
 };
 
-use super::names::parts;
+use super::names::{fill_placeholder, parts};
 use crate::error::{Error, Result, SqlState};
 use crate::sql::parse_query;
 
@@ -131,12 +131,7 @@ impl VisitorMut for Fill<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
-        if let Expr::Value(ValueWithSpan { value: Value::Placeholder(number), .. }) = expr
-            && let Ok(number) = number.trim_start_matches('$').parse::<usize>()
-            && let Some(argument) = self.arguments.get(number.wrapping_sub(1))
-        {
-            *expr = argument.clone();
-        }
+        fill_placeholder(expr, self.arguments);
         if let Expr::Function(function) = expr
             && let Some(WindowType::WindowSpec(window)) = &mut function.over
         {
