@@ -184,10 +184,6 @@ impl Fold for CountedFold {
 
     const REMOVES: bool = true;
 
-    fn state_types(&self) -> Vec<DataType> {
-        Vec::new()
-    }
-
     fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
         let Some(values) = values.first() else { return internal_err!("no argument") };
         let values = cast(values, &DataType::Float64)?;
@@ -205,14 +201,6 @@ impl Fold for CountedFold {
 
     fn merge(&self, into: &mut Self::State, from: Self::State) {
         from.into_iter().for_each(|(place, count)| *into.entry(place).or_default() += count);
-    }
-
-    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        internal_err!("a frame's state is not saved")
-    }
-
-    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        internal_err!("a frame's state is not saved")
     }
 
     fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {

@@ -193,10 +193,6 @@ impl Fold for SlidingEndFold {
 
     const REMOVES: bool = true;
 
-    fn state_types(&self) -> Vec<DataType> {
-        Vec::new()
-    }
-
     fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
         let [value, time] = values else { return internal_err!("{} arguments", values.len()) };
         let converted = self.0.converter.convert_columns(&[canonical_array(time), canonical_array(value)])?;
@@ -208,14 +204,6 @@ impl Fold for SlidingEndFold {
 
     fn merge(&self, into: &mut Self::State, from: Self::State) {
         from.into_iter().for_each(|(row, rows)| count(into, &row, rows));
-    }
-
-    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        internal_err!("a frame's state is not saved")
-    }
-
-    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        internal_err!("a frame's state is not saved")
     }
 
     fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {

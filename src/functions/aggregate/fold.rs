@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::{DataType, Field, FieldRef};
-use datafusion::common::{Result, ScalarValue};
+use datafusion::common::{Result, ScalarValue, internal_err};
 use datafusion::logical_expr::function::StateFieldsArgs;
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
@@ -14,14 +14,20 @@ use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 pub trait Fold: Debug + Send + Sync + 'static {
     type State: Default + Clone + Debug + Send + Sync + 'static;
 
-    /// Columns of a saved state.
-    fn state_types(&self) -> Vec<DataType>;
+    /// Columns of a saved state; none for those that are computed over frames of windows alone.
+    fn state_types(&self) -> Vec<DataType> {
+        Vec::new()
+    }
     /// Takes each row into its group's state, `weight` times; -1 takes it out, where [`Fold::REMOVES`].
     fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()>;
     fn merge(&self, into: &mut Self::State, from: Self::State);
-    fn save(&self, states: &[Self::State]) -> Result<Vec<ArrayRef>>;
+    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
+        internal_err!("a frame's state is not saved")
+    }
     /// What [`Fold::save`] wrote.
-    fn load(&self, columns: &[ArrayRef]) -> Result<Vec<Self::State>>;
+    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
+        internal_err!("a frame's state is not saved")
+    }
     /// One row per state.
     fn finish(&self, states: &[Self::State]) -> Result<ArrayRef>;
 

@@ -202,10 +202,6 @@ impl Fold for NthFold {
 
     const REMOVES: bool = true;
 
-    fn state_types(&self) -> Vec<DataType> {
-        Vec::new()
-    }
-
     fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
         let [value, _, directions, keys @ ..] = values else { return internal_err!("{} arguments", values.len()) };
         let entries = self.rows.entries(value, keys).map_err(external)?;
@@ -219,14 +215,6 @@ impl Fold for NthFold {
 
     fn merge(&self, into: &mut Self::State, from: Self::State) {
         from.into_iter().for_each(|(entry, rows)| count(into, &entry, rows));
-    }
-
-    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        internal_err!("a frame's state is not saved")
-    }
-
-    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        internal_err!("a frame's state is not saved")
     }
 
     fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {

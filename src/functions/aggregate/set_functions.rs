@@ -301,10 +301,6 @@ impl Fold for SlidingSetFold {
 
     const REMOVES: bool = true;
 
-    fn state_types(&self) -> Vec<DataType> {
-        Vec::new()
-    }
-
     fn update(&self, values: &[ArrayRef], rows: &Rows<'_>, states: &mut [Self::State], weight: i64) -> Result<()> {
         let [values, ..] = values else { return internal_err!("an ordered set without values") };
         let entries = self.0.order()?.entries(values).map_err(external)?;
@@ -316,14 +312,6 @@ impl Fold for SlidingSetFold {
 
     fn merge(&self, into: &mut Self::State, from: Self::State) {
         from.into_iter().for_each(|(entry, rows)| count(into, &entry, rows));
-    }
-
-    fn save(&self, _: &[Self::State]) -> Result<Vec<ArrayRef>> {
-        internal_err!("a frame's state is not saved")
-    }
-
-    fn load(&self, _: &[ArrayRef]) -> Result<Vec<Self::State>> {
-        internal_err!("a frame's state is not saved")
     }
 
     fn finish(&self, states: &[Self::State]) -> Result<ArrayRef> {
