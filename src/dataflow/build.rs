@@ -132,10 +132,8 @@ impl Dataflow {
         append_only: &HashSet<RelationId>,
         parallel: Arc<dyn Parallel>,
     ) -> Result<Self> {
-        let mut repeated = HashSet::new();
-        add_repeated(&plan.root, &mut repeated);
         let settings = Arc::new(config(settings));
-        let builder = Builder { settings, append_only, parallel, repeated, expiring: expiring(plan) };
+        let builder = Builder { settings, append_only, parallel, repeated: plan.repeated(), expiring: expiring(plan) };
         let root = builder.operator(&plan.root)?;
         let schema = arrow_schema(plan.root.schema());
         let kept = match builder.stages_above_aggregate(&plan.root)? {
@@ -863,14 +861,6 @@ fn add_ids(node: &Node, ids: &mut Vec<OperatorId>) {
         Node::Repeat { .. } => {}
         _ => node.inputs().into_iter().for_each(|below| add_ids(below, ids)),
     }
-}
-
-fn add_repeated(node: &Node, repeated: &mut HashSet<OperatorId>) {
-    if let Node::Repeat { of, .. } = node {
-        repeated.insert(*of);
-        return;
-    }
-    node.inputs().into_iter().for_each(|below| add_repeated(below, repeated));
 }
 
 /// The type of a table's times, from what its rows are marked with.

@@ -165,7 +165,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "WITH (common table expressions), subqueries in FROM",
         example: "WITH fast AS (SELECT * FROM readings WHERE velocity > 80) SELECT truck, count(*) FROM fast GROUP BY truck",
-        sentence: "What the query that they stand for keeps; once, where it is read more than once.",
+        sentence: "What the query that they stand for keeps; once, where the same aggregates of it are read again.",
     },
     ViewClause {
         clause: "unnest, generate_series, jsonb_array_elements and their kin in FROM, LATERAL without tables",

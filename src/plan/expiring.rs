@@ -12,7 +12,7 @@
 //! elsewhere, where another column may matter.
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema};
+use datafusion::common::{Column, DFSchema, HashSet};
 use datafusion::logical_expr::Expr;
 
 use super::view_plan::{Node, OperatorId, ViewPlan};
@@ -30,15 +30,11 @@ impl ViewPlan {
     pub fn expiring(&self, column: usize) -> Vec<Expiring> {
         let mut found = Vec::new();
         if let Some(column) = column_at(self.root.schema(), column) {
-            let mut repeated = Vec::new();
-            add_repeated(&self.root, &mut repeated);
-            follow(&self.root, column, &repeated, &mut found);
+            follow(&self.root, column, &self.repeated(), &mut found);
         }
         found
     }
-}
 
-impl ViewPlan {
     /// Whether there may be groups to forget with the column of which the view never shows a row.
     pub fn hides_groups(&self, column: usize) -> bool {
         fn is_aggregate(node: &Node) -> bool {
@@ -55,15 +51,7 @@ impl ViewPlan {
     }
 }
 
-/// Operators that are read more than once.
-fn add_repeated(node: &Node, repeated: &mut Vec<OperatorId>) {
-    match node {
-        Node::Repeat { of, .. } => repeated.push(*of),
-        _ => node.inputs().into_iter().for_each(|input| add_repeated(input, repeated)),
-    }
-}
-
-fn follow(node: &Node, value: Expr, repeated: &[OperatorId], found: &mut Vec<Expiring>) {
+fn follow(node: &Node, value: Expr, repeated: &HashSet<OperatorId>, found: &mut Vec<Expiring>) {
     match node {
         node if repeated.contains(&node.id()) => {}
         Node::Filter { input, .. }

@@ -9,11 +9,28 @@
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, DFSchemaRef};
+use datafusion::common::{Column, DFSchema, DFSchemaRef, HashSet};
 use datafusion::logical_expr::Expr;
 
-use super::view_plan::{MatchKind, Node, OperatorId};
+use super::view_plan::{MatchKind, Node, OperatorId, ViewPlan};
 use crate::error::Result;
+
+impl ViewPlan {
+    /// Operators that are read more than once.
+    pub fn repeated(&self) -> HashSet<OperatorId> {
+        fn add(node: &Node, repeated: &mut HashSet<OperatorId>) {
+            match node {
+                Node::Repeat { of, .. } => {
+                    repeated.insert(*of);
+                }
+                _ => node.inputs().into_iter().for_each(|input| add(input, repeated)),
+            }
+        }
+        let mut repeated = HashSet::new();
+        add(&self.root, &mut repeated);
+        repeated
+    }
+}
 
 /// `root` with repeats. Its operators must be numbered.
 pub(super) fn share_repeated(root: Node) -> Result<Node> {
@@ -36,13 +53,18 @@ fn share(node: Node, before: &mut Vec<(Node, OperatorId)>, bound: bool) -> Resul
     Ok(node)
 }
 
-/// Whether it does more than pass rows on.
+/// Whether it does more than pass rows of relations on.
 fn works(node: &Node) -> bool {
     match node {
         Node::Source { .. } => false,
         Node::Filter { .. } | Node::Project { .. } | Node::Union { .. } => node.inputs().into_iter().any(works),
-        _ => true,
+        _ => reads(node),
     }
+}
+
+/// Whether it reads a relation; what is written out comes once, and is small.
+fn reads(node: &Node) -> bool {
+    matches!(node, Node::Source { .. }) || node.inputs().into_iter().any(reads)
 }
 
 /// The operator without its number and without the names of relations and columns: equal for operators that do the same.

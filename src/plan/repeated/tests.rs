@@ -89,3 +89,8 @@ fn every_join_has_a_form() {
         assert_eq!(repeats(&sql).len(), 1, "{condition}");
     }
 }
+
+#[test]
+fn what_is_written_out_is_not_repeated() {
+    assert!(repeats("SELECT n FROM (VALUES (1), (2), (3)) AS v(n)").is_empty());
+}
