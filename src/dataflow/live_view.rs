@@ -9,13 +9,14 @@ use arrow::datatypes::SchemaRef;
 use datafusion::common::HashSet;
 use xxhash_rust::xxh3::Xxh3Default;
 
-use super::build::{Dataflow, StepInput};
+use super::build::Dataflow;
 use super::checkpoint::ViewImage;
 use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
 use super::handle::{ViewStats, ViewStatus};
 use super::operators::LateRows;
 use super::state::{PageStore, Residence, StateReader, StateRef};
+use super::tree::StepInput;
 use super::view::ViewSnapshot;
 use crate::catalog::{Cutoff, MaterializedView};
 use crate::delta::DeltaBatch;

@@ -24,9 +24,11 @@ mod operators;
 mod parts;
 pub mod state;
 mod subscription;
+mod tree;
 mod view;
 mod worker;
 
+pub use build::Dataflow;
 pub use changelog::{Changelogs, History, HistoryPart, survey as changes};
 pub use errors::ViewError;
 pub use handle::{

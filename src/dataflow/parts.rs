@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use arrow::array::BooleanArray;
 use arrow::compute::not;
 
-use super::build::StepInput;
+use super::tree::StepInput;
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::Result;
 use crate::types::RelationId;

@@ -28,7 +28,6 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
-use super::build::StepInput;
 use super::changelog::Changelogs;
 use super::checkpoint::{CheckpointImage, SavedView};
 use super::handle::{
@@ -39,6 +38,7 @@ use super::live_view::{LiveView, source_relations};
 use super::parts::Parts;
 use super::state::Residence;
 use super::subscription::{Subject, Subscription, Taps};
+use super::tree::StepInput;
 use super::view::ViewSnapshot;
 use crate::catalog::{CatalogChange, Cutoff, MaterializedView};
 use crate::commit::Commit;

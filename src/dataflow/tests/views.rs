@@ -11,10 +11,11 @@ use futures::StreamExt;
 
 use crate::catalog::{CatalogChange, Cutoff, MaterializedView, ViewColumn};
 use crate::commit::{Commit, TableDelta, WatermarkAdvance};
-use crate::dataflow::build::{Dataflow, StepInput};
+use crate::dataflow::build::Dataflow;
 use crate::dataflow::checkpoint::PageFiles;
 use crate::dataflow::errors::{ErrorDelta, ErrorSet};
 use crate::dataflow::state::Residence;
+use crate::dataflow::tree::StepInput;
 use crate::dataflow::{Backfill, Changelogs, Dataflows, Filling, ViewSnapshot, Worker};
 use crate::delta::DeltaBatch;
 use crate::error::Result;
