@@ -18,9 +18,10 @@ use crate::catalog::{
     Catalog, CatalogChange, Column, MaterializedView, Relation, Retention, SourceOptions, Table, TableKind, View,
     ViewColumn, Watermark,
 };
+use crate::dataflow::Dataflow;
 use crate::error::{Error, Result, SqlState};
 use crate::ingest;
-use crate::plan::{ViewPlan, plan_query, plan_view};
+use crate::plan::{RelationLookup, ViewPlan, plan_query, plan_view};
 use crate::sql::{CreateMaterializedView, CreateSource, CreateTable, CreateView, DropKind, RetentionOption};
 use crate::types::{RelationId, SqlType, WATERMARK};
 
@@ -226,6 +227,9 @@ fn materialized_view(
             .chain([Ok(("tzdb".to_owned(), chrono_tz::IANA_TZDB_VERSION.to_owned()))])
             .collect::<Result<BTreeMap<_, _>>>()?
     };
+    // What the engine refuses is refused before anything is committed.
+    let append_only = plan.sources().into_iter().filter(|source| definitions.is_append_only(*source)).collect();
+    Dataflow::check(&plan, &settings, &append_only)?;
     Ok(MaterializedView {
         id: catalog.next_id(),
         name: create.name.clone(),
