@@ -46,7 +46,7 @@ const LATE_SQL: &str = "CREATE TABLE late (device bigint, x double precision, ts
 const LATE_VIEW: &str = "SELECT device, time_bucket(INTERVAL '1 minute', ts) AS minute, count(*) AS n, sum(x) AS total, \
                          min(x) AS low, max(x) AS high FROM late GROUP BY 1, 2";
 
-const WORKLOADS: [(&str, &str); 19] = [
+const WORKLOADS: [(&str, &str); 20] = [
     ("filter", "SELECT id, x FROM readings WHERE x < 0.5"),
     ("temporal filter", "SELECT id, x FROM readings WHERE ts > now() - INTERVAL '1 hour'"),
     ("inner join", "SELECT r.id, d.site FROM readings r JOIN devices d ON r.device = d.id"),
@@ -67,6 +67,11 @@ const WORKLOADS: [(&str, &str); 19] = [
     ("count distinct", "SELECT device, count(DISTINCT n) AS kinds FROM readings GROUP BY device"),
     ("top 10", "SELECT id, x FROM readings ORDER BY x DESC LIMIT 10"),
     ("first of each", "SELECT DISTINCT ON (device) device, id, x FROM readings ORDER BY device, ts DESC"),
+    (
+        "greatest of each",
+        "SELECT r.device, r.id, r.x FROM readings r \
+         JOIN (SELECT device, max(ts) AS ts FROM readings GROUP BY device) m ON r.device = m.device AND r.ts = m.ts",
+    ),
     ("lag", "SELECT id, lag(x) OVER (PARTITION BY device ORDER BY ts) AS before FROM readings"),
     ("lag of all", "SELECT id, lag(x) OVER (ORDER BY ts, id) AS before FROM readings"),
 ];

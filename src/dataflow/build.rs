@@ -29,6 +29,7 @@ use crate::functions::NOW;
 use crate::io::{Inline, Parallel};
 use crate::plan::{
     Closing, Expiring, MatchKind, Node, OperatorId, Reach, SortDirection, TABLE_WATERMARK, ViewPlan, come_at_once,
+    only_improves,
 };
 use crate::types::{RelationId, WATERMARK};
 
@@ -438,6 +439,7 @@ impl Builder<'_> {
         let keeps = match (come_at_once(node), self.is_append_only(input)) {
             (true, _) => Keeps::Nothing,
             (false, true) => Keeps::First,
+            (false, false) if only_improves(node, &|relation| self.append_only.contains(&relation)) => Keeps::Best,
             (false, false) => Keeps::All,
         };
         Top::new(keys, &directions, bound, keeps, arrow_schema(input.schema()), arrow_schema(schema))

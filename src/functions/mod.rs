@@ -31,6 +31,7 @@ mod moments;
 mod null_safe;
 pub mod numeric;
 mod operators;
+mod order_once;
 mod peer_frames;
 mod ranks;
 mod registered;

@@ -19,6 +19,7 @@ use super::as_written::AsWritten;
 use super::jsonb::JsonOperators;
 use super::null_safe::JoinKeys;
 use super::operators::PostgresOperators;
+use super::order_once::OrderOnce;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
 use super::sessions::Session;
@@ -98,13 +99,14 @@ pub fn analyzer() -> Analyzer {
 }
 
 /// DataFusion's rules without `single_distinct_aggregation_to_group_by`: it sums sums, and our sum of a sum has
-/// another type than the sum. And with rules of our own in the places of those of the same name.
+/// another type than the sum. And with rules of our own, in the places of those of the same name or at the end.
 fn query_optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
     let own: [Arc<dyn OptimizerRule + Send + Sync>; 2] =
         [Arc::new(JoinKeys::default()), Arc::new(Subexpressions::default())];
     let kept = |rule: &Arc<dyn OptimizerRule + Send + Sync>| rule.name() != "single_distinct_aggregation_to_group_by";
     let rules = Optimizer::new().rules.into_iter().filter(kept);
-    rules.map(|rule| own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule)).collect()
+    let rules = rules.map(|rule| own.iter().find(|own| own.name() == rule.name()).cloned().unwrap_or(rule));
+    rules.chain([Arc::new(OrderOnce) as Arc<dyn OptimizerRule + Send + Sync>]).collect()
 }
 
 fn window_functions() -> Vec<Arc<WindowUDF>> {

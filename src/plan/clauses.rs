@@ -150,7 +150,12 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "ROW_NUMBER, RANK, DENSE_RANK with a bound",
         example: "SELECT truck FROM (SELECT *, rank() OVER (PARTITION BY truck ORDER BY velocity) AS n FROM readings) s WHERE n <= 3",
-        sentence: "All rows in order, of APPEND ONLY tables those up to the bound; a change reads the rows of its partition up to the bound.",
+        sentence: "All rows in order, of APPEND ONLY tables those up to the bound, and of their counts and maxima those that rank() bounds; a change reads the rows of its partition up to the bound.",
+    },
+    ViewClause {
+        clause: "Rows with the greatest or least value of their group",
+        example: "SELECT r.truck, r.velocity FROM readings r JOIN (SELECT truck, max(time) AS time FROM readings GROUP BY truck) m ON r.truck = m.truck AND r.time = m.time",
+        sentence: "As a RANK bounded by 1, also where it is written with IN or with a subquery that reads the outer row: the rows once.",
     },
     ViewClause {
         clause: "Window functions, with frames of ROWS and RANGE",

@@ -106,7 +106,7 @@ fn take_apart(node: &Node) -> Result<Option<Parts>> {
 }
 
 /// The expression over a projection's input.
-fn through(expr: &mut Expr, projection: &[Expr], schema: &DFSchemaRef) -> Result<()> {
+pub(super) fn through(expr: &mut Expr, projection: &[Expr], schema: &DFSchemaRef) -> Result<()> {
     *expr = std::mem::take(expr)
         .transform_up(|expr| match &expr {
             Expr::Column(column) => {

@@ -68,7 +68,7 @@ fn reads(node: &Node) -> bool {
 }
 
 /// The operator without its number and without the names of relations and columns: equal for operators that do the same.
-fn canonical(node: &Node) -> Result<Node> {
+pub(super) fn canonical(node: &Node) -> Result<Node> {
     let inputs: Vec<DFSchemaRef> = node.inputs().iter().map(|input| input.schema().clone()).collect();
     let mut node = node.clone().map_inputs(&mut |input| canonical(&input))?;
     *node.parts_mut().0 = 0;

@@ -9,6 +9,7 @@ use std::fmt::Write;
 use datafusion::logical_expr::Expr;
 
 use super::closing::come_at_once;
+use super::improving::only_improves;
 use super::view_plan::{AggregateCall, AggregateFunction, Node, OperatorId, ViewPlan};
 use crate::types::RelationId;
 
@@ -140,7 +141,7 @@ fn kept(node: &Node, known: &Known<'_>) -> Vec<(String, bool)> {
             vec![("each distinct row with its number on both sides".to_owned(), grown(left) || grown(right))]
         }
         Node::Top { .. } | Node::Window { .. } if come_at_once(node) => Vec::new(),
-        Node::Top { input, partition, .. } if is_append_only(input, relations) => {
+        Node::Top { input, partition, .. } if is_append_only(input, relations) || improves(node, relations) => {
             let of = if partition.is_empty() { "" } else { " of each partition" };
             vec![(format!("the first rows{of} in order"), !partition.is_empty() && grown(input))]
         }
@@ -188,6 +189,10 @@ fn grows(node: &Node, relations: &dyn Relations) -> bool {
 
 fn is_append_only(node: &Node, relations: &dyn Relations) -> bool {
     node.is_append_only(&|relation| relations.is_append_only(relation))
+}
+
+fn improves(node: &Node, relations: &dyn Relations) -> bool {
+    only_improves(node, &|relation| relations.is_append_only(relation))
 }
 
 /// Whether the view's rows are those of an aggregate, which it keeps anyway.

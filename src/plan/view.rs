@@ -5,8 +5,8 @@
 //! ```
 //!
 //! The rules are few, because each may change what a view must keep: constants, subqueries as joins, join keys out of
-//! WHERE, filters below joins where they cannot err, columns that nobody reads, aggregates below joins. None of them
-//! knows the time.
+//! WHERE, filters below joins where they cannot err, columns that nobody reads, first rows for joins with a group's own extreme,
+//! aggregates below joins. None of them knows the time.
 
 use std::sync::Arc;
 
@@ -27,6 +27,7 @@ use super::eager::aggregate_eagerly;
 use super::errors::plan_error;
 use super::filters::push_filters;
 use super::lower::lower;
+use super::own_extremes::rank_by_own_extremes;
 use super::query::plan_query;
 use super::relations::RelationLookup;
 use super::repeated::share_repeated;
@@ -110,7 +111,7 @@ fn incremental(
     let pushed = push_filters(joined).map_err(|error| plan_error(error, sql_text))?;
     let spread = spread_distinct_on(pushed).map_err(|error| plan_error(error, sql_text))?;
     let pruned = optimize(vec![Arc::new(OptimizeProjections::new())], spread)?;
-    let mut root = aggregate_eagerly(lower(&pruned, &columns)?)?;
+    let mut root = aggregate_eagerly(rank_by_own_extremes(lower(&pruned, &columns)?)?)?;
     if let Some(closing) = &closing {
         root = close(root, closing)?;
     }

@@ -19,7 +19,6 @@ use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::{FunctionRegistry, SessionState, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::physical_plan::display::DisplayableExecutionPlan;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
@@ -36,7 +35,7 @@ use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
 use super::filters_by_name::guarded;
 use super::held::HeldQuery;
-use super::outer_joins::{ForgetConstants, RememberConstants};
+use super::outer_joins::ForgetConstants;
 use super::output::present;
 use super::prepared::Workbench;
 use super::rows::{Begun, Deadline, RowStream, on_query_threads, run_error};
@@ -219,8 +218,7 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
     let config = SessionConfig::new().with_batch_size(settings.batch_rows).with_target_partitions(settings.threads);
     let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(guarded).collect();
     rules.insert(0, Arc::new(ForgetConstants));
-    rules
-        .extend([Arc::new(RememberConstants) as Arc<dyn PhysicalOptimizerRule + Send + Sync>, Arc::new(YieldingJoins)]);
+    rules.push(Arc::new(YieldingJoins));
     let mut state = session_state(config, environment).with_physical_optimizer_rules(rules).build();
     state.register_udaf(Arc::new(single_value()))?;
     state.register_udf(Arc::new(any_of()))?;

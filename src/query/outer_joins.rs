@@ -5,8 +5,9 @@
 //! ```
 //!
 //! `kind` is one value below the join and two above it, of which one is NULL. DataFusion's joins (55.2) carry such constants upwards, and an
-//! ORDER BY of them is left out as one that changes nothing. So while a plan is optimized, a node stands between an outer join
-//! and each side that may go without a partner, and knows of no constants. A finished plan has none of them.
+//! ORDER BY of them is left out as one that changes nothing, or ends at the first other value where it has a LIMIT. So a node stands between
+//! an outer join and each side that may go without a partner, and knows of no constants. It stays in the finished plan: a sort looks at
+//! what its input promises whenever a plan is put together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,10 +28,6 @@ use datafusion::physical_plan::{
 /// Puts the nodes in, before every other rule.
 #[derive(Debug)]
 pub struct ForgetConstants;
-
-/// Takes them out, after every other rule.
-#[derive(Debug)]
-pub struct RememberConstants;
 
 impl PhysicalOptimizerRule for ForgetConstants {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
@@ -61,24 +58,6 @@ impl PhysicalOptimizerRule for ForgetConstants {
 
     fn name(&self) -> &str {
         "forget_constants"
-    }
-
-    fn schema_check(&self) -> bool {
-        true
-    }
-}
-
-impl PhysicalOptimizerRule for RememberConstants {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        let bare = plan.transform_up(|plan| match plan.downcast_ref::<Forgetful>() {
-            Some(node) => Ok(Transformed::yes(Arc::clone(&node.input))),
-            None => Ok(Transformed::no(plan)),
-        })?;
-        Ok(bare.data)
-    }
-
-    fn name(&self) -> &str {
-        "remember_constants"
     }
 
     fn schema_check(&self) -> bool {

@@ -98,6 +98,10 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::Plan(message) if message.starts_with("OFFSET must be >=") => {
             Error::new(SqlState::INVALID_ROW_COUNT_IN_OFFSET, "OFFSET must not be negative")
         }
+        DataFusionError::Plan(message) if message.contains("does not satisfy order requirements") => {
+            Error::not_built("a query whose window functions stand over others in several orders,")
+                .with_hint("Create it as a materialized view, which needs no order of its rows, and select from that.")
+        }
         DataFusionError::Plan(message) => Error::new(plan_state(&message), message),
         DataFusionError::Execution(message) if message.starts_with("NTILE requires a positive integer") => {
             Error::new(SqlState::INVALID_ARGUMENT_FOR_NTILE, "argument of ntile must be greater than zero")

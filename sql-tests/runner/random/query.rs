@@ -49,7 +49,7 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 51] = [
+const FORMS: [&str; 52] = [
     "EMIT ON WINDOW CLOSE",
     "top of each closed window",
     "approx_count_distinct",
@@ -82,6 +82,7 @@ const FORMS: [&str; 51] = [
     "HOP",
     "SESSION",
     "top of each group",
+    "extreme of each group",
     "frame of rows",
     "frame of everything",
     "frame of a range",
@@ -163,6 +164,7 @@ impl<'a> Generator<'a> {
             8 => self.top(depth),
             9 => self.distinct(depth),
             10..=15 => self.windows(depth),
+            16 if self.chance.once_in(2) => self.at_extremes(depth),
             16 => self.ranked(depth),
             _ => self.grouping_sets(depth),
         }
@@ -431,6 +433,28 @@ impl<'a> Generator<'a> {
             1 + self.chance.below(2)
         );
         (sql, types(&outer))
+    }
+
+    /// Rows that have the greatest or least value of their group, joined with it.
+    fn at_extremes(&mut self, depth: usize) -> (String, Vec<Type>) {
+        let (rows, of) = if self.chance.once_in(2) { self.grouped(depth.min(1)) } else { self.plain(depth.min(1)) };
+        let has_extremes = |of: &Type| !matches!(of, Type::Boolean | Type::Uuid);
+        let values: Vec<usize> = (0..of.len()).filter(|place| has_extremes(&of[*place])).collect();
+        if values.is_empty() {
+            return (rows, of);
+        }
+        self.uses("extreme of each group");
+        let (key, value) = (self.chance.below(of.len()), *self.chance.one_of(&values));
+        let (extreme, reached) = *self.chance.one_of(&[("max", "="), ("max", ">="), ("min", "="), ("min", "<=")]);
+        let (one, other, groups) = (self.alias(), self.alias(), self.alias());
+        let columns = of.iter().enumerate().map(|(i, of)| Column { name: format!("{one}.c{i}"), of: *of });
+        let columns: Vec<Column> = columns.chain([Column { name: format!("{groups}.m"), of: of[value] }]).collect();
+        let sql = format!(
+            "SELECT {} FROM ({rows}) AS {one} JOIN (SELECT {other}.c{key} AS k, {extreme}({other}.c{value}) AS m FROM ({rows}) AS {other} \
+             GROUP BY 1) AS {groups} ON {one}.c{key} = {groups}.k AND {one}.c{value} {reached} {groups}.m",
+            named(&columns)
+        );
+        (sql, types(&columns))
     }
 
     pub fn column(&mut self, columns: &[Column]) -> Column {

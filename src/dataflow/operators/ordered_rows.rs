@@ -15,6 +15,8 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use std::sync::Arc;
 
+use datafusion::common::HashMap;
+
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, take_rows};
 use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
@@ -157,7 +159,7 @@ impl OrderedRows {
         Ok(Change { partitions, entries, distinct })
     }
 
-    /// The rows of a delta without negative weights that may be the first of their partitions; `order`: their keys.
+    /// The rows of a delta that come and may be the first of their partitions, and those that go and may have been; `order`: their keys.
     fn nearest(&self, delta: &DeltaBatch, order: Rows, keys: &[ArrayRef], nearest: Nearest) -> Result<UInt32Array> {
         let partitions = match &self.partition_converter {
             Some(converter) => Some(converter.convert_columns(keys.get(..self.partition_count).unwrap_or_default())?),
@@ -165,9 +167,25 @@ impl OrderedRows {
         };
         let key = |row: u32| order.row(row as usize).data();
         let partition = |row: u32| partitions.as_ref().map_or(&[][..], |rows| rows.row(row as usize).data());
+        let mut candidates = Vec::new();
+        let mut bounds: HashMap<&[u8], Option<&[u8]>> = HashMap::new();
+        for row in 0..delta.num_rows() as u32 {
+            let bound = match bounds.get(partition(row)) {
+                Some(bound) => *bound,
+                None => {
+                    let bound = self.bound(partition(row), nearest)?;
+                    bounds.insert(partition(row), bound);
+                    bound
+                }
+            };
+            // What an entry begins with is before it.
+            if bound.is_none_or(|bound| key(row) <= bound) {
+                candidates.push(row);
+            }
+        }
         let mut kept = Vec::new();
         let (mut rows, mut peers, mut before, mut last): (u64, u64, u64, Option<u32>) = (0, 0, 0, None);
-        for row in in_order(0..delta.num_rows() as u32, key) {
+        for row in in_order(candidates.into_iter(), key) {
             let is_new = last.is_none_or(|last| partition(last) != partition(row));
             if is_new {
                 (rows, peers, before) = (0, 0, 0);
@@ -177,11 +195,20 @@ impl OrderedRows {
             }
             rows += u64::try_from(delta.weight(row as usize)).unwrap_or(0);
             last = Some(row);
-            if before < nearest.end {
+            if before < nearest.end || delta.weight(row as usize) < 0 {
                 kept.push(row);
             }
         }
         Ok(kept.into())
+    }
+
+    /// The last of the first entries of a partition, if there are enough of them: what is behind it does not become one of them.
+    fn bound(&self, partition: &[u8], nearest: Nearest) -> Result<Option<&[u8]>> {
+        match (nearest.by_rows, nearest.end.checked_sub(1).and_then(|last| i64::try_from(last).ok())) {
+            (true, Some(0)) => self.state.first_with_prefix(partition),
+            (true, Some(last)) => self.state.at_rank(partition, last),
+            _ => Ok(None),
+        }
     }
 
     /// The row's columns of some entries.
@@ -249,14 +276,32 @@ impl Change {
         self.partitions.as_ref().map_or(&[], |partitions| partitions.row(row as usize).data())
     }
 
+    /// Leaves out what `keep` is false for.
+    pub fn retain(&mut self, keep: impl Fn(&[u8], i64) -> Result<bool>) -> Result<()> {
+        let mut kept = Vec::with_capacity(self.distinct.len());
+        for (row, weight) in &self.distinct {
+            if keep(self.entry(*row), *weight)? {
+                kept.push((*row, *weight));
+            }
+        }
+        self.distinct = kept;
+        Ok(())
+    }
+
+    /// The partitions that change, each with what changes, in order.
+    pub fn by_partition(&self) -> impl Iterator<Item = (&[u8], impl Iterator<Item = (&[u8], i64)>)> {
+        let same = |left: &(u32, i64), right: &(u32, i64)| self.partition(left.0) == self.partition(right.0);
+        self.distinct.chunk_by(same).filter_map(|changes| {
+            let (first, _) = changes.first()?;
+            Some((self.partition(*first), changes.iter().map(|(row, weight)| (self.entry(*row), *weight))))
+        })
+    }
+
     /// The partitions that change, each with its first and its last changed entry.
     pub fn partitions(&self) -> impl Iterator<Item = (&[u8], &[u8], &[u8])> {
-        let same = |left: &(u32, i64), right: &(u32, i64)| self.partition(left.0) == self.partition(right.0);
-        let chunks = self.distinct.chunk_by(same);
-        chunks.filter_map(|changes| match changes {
-            [] => None,
-            [(first, _), .., (last, _)] => Some((self.partition(*first), self.entry(*first), self.entry(*last))),
-            [(only, _)] => Some((self.partition(*only), self.entry(*only), self.entry(*only))),
+        self.by_partition().filter_map(|(partition, mut changes)| {
+            let (first, _) = changes.next()?;
+            Some((partition, first, changes.last().map_or(first, |(last, _)| last)))
         })
     }
 }

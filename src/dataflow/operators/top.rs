@@ -6,7 +6,8 @@
 //! output   the rows that are among the first, with their rank where it is asked for
 //! ```
 //!
-//! A step reads the first rows of the partitions that it changes before it and after it, and emits the difference.
+//! A step reads the first rows of the partitions that it changes before it and after it, and emits the difference. Of ranks to 1, of which
+//! there may be any number of rows, it reads what changes.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -39,6 +40,9 @@ pub enum Keeps {
     All,
     /// Those up to the bound: no row has a negative weight, so that one behind it never comes before it again.
     First,
+    /// The same: rows are replaced, but never by one that is behind them, and one that is behind the bound stays there until it is
+    /// replaced itself.
+    Best,
     /// All rows of a partition come in one step.
     Nothing,
 }
@@ -60,6 +64,18 @@ impl Bound {
     fn end(&self) -> u64 {
         self.skip.saturating_add(self.fetch)
     }
+
+    /// Whether the first rows are those that nothing is before.
+    fn is_of_peers(&self) -> bool {
+        self.kind != RankKind::RowNumber && self.skip == 0 && self.fetch == 1
+    }
+}
+
+/// A partition before a step and after it.
+struct Leaders<'a> {
+    before: &'a OrderedState,
+    after: &'a OrderedState,
+    partition: &'a [u8],
 }
 
 /// An entry of the state with its rank, 0 where it is not shown, and its weight.
@@ -90,16 +106,27 @@ impl Top {
     pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
         let is_first = self.keeps != Keeps::All;
         let nearest = is_first.then(|| Nearest { end: self.bound.end(), by_rows: !self.is_dense() });
-        let change = self.rows.change(input, nearest, errors)?;
+        let mut change = self.rows.change(input, nearest, errors)?;
         let before = self.rows.state.clone();
+        if self.keeps == Keeps::Best {
+            // What goes from behind the bound was not kept.
+            change.retain(|entry, weight| Ok(weight > 0 || before.weight(entry)? > 0))?;
+        }
         let mut after = before.clone();
         after.apply(&change.updates())?;
         let (mut changed, mut surplus) = (Vec::new(), OrderedUpdates::default());
-        for (partition, ..) in change.partitions() {
+        let drops_surplus = matches!(self.keeps, Keeps::First | Keeps::Best);
+        for (partition, changes) in change.by_partition() {
+            if self.bound.is_of_peers() {
+                let surplus = drops_surplus.then_some(&mut surplus);
+                let of_partition = Leaders { before: &before, after: &after, partition };
+                self.counters.rows_read += self.change_leaders(of_partition, changes, &mut changed, surplus)?;
+                continue;
+            }
             let (old, new) = (self.first(&before, partition)?, self.first(&after, partition)?);
             self.counters.rows_read += (old.len() + new.len()) as u64;
             difference(&old, &new, &mut changed);
-            if self.keeps == Keeps::First {
+            if drops_surplus {
                 self.add_surplus(&after, partition, &mut surplus)?;
             }
         }
@@ -137,6 +164,56 @@ impl Top {
             rank <= end
         })?;
         Ok(found)
+    }
+
+    /// How the rows of a partition change that nothing is before, of which there may be many: those that stay are not looked at.
+    /// Returns how many entries it read.
+    fn change_leaders<'a>(
+        &self,
+        Leaders { before, after, partition }: Leaders<'a>,
+        changes: impl Iterator<Item = (&'a [u8], i64)>,
+        changed: &mut Vec<Ranked<'a>>,
+        mut surplus: Option<&mut OrderedUpdates>,
+    ) -> Result<u64> {
+        let lead = |state: &'a OrderedState| -> Result<Option<&'a [u8]>> {
+            state.first_with_prefix(partition)?.map(|first| self.rows.peer_prefix(first)).transpose()
+        };
+        let (old, new) = (lead(before)?, lead(after)?);
+        let rank = u64::from(self.bound.shows_rank);
+        let leads = |entry: &[u8], lead: Option<&[u8]>| lead.is_some_and(|lead| entry.starts_with(lead));
+        let mut rows_read = 2;
+        if old != new {
+            for (state, lead, sign) in [(before, old, -1), (after, new, 1)] {
+                let Some(lead) = lead else { continue };
+                state.each_with_prefix(lead, |entry, weight| {
+                    rows_read += 1;
+                    changed.push((entry, rank, weight * sign));
+                    Ok(true)
+                })?;
+            }
+            if let Some(surplus) = &mut surplus {
+                before.each_with_prefix(partition, |entry, _| {
+                    rows_read += 1;
+                    let left = after.weight(entry)?;
+                    if left > 0 && !leads(entry, new) {
+                        surplus.push(&[entry], -left);
+                    }
+                    Ok(true)
+                })?;
+            }
+        }
+        for (entry, weight) in changes {
+            if old == new && leads(entry, new) {
+                changed.push((entry, rank, weight));
+            }
+            if let Some(surplus) = &mut surplus
+                && !leads(entry, new)
+                && before.weight(entry)? == 0
+            {
+                surplus.push(&[entry], -weight);
+            }
+        }
+        Ok(rows_read)
     }
 
     /// What takes away the rows of a partition that are behind the bound.

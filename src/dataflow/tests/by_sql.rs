@@ -56,6 +56,7 @@ pub fn cases() -> Vec<Case> {
     cases.extend(groupings());
     cases.extend(joins());
     cases.extend(subqueries());
+    cases.extend(own_extremes(false));
     cases.extend(windows());
     cases
 }
@@ -63,7 +64,8 @@ pub fn cases() -> Vec<Case> {
 /// What can stand over rows that only come, and no others.
 pub fn of_append_only_tables() -> Vec<Case> {
     let sql = |text| planned(text, Tables { append_only: true });
-    vec![
+    let mut cases = own_extremes(true);
+    cases.extend([
         Case {
             name: "group with a sketch of distinct values",
             plan: sql(
@@ -75,6 +77,112 @@ pub fn of_append_only_tables() -> Vec<Case> {
             name: "sketches of distinct values over everything",
             plan: sql("SELECT approx_count_distinct(DISTINCT x), count(DISTINCT site) FROM readings"),
             oracle: |readings, _| oracle::group(readings, &[], &[Call::CountDistinct(2), Call::CountDistinct(1)]),
+        },
+    ]);
+    cases
+}
+
+/// Rows joined with the extreme of their own group, which are first rows.
+fn own_extremes(append_only: bool) -> Vec<Case> {
+    let sql = |text| {
+        let plan = planned(text, Tables { append_only });
+        assert!(plan.explain().contains("Top: rank 1 to 1"), "{}", plan.explain());
+        plan
+    };
+    /// As the query says it.
+    fn at_extremes(rows: &[Row], keys: &[usize], call: Call, value: usize) -> Vec<Row> {
+        let groups = oracle::group(rows, keys, &[call]);
+        let mut on: Vec<(usize, usize)> = keys.iter().copied().zip(0..).collect();
+        on.push((value, keys.len()));
+        oracle::join(rows, &groups, &on)
+    }
+    fn own_columns(rows: &[Row], columns: usize) -> Vec<Row> {
+        oracle::project(rows, |row| row[..columns].to_vec())
+    }
+    fn counts(readings: &[Row]) -> Vec<Row> {
+        oracle::group(readings, &[1, 0], &[Call::CountAll, Call::Max(3), Call::Min(3)])
+    }
+    const COUNTS: &str =
+        "WITH c AS (SELECT site, device, count(*) AS m, max(n) AS x, min(n) AS y FROM readings GROUP BY site, device)";
+    vec![
+        Case {
+            name: "rows of the greatest n of their device, joined",
+            plan: sql("SELECT r.*, g.most FROM readings r \
+                 JOIN (SELECT device AS d, max(n) AS most FROM readings GROUP BY device) g ON r.n = g.most AND g.d = r.device"),
+            oracle: |readings, _| {
+                let rows = at_extremes(readings, &[0], Call::Max(3), 3);
+                oracle::project(&rows, |row| [&row[..5], &row[6..]].concat())
+            },
+        },
+        Case {
+            name: "rows of the least x of their site and device, in a subquery that reads the outer row",
+            plan: sql("SELECT * FROM readings r WHERE x = \
+                 (SELECT min(x) FROM readings q WHERE q.device = r.device AND r.site = q.site)"),
+            oracle: |readings, _| own_columns(&at_extremes(readings, &[0, 1], Call::Min(2), 2), 5),
+        },
+        Case {
+            name: "rows of the latest time of their device, where there is one",
+            plan: sql("SELECT device, x FROM readings r WHERE EXISTS \
+                 (SELECT 1 FROM (SELECT device AS d, max(time) AS latest FROM readings GROUP BY device) \
+                 WHERE d = r.device AND latest = r.time)"),
+            oracle: |readings, _| {
+                let rows = at_extremes(readings, &[0], Call::Max(4), 4);
+                oracle::project(&rows, |row| vec![row[0].clone(), row[2].clone()])
+            },
+        },
+        Case {
+            name: "rows of the least n of all",
+            plan: sql("SELECT * FROM readings WHERE n = (SELECT min(n) FROM readings)"),
+            oracle: |readings, _| own_columns(&at_extremes(readings, &[], Call::Min(3), 3), 5),
+        },
+        Case {
+            name: "groups with most rows of each site",
+            plan: sql(&format!(
+                "{COUNTS} SELECT c.device, c.m, c.site FROM c \
+                 JOIN (SELECT max(m) AS most, site FROM c GROUP BY site) b ON c.site = b.site AND c.m >= b.most"
+            )),
+            oracle: |readings, _| {
+                let rows = at_extremes(&counts(readings), &[0], Call::Max(2), 2);
+                oracle::project(&rows, |row| vec![row[1].clone(), row[2].clone(), row[0].clone()])
+            },
+        },
+        Case {
+            name: "groups with the greatest maximum of each site, with their counts",
+            plan: sql(&format!(
+                "{COUNTS} SELECT c.site, c.device, c.m, c.x, c.y FROM c \
+                 JOIN (SELECT max(x) AS most, site FROM c GROUP BY site) b ON c.site = b.site AND c.x = b.most WHERE c.m > 1"
+            )),
+            oracle: |readings, _| {
+                let rows = own_columns(&at_extremes(&counts(readings), &[0], Call::Max(3), 3), 5);
+                oracle::filter(&rows, |row| Some(integer(&row[2]).is_some_and(|m| m > 1)))
+            },
+        },
+        Case {
+            name: "groups with the least minimum of each site, of some devices",
+            plan: sql(&format!(
+                "{COUNTS}, e AS (SELECT * FROM c WHERE device > 1) SELECT e.site, e.device, e.m, e.x, e.y FROM e \
+                 WHERE y = (SELECT min(f.y) FROM e f WHERE f.site = e.site)"
+            )),
+            oracle: |readings, _| {
+                let some = oracle::filter(&counts(readings), |row| integer(&row[1]).map(|device| device > 1));
+                own_columns(&at_extremes(&some, &[0], Call::Min(4), 4), 5)
+            },
+        },
+        Case {
+            name: "windows with most rows of each site",
+            plan: sql("WITH w AS (SELECT site, window_start, count(*) AS m FROM (SELECT *, \
+                 unnest(hop_starts(time, INTERVAL '2 microseconds', INTERVAL '6 microseconds')) AS window_start \
+                 FROM readings) GROUP BY site, window_start) \
+                 SELECT w.site, w.window_start, w.m FROM w JOIN (SELECT site, max(m) AS most FROM w GROUP BY site) b \
+                 ON w.site = b.site AND b.most <= w.m"),
+            oracle: |readings, _| {
+                let windows = |row: &Row| {
+                    let time = integer(&row[4]).unwrap_or(i64::MIN);
+                    (-6..=6).filter(|start| start % 2 == 0 && *start <= time && time < start + 6).collect()
+                };
+                let counts = oracle::group(&oracle::unnest(readings, windows), &[1, 5], &[Call::CountAll]);
+                own_columns(&at_extremes(&counts, &[0], Call::Max(2), 2), 3)
+            },
         },
     ]
 }

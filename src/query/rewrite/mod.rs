@@ -19,6 +19,7 @@
 //! | `GROUP BY a::date, a` | `GROUP BY named(a::date, 'a::date'), a` | groups |
 //! | `c.tableoid` | the table's oid | names |
 //! | `FROM t, jsonb_array_elements(t.j) AS e` | `FROM t, LATERAL (SELECT unnest(...))` | rows_in_from |
+//! | `(a, b) IN (SELECT x, y ...)` in WHERE | `EXISTS (SELECT 1 FROM (SELECT x, y ...) WHERE x = a AND y = b)` | row_in |
 //! | `FROM TUMBLE(...)`, `FROM HOP(...)` | a subquery | windows |
 //! | `OVER (w ORDER BY n)` | `OVER (PARTITION BY ... ORDER BY n)`, as the WINDOW clause says | named_windows |
 //!
@@ -33,6 +34,7 @@ mod names;
 mod operators;
 mod ordered_sets;
 mod over;
+mod row_in;
 mod rows_in_from;
 mod select_list;
 mod spellings;
@@ -116,7 +118,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
-        if let Err(error) = named_windows::write_out(select).and_then(|()| over::check_select(select)) {
+        let checked = named_windows::write_out(select).and_then(|()| over::check_select(select));
+        if let Err(error) = checked.and_then(|()| row_in::rewrite_rows_in(select)) {
             return ControlFlow::Break(error);
         }
         self.scopes.push(names::tables_by_alias(select));
@@ -141,7 +144,8 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Err(error) = ordered_sets::check_ordered_set(expr).and_then(|()| over::check_call(expr)) {
+        let checked = ordered_sets::check_ordered_set(expr).and_then(|()| over::check_call(expr));
+        if let Err(error) = checked.and_then(|()| row_in::refuse_rows_in(expr)) {
             return ControlFlow::Break(error);
         }
         // Before their parts: an ANY over a text is decided by the text, a chain of casts from outside.
