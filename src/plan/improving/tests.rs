@@ -77,6 +77,10 @@ fn what_may_get_worse_does_not() {
     ] {
         assert!(!ranked(&rows, by_n), "{rows}");
     }
+    // The greatest of sums, which may fall, and the least of counts, which rise.
+    let extremes = format!("SELECT truck, max(s) AS most, min(n) AS least FROM ({COUNTS}) c GROUP BY truck");
+    assert!(!ranked(&extremes, "ORDER BY most DESC NULLS LAST"));
+    assert!(!ranked(&extremes, "ORDER BY least"));
     let top = |function: &str| {
         format!(
             "SELECT * FROM (SELECT *, {function}() OVER ({by_n}) AS place FROM ({COUNTS}) AS c) AS s WHERE place <= 2"
