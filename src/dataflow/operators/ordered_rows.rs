@@ -15,11 +15,9 @@ use arrow::row::{RowConverter, Rows, SortField};
 
 use std::sync::Arc;
 
-use datafusion::common::HashMap;
-
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, take_rows};
-use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
+use crate::dataflow::state::{AtRank, OrderedState, OrderedUpdates, in_order};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::functions::floats::{canonical_array, is_canonical_form_needed};
@@ -167,16 +165,14 @@ impl OrderedRows {
         };
         let key = |row: u32| order.row(row as usize).data();
         let partition = |row: u32| partitions.as_ref().map_or(&[][..], |rows| rows.row(row as usize).data());
+        // What is behind the last of the first entries, if there are enough of them, does not become one of them.
+        let last = nearest.end.checked_sub(1).filter(|_| nearest.by_rows).and_then(|last| i64::try_from(last).ok());
+        let mut bounds = last.map(|last| AtRank::new(&self.state, last));
         let mut candidates = Vec::new();
-        let mut bounds: HashMap<&[u8], Option<&[u8]>> = HashMap::new();
         for row in 0..delta.num_rows() as u32 {
-            let bound = match bounds.get(partition(row)) {
-                Some(bound) => *bound,
-                None => {
-                    let bound = self.bound(partition(row), nearest)?;
-                    bounds.insert(partition(row), bound);
-                    bound
-                }
+            let bound = match &mut bounds {
+                Some(bounds) => bounds.of(partition(row))?,
+                None => None,
             };
             // What an entry begins with is before it.
             if bound.is_none_or(|bound| key(row) <= bound) {
@@ -200,15 +196,6 @@ impl OrderedRows {
             }
         }
         Ok(kept.into())
-    }
-
-    /// The last of the first entries of a partition, if there are enough of them: what is behind it does not become one of them.
-    fn bound(&self, partition: &[u8], nearest: Nearest) -> Result<Option<&[u8]>> {
-        match (nearest.by_rows, nearest.end.checked_sub(1).and_then(|last| i64::try_from(last).ok())) {
-            (true, Some(0)) => self.state.first_with_prefix(partition),
-            (true, Some(last)) => self.state.at_rank(partition, last),
-            _ => Ok(None),
-        }
     }
 
     /// The row's columns of some entries.

@@ -32,7 +32,7 @@ pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
 pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
-pub use ordered::{OrderedState, OrderedUpdates, in_order};
+pub use ordered::{AtRank, OrderedState, OrderedUpdates, in_order};
 pub use page::{Home, PageStore, Place};
 pub use residence::Residence;
 pub use stored::{StateImage, StateReader, StateRef, StateWriter, places};

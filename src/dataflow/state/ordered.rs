@@ -8,6 +8,7 @@
 //! (arrow's row format, or packed keys that are no prefix of one another), so that all entries that begin with the same
 //! key lie together, in the order of what follows.
 
+mod at_rank;
 mod merge;
 mod updates;
 
@@ -22,6 +23,7 @@ use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 use crate::io::{Inline, Parallel, parallel};
 
+pub use self::at_rank::AtRank;
 pub use self::updates::{OrderedUpdates, in_order};
 
 /// A leaf is split when it has more entries than this.
