@@ -21,7 +21,10 @@ mod relations;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::pin::pin;
 use std::time::Duration;
+
+use futures::{StreamExt, stream};
 
 use crate::answer::{Answer, Refusal, compare_bags};
 use crate::client::Client;
@@ -36,6 +39,8 @@ const SEED: u64 = 20_261_126;
 /// Views.
 const CASES: u64 = 2000;
 const CASES_PER_ROUND: u64 = 8;
+/// A round waits for its server, and for the disk.
+const ROUNDS_AT_ONCE: usize = 2;
 const COMMITS_PER_ROUND: usize = 6;
 /// So that the tables hold a few rows each.
 const STATEMENTS_BEFORE: usize = 40;
@@ -89,9 +94,15 @@ pub async fn run() -> Result<(), String> {
     let (cases, seed) = (variable("TIDEMARK_RANDOM_CASES", CASES), variable("TIDEMARK_RANDOM_SEED", SEED));
     let mut tally = Tally::default();
     let mut failures = Vec::new();
-    for number in 0..cases.div_ceil(CASES_PER_ROUND) {
-        let round = Round::new(seed.wrapping_add(number));
-        if let Err(failure) = round.run(&mut tally).await {
+    let rounds = (0..cases.div_ceil(CASES_PER_ROUND)).map(|number| async move {
+        let (round, mut tally) = (Round::new(seed.wrapping_add(number)), Tally::default());
+        let outcome = round.run(&mut tally).await;
+        (round, tally, outcome)
+    });
+    let mut rounds = pin!(stream::iter(rounds).buffered(ROUNDS_AT_ONCE));
+    while let Some((round, tried, outcome)) = rounds.next().await {
+        tally.merge(tried);
+        if let Err(failure) = outcome {
             failures.push(shortest(round, failure).await);
         }
         if failures.len() == FAILURES_MAX {
@@ -275,6 +286,16 @@ impl Tally {
     fn add(&mut self, query: &Query) {
         self.cases += 1;
         query.features.iter().for_each(|feature| *self.features.entry(feature).or_default() += 1);
+    }
+
+    fn merge(&mut self, other: Tally) {
+        let Tally { cases, refused, empty, compared, raised, features } = other;
+        self.cases += cases;
+        self.empty += empty;
+        self.compared += compared;
+        self.raised += raised;
+        refused.into_iter().for_each(|(line, count)| *self.refused.entry(line).or_default() += count);
+        features.into_iter().for_each(|(feature, count)| *self.features.entry(feature).or_default() += count);
     }
 
     fn refuse(&mut self, place: &str, refusal: &Refusal) {
