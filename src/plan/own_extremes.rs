@@ -133,9 +133,12 @@ impl<'a> Joined<'a> {
             |expr: &Expr, wanted: &Expr| -> Result<bool> { Ok(plain_float(origin.trace(expr, own)?) == *wanted) };
         let wanted = extremes.group.iter().chain([extremes.value]).map(trace_grouped).collect::<Result<Vec<Expr>>>()?;
         let value_place = extremes.group.len();
+        // The greatest of a constant orders nothing.
+        if wanted[value_place].column_refs().is_empty() {
+            return Ok(None);
+        }
 
-        // The row's own expression for each of the group's, and for the value.
-        // A constant is one in both.
+        // The row's own expression for each of the group's, where a constant is one in both, and for the value.
         let constant = |expr: &Expr| matches!(expr, Expr::Literal(..)).then(|| expr.clone());
         let mut found: Vec<Option<Expr>> = wanted.iter().take(value_place).map(constant).collect();
         found.push(None);

@@ -67,6 +67,7 @@ fn what_says_something_else_stays_a_join() {
         ("readings", "max(total)", "r.truck = m.truck AND r.total >= m.most - 1"),
         ("readings", "max(total) FILTER (WHERE fuel > 1)", "r.truck = m.truck AND r.total = m.most"),
         ("readings", "last(total, time)", "r.truck = m.truck AND r.total = m.most"),
+        ("readings", "max(1)", "r.truck = m.truck AND m.most = 1"),
     ] {
         assert!(!joined(rows, extreme, &format!("ON {condition}")), "{rows}, {extreme}: {condition}");
     }
