@@ -282,6 +282,15 @@ fn canonical_keys(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
             let sort = LogicalPlan::Sort(sort);
             Ok(if changed { Transformed::yes(sort) } else { Transformed::no(sort) })
         }
+        LogicalPlan::Distinct(Distinct::On(mut distinct)) => {
+            let schema = Arc::clone(distinct.input.schema());
+            let mut changed = canonical_all(distinct.on_expr.iter_mut(), &schema);
+            if let Some(order) = &mut distinct.sort_expr {
+                changed |= canonical_order(order, &schema);
+            }
+            let distinct = LogicalPlan::Distinct(Distinct::On(distinct));
+            Ok(if changed { Transformed::yes(distinct) } else { Transformed::no(distinct) })
+        }
         LogicalPlan::Distinct(Distinct::All(input)) => {
             let canonical_already = |input: &LogicalPlan| match input {
                 LogicalPlan::Projection(projection) => projection.expr.iter().any(is_canonical),

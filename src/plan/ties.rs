@@ -83,12 +83,8 @@ fn has_order(data_type: &DataType) -> bool {
 
 /// The same, and what a float is beyond its value.
 fn complete_to_the_bit(keys: &mut Vec<SortExpr>, row: &DFSchema) {
-    let ascending = |column| SortExpr { expr: Expr::Column(column), asc: true, nulls_first: false };
     let columns = || row.columns().into_iter().zip(row.fields());
-    let floats: Vec<SortExpr> = columns()
-        .filter(|(_, field)| is_canonical_form_needed(field.data_type()))
-        .map(|(column, _)| ascending(column))
-        .collect();
+    let floats = floats_as_they_came(row);
     let is_named = |keys: &[SortExpr], column: &Expr| keys.iter().any(|key| key.expr == *column);
     let mut named: Vec<SortExpr> = Vec::with_capacity(keys.len());
     if let Some(rest) = keys.strip_suffix(&floats[..])
@@ -106,6 +102,13 @@ fn complete_to_the_bit(keys: &mut Vec<SortExpr>, row: &DFSchema) {
     *keys = named;
 }
 
+/// Behind all other keys: what a float is beyond its value.
+fn floats_as_they_came(row: &DFSchema) -> Vec<SortExpr> {
+    let floats = row.columns().into_iter().zip(row.fields());
+    let floats = floats.filter(|(_, field)| is_canonical_form_needed(field.data_type()));
+    floats.map(|(column, _)| SortExpr { expr: Expr::Column(column), asc: true, nulls_first: false }).collect()
+}
+
 fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {
     let ascending = |expr: &Expr| SortExpr { expr: expr.clone(), asc: true, nulls_first: false };
     let own = || distinct.on_expr.iter().map(ascending).collect();
@@ -118,6 +121,7 @@ fn distinct_on(distinct: DistinctOn) -> Result<Transformed<LogicalPlan>> {
         }
     }
     complete(&mut keys, distinct.input.schema());
+    keys.extend(floats_as_they_came(distinct.input.schema()));
     if distinct.sort_expr.as_ref() == Some(&keys) {
         return Ok(Transformed::no(LogicalPlan::Distinct(Distinct::On(distinct))));
     }
