@@ -98,6 +98,9 @@ pub struct TableSettings {
     pub compact_files_min: usize,
     /// Files of this size are large enough, and a compaction reads no more than this at a time.
     pub compact_bytes_max: u64,
+    /// So many bytes of live rows of PRIMARY KEY tables a start reads back into memory, of the smallest tables first, so that the
+    /// first writes find them there.
+    pub keyed_restore_bytes: u64,
 }
 
 impl Default for TableSettings {
@@ -114,6 +117,7 @@ impl Default for TableSettings {
             piece_bytes_max: 256 << 20,
             compact_files_min: 8,
             compact_bytes_max: 64 << 20,
+            keyed_restore_bytes: 64 << 20,
         }
     }
 }

@@ -45,6 +45,8 @@ SETTINGS = {
     "TIDEMARK__TABLE__FLUSH_AGE_MS": "250",
     "TIDEMARK__TABLE__FLUSH_POLL_MS": "40",
     "TIDEMARK__WAL__SEGMENT_BYTES_MAX": "200000",
+    # After a start keys are found in files.
+    "TIDEMARK__TABLE__KEYED_RESTORE_BYTES": "0",
 }
 
 

@@ -9,6 +9,10 @@ LIMIT = 320 << 20
 READINGS = 680_000
 DEVICES = 20_000
 STEPS = 170
+#: Of the table with a key, each with a note of two hundred bytes.
+KEYED_DEVICES = 1000
+KEYED_ROWS = 40_000
+KEYED_STEPS = 90
 
 
 def state_leaves_and_comes_back(folder):
@@ -57,5 +61,51 @@ def state_leaves_and_comes_back(folder):
     server.stop()
 
 
+def rows_by_key_leave_and_are_found(folder):
+    """A PRIMARY KEY table several times as large as its share of memory: keys stay unique, and upserts find their rows."""
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
+    server.psql("CREATE TABLE readings (device bigint, minute bigint, note text, PRIMARY KEY (device, minute))")
+    server.psql("CREATE MATERIALIZED VIEW totals AS SELECT count(*) AS n, sum(length(note)) AS letters FROM readings")
+    for step in range(KEYED_STEPS):
+        server.psql(
+            f"INSERT INTO readings SELECT n % {KEYED_DEVICES}, n / {KEYED_DEVICES}, repeat('note ', 40) || n"
+            f" FROM generate_series({step * KEYED_ROWS}, {(step + 1) * KEYED_ROWS - 1}) AS s(n)"
+        )
+    rows = KEYED_STEPS * KEYED_ROWS
+
+    def check(notes):
+        # Old keys at random: none may come twice, and one that is there is changed.
+        places = ", ".join(f"({place % KEYED_DEVICES}, {place // KEYED_DEVICES}, 'again')" for place in notes)
+        refused = server.psql(f"INSERT INTO readings VALUES {places}", check=False).stderr
+        expect("duplicate key value violates unique constraint" in refused, f"INSERT of keys that are there: {refused}")
+        server.psql(f"INSERT INTO readings VALUES {places} ON CONFLICT DO NOTHING")
+        server.psql(
+            f"INSERT INTO readings VALUES {places} ON CONFLICT (device, minute) DO UPDATE SET note = readings.note || '!'"
+        )
+        place = notes[0]
+        where = f"device = {place % KEYED_DEVICES} AND minute = {place // KEYED_DEVICES}"
+        equal(server.value(f"SELECT right(note, 1) FROM readings WHERE {where}"), "!", "the row that was changed")
+        server.psql(f"DELETE FROM readings WHERE {where}")
+        server.psql(f"INSERT INTO readings SELECT {place % KEYED_DEVICES}, {place // KEYED_DEVICES}, repeat('x', 9)")
+        equal(server.value("SELECT count(*) FROM readings"), str(rows), "rows")
+        expected = server.rows("SELECT count(*), sum(length(note)) FROM readings")
+        equal(server.rows("SELECT n, letters FROM totals"), expected, "the view and its query")
+
+    check([place * 7919 % rows for place in range(1, 40)])
+    peak = int(server.resident_mib("VmHWM") * (1 << 20))
+    keyed = int(server.value("SELECT sum(bytes) FROM tidemark.memory WHERE component = 'table'"))
+    written = server.value("SELECT sum(length(note)) FROM readings")
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; notes {int(written) >> 20} MiB, tables in memory {keyed >> 20} MiB")
+    expect(int(written) > 2 * LIMIT, f"notes of {written} bytes")
+    expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
+    server.kill()
+    server.start()
+    check([place * 104_729 % rows for place in range(1, 40)])
+    again = int(server.resident_mib("VmHWM") * (1 << 20))
+    print(f"peak after a kill {again >> 20} MiB")
+    expect(again <= LIMIT * 1.15, f"peak after a kill {again}, limit {LIMIT}")
+    server.stop()
+
+
 if __name__ == "__main__":
-    main(state_leaves_and_comes_back)
+    main(state_leaves_and_comes_back, rows_by_key_leave_and_are_found)

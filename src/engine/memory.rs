@@ -25,6 +25,8 @@ use crate::statement::Handles;
 const PERIOD: Duration = Duration::from_millis(20);
 /// State keeps this share of the limit, whatever else asks for memory: one part in so many.
 const STATE_SHARE_MIN: u64 = 8;
+/// Live rows of PRIMARY KEY tables and what finds them in files hold one part in so many at most; the rest is read from files.
+const KEYED_SHARE: u64 = 8;
 /// What is not counted may grow by so much within a period: a load is there several times while it is committed, and a flush, a
 /// step and a checkpoint hold a few pieces each. An eighth of the limit, this much at least, and never more than a quarter.
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
@@ -63,6 +65,7 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         settings.table.flush_total_bytes = settings.table.flush_total_bytes.min(limit / 8);
         settings.table.flush_bytes = settings.table.flush_bytes.min(limit / 16);
         settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(64));
+        settings.table.keyed_restore_bytes = settings.table.keyed_restore_bytes.min(limit / 16);
         settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
         settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(share(STEP_ROW_BYTES));
         settings.server.copy_bytes_max = settings.server.copy_bytes_max.min(share(8));
@@ -155,6 +158,7 @@ impl Governor {
             (self.give_back)();
             shares = Shares::of(&self.holdings(), self.limit);
         }
+        self.handles.tables.keep_keyed_within(usize::try_from(self.limit / KEYED_SHARE).unwrap_or(usize::MAX));
         self.handles.residence.set_bytes_max(usize::try_from(shares.state).unwrap_or(usize::MAX));
         self.handles.sequencer.admission().set_open(shares.admits);
     }
@@ -244,6 +248,7 @@ mod tests {
         let limited = shared(&Settings::default(), Some(64 * MIB));
         assert_eq!(limited.table.flush_total_bytes, 8 * MIB);
         assert_eq!(limited.table.piece_bytes_max as u64, MIB);
+        assert_eq!(limited.table.keyed_restore_bytes, 4 * MIB);
         assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
         assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);
         assert_eq!((limited.wal.segment_bytes_max, limited.checkpoint.log_bytes), (8 * MIB, 8 * MIB));

@@ -90,7 +90,7 @@ impl CopyIn {
         let rows = into_table(table, &rows)?;
         if table.upsert {
             transaction.lock_for_change(&self.handles, table).await?;
-            upsert(&environment, transaction, table, &rows)?;
+            upsert(&environment, transaction, table, &rows).await?;
         } else {
             insert_new(&environment, transaction, table, &rows).await?;
         }

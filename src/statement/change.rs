@@ -63,7 +63,7 @@ pub async fn update(
     )?;
     transaction.writes.delete(&table, &old)?;
     transaction.check_unchanged(environment.handles, &table)?;
-    check_new_keys(environment, transaction, &table, &new)?;
+    check_new_keys(environment, transaction, &table, &new).await?;
     transaction.writes.insert(&table, &new)?;
     let items = statement.returning.as_deref();
     returning(environment, transaction, &table, target_alias(&statement.table), items, &new, "UPDATE", parameters).await
@@ -202,7 +202,7 @@ pub(super) fn assignments(table: &Table, assignments: &[ast::Assignment]) -> Res
 }
 
 /// New rows of a PRIMARY KEY table must not take the key of another row.
-fn check_new_keys(
+async fn check_new_keys(
     environment: &Environment<'_>,
     transaction: &Transaction,
     table: &Arc<Table>,
@@ -211,7 +211,7 @@ fn check_new_keys(
     if table.key().is_none() {
         return Ok(());
     }
-    let conflicts = super::conflict::Conflicts::find(environment.handles, transaction, table, new)?;
+    let conflicts = super::conflict::Conflicts::find(environment.handles, transaction, table, new).await?;
     match conflicts.first_row() {
         Some(row) => Err(duplicate_key(table, new, row)),
         None => Ok(()),

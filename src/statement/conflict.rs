@@ -28,7 +28,12 @@ pub enum Existing {
 
 impl Conflicts {
     /// `new` are rows of the table, without row ids.
-    pub fn find(handles: &Handles, transaction: &Transaction, table: &Arc<Table>, new: &RecordBatch) -> Result<Self> {
+    pub async fn find(
+        handles: &Handles,
+        transaction: &Transaction,
+        table: &Arc<Table>,
+        new: &RecordBatch,
+    ) -> Result<Self> {
         let key = table.key().unwrap_or_default();
         let keys: Vec<ArrayRef> = key.iter().map(|column| new.column(*column).clone()).collect();
         let created_here =
@@ -36,7 +41,7 @@ impl Conflicts {
         let mut rows: Vec<Option<Existing>> = vec![None; new.num_rows()];
         let writes = transaction.writes.table(table.id);
         if !created_here {
-            let (live, found) = handles.tables.lookup_keys(table.id, &keys)?;
+            let (live, found) = handles.tables.lookup_keys(table.id, &keys).await?;
             let ids = row_ids(&live);
             for (row, found) in rows.iter_mut().zip(found) {
                 let Some(found) = found else { continue };

@@ -47,7 +47,7 @@ pub async fn insert(
         }
         Action::Nothing => {
             transaction.lock_for_change(environment.handles, &table).await?;
-            let conflicts = Conflicts::find(environment.handles, transaction, &table, &rows)?;
+            let conflicts = Conflicts::find(environment.handles, transaction, &table, &rows).await?;
             let new: BooleanArray = conflicts.rows().iter().map(|existing| Some(existing.is_none())).collect();
             let rows = filter_record_batch(&rows, &new)?;
             transaction.writes.insert(&table, &rows)?;
@@ -55,7 +55,7 @@ pub async fn insert(
         }
         Action::Replace => {
             transaction.lock_for_change(environment.handles, &table).await?;
-            upsert(environment, transaction, &table, &rows)?
+            upsert(environment, transaction, &table, &rows).await?
         }
         Action::Update(update) => {
             transaction.lock_for_change(environment.handles, &table).await?;
@@ -75,7 +75,7 @@ pub async fn insert_new(
 ) -> Result<()> {
     if table.key().is_some() {
         transaction.lock_for_change(environment.handles, table).await?;
-        let conflicts = Conflicts::find(environment.handles, transaction, table, rows)?;
+        let conflicts = Conflicts::find(environment.handles, transaction, table, rows).await?;
         if let Some(row) = conflicts.first_row() {
             return Err(duplicate_key(table, rows, row));
         }
@@ -85,13 +85,13 @@ pub async fn insert_new(
 }
 
 /// Inserts rows, each replacing the one with its key; the last of several new ones wins.
-pub fn upsert(
+pub async fn upsert(
     environment: &Environment<'_>,
     transaction: &mut Transaction,
     table: &Arc<Table>,
     rows: &RecordBatch,
 ) -> Result<RecordBatch> {
-    let conflicts = Conflicts::find(environment.handles, transaction, table, rows)?;
+    let conflicts = Conflicts::find(environment.handles, transaction, table, rows).await?;
     let mut last_of_first: HashMap<usize, usize> = HashMap::new();
     let mut last_of_stored: HashMap<i64, usize> = HashMap::new();
     for (row, existing) in conflicts.rows().iter().enumerate() {
@@ -186,7 +186,7 @@ async fn update_existing(
     update: &ast::DoUpdate,
     parameters: &[ScalarValue],
 ) -> Result<RecordBatch> {
-    let conflicts = Conflicts::find(environment.handles, transaction, table, rows)?;
+    let conflicts = Conflicts::find(environment.handles, transaction, table, rows).await?;
     let mut stored = Vec::new();
     let mut excluded: Vec<u32> = Vec::new();
     let mut seen = std::collections::HashSet::new();
@@ -223,7 +223,7 @@ async fn update_existing(
     let old = RecordBatch::try_new(table.schema_with_row_id(), changed.columns()[..=width].to_vec())?;
     let after = into_table(table, &changed.project(&(width + 1..width * 2 + 1).collect::<Vec<_>>())?)?;
     transaction.writes.delete(table, &old)?;
-    let conflicts = Conflicts::find(environment.handles, transaction, table, &after)?;
+    let conflicts = Conflicts::find(environment.handles, transaction, table, &after).await?;
     if let Some(row) = conflicts.first_row() {
         return Err(duplicate_key(table, &after, row));
     }

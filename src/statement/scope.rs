@@ -562,6 +562,11 @@ pub fn column(relation: &str, name: &str) -> ast::Expr {
 
 /// `CAST(value AS type)`.
 pub fn cast(value: ast::Expr, sql_type: &SqlType) -> Result<ast::Expr> {
+    // A text that is too long for its column is refused later: an explicit cast would cut it.
+    let sql_type = match sql_type {
+        SqlType::Varchar(_) => &SqlType::Text,
+        other => other,
+    };
     let mut expression = parse_expression(&format!("CAST(NULL AS {sql_type})"))?;
     if let ast::Expr::Cast { expr, .. } = &mut expression {
         **expr = value;

@@ -463,7 +463,7 @@ impl Transaction {
             if let Some(key) = writes.table.key() {
                 let rows = concat_batches(&writes.table.schema_with_row_id(), writes.inserts())?;
                 let keys: Vec<ArrayRef> = key.iter().map(|column| rows.column(*column).clone()).collect();
-                let (live, found) = handles.tables.lookup_keys(writes.table.id, &keys)?;
+                let (live, found) = handles.tables.lookup_keys(writes.table.id, &keys).await?;
                 let ids = row_ids(&live);
                 if found.iter().flatten().any(|row| !writes.deleted().contains(&ids.value(*row as usize))) {
                     return Err(conflict(format!(

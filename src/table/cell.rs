@@ -11,7 +11,9 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxHashSet;
 
+use super::cold_keys::ColdKeys;
 use super::columns::ColumnChange;
+use super::key_form::KeyForm;
 use super::keyed::{CheckedInserts, KeyedRows};
 use super::pins::Pins;
 use super::segment::{Segment, row_ids};
@@ -37,11 +39,14 @@ pub(super) struct TableCell {
     pub state: RwLock<State>,
     /// In sequenced state; held by whoever sequences rows, so that the next writer's are marked by it.
     pub watermark: Mutex<WatermarkState>,
+    /// Of a PRIMARY KEY table: what finds its rows in files.
+    pub cold_keys: Option<ColdKeys>,
 }
 
 pub(super) struct State {
     pub version: Arc<Version>,
-    /// Of a PRIMARY KEY table: its live rows by key, in sequenced state.
+    /// Of a PRIMARY KEY table: live rows by key, in sequenced state; all hot ones, and of the cold ones those that
+    /// memory has room for.
     pub keyed: Option<KeyedRows>,
     /// Deletions that a flush folded in, as long as a snapshot from before them lives.
     pub folded: Tombstones,
@@ -63,7 +68,9 @@ pub(super) struct Prepared {
 
 impl TableCell {
     pub fn new(table: Arc<Table>, version: Version) -> Result<TableCell> {
-        let keyed = table.key().map(|key| KeyedRows::new(table.schema_with_row_id(), key)).transpose()?;
+        let schema = table.schema_with_row_id();
+        let keys = table.key().map(|key| KeyForm::new(&schema, key).map(Arc::new)).transpose()?;
+        let keyed = keys.as_ref().map(|keys| KeyedRows::new(schema, keys.clone()));
         let state = State {
             version: Arc::new(version),
             keyed,
@@ -80,6 +87,7 @@ impl TableCell {
             futile_tombstones: AtomicU64::new(0),
             state: RwLock::new(state),
             watermark: Mutex::default(),
+            cold_keys: keys.map(ColdKeys::new),
             table,
         })
     }
@@ -87,7 +95,8 @@ impl TableCell {
     /// Checks the writes, all to this table, with the row id of each one's first insert.
     ///
     /// Errors: 42P01 where the table was dropped, 40001 where it was altered or a row to delete is deleted already,
-    /// 23505 for a key that a live row has.
+    /// 23505 for a key that a live row has in memory. Whoever inserts has looked the keys up under the write lock, in
+    /// files too.
     pub fn prepare(&self, commit: CommitNumber, writes: &[(&TableWrite, RowId)]) -> Result<Prepared> {
         let state = self.state.read();
         if state.dropped {
@@ -183,6 +192,9 @@ impl TableCell {
                     let checked = new.check(convert(&rows)?, &FxHashSet::default(), &table.name)?;
                     new.insert(checked)?;
                 }
+                if !old.is_complete() {
+                    new.set_incomplete();
+                }
             }
         }
         Ok(altered)
@@ -222,6 +234,19 @@ impl TableCell {
         let mut state = self.state.write();
         state.hot_since.get_or_insert(now);
         Arc::make_mut(&mut state.version).tombstones.push(run);
+    }
+
+    /// Memory of what finds rows by key.
+    pub fn keyed_bytes(&self) -> usize {
+        let rows = self.state.read().keyed.as_ref().map_or(0, KeyedRows::memory_bytes);
+        rows + self.cold_keys.as_ref().map_or(0, ColdKeys::memory_bytes)
+    }
+
+    /// Some live rows that are in files leave memory. Returns the bytes that are free now; 0: there are none.
+    pub fn evict_keyed(&self) -> usize {
+        let mut state = self.state.write();
+        let cold_end = state.version.cold.row_id_end;
+        state.keyed.as_mut().map_or(0, |keyed| keyed.evict(cold_end))
     }
 
     pub fn does_not_exist(&self) -> Error {

@@ -316,6 +316,9 @@ impl Tables {
         });
         let mut state = cell.state.write();
         self.garbage.replaced(cell.table.id, &state.version.cold, &table.files, manifest);
+        if let Some(keys) = &cell.cold_keys {
+            keys.keep(&table.files.files);
+        }
         let swapped = state.version.with_cold(table.files.clone(), &table.folded);
         let oldest = cell.pins.oldest();
         let needed = |commit: CommitNumber| oldest.is_some_and(|oldest| commit > oldest);

@@ -1,22 +1,26 @@
-//! The live rows of a PRIMARY KEY table, found by key: sequenced state, so that an upsert never reads a file.
+//! Live rows of a PRIMARY KEY table, found by key in memory: sequenced state, so that an upsert of what was written lately
+//! never reads a file.
 //!
 //! Rows stand in chunks of columns, beside the row form of their keys; a hash table over the stored hashes points to
 //! (chunk, row). New rows come as a chunk of their own; the last chunks are merged geometrically, which drops their
 //! dead rows, and a chunk of which less than half lives is rewritten. So the garbage is at most as large as the live.
 //!
-//! Keys compare as GROUP BY does: -0 is 0, and every NaN is the same.
+//! Chunks whose rows are all in files may leave memory, those first that nobody asked for lately (the clock algorithm).
+//! All hot rows stay: a key that is not here is in a file (`cold_keys`), or nowhere; nowhere where nothing ever left.
 //!
 //! Does not know: commits; it holds one state, the newest.
 
-use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float32Array, Float64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::compute::{concat_batches, interleave_record_batch, take_record_batch};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
-use arrow::row::{Row, RowConverter, Rows, SortField};
+use arrow::datatypes::SchemaRef;
+use arrow::row::{Row, Rows};
 use hashbrown::HashTable;
-use rustc_hash::{FxBuildHasher, FxHashSet};
+use rustc_hash::FxHashSet;
 
+use super::key_form::{KeyForm, hash_of};
 use super::segment::row_ids;
 use crate::delta::batch_bytes;
 use crate::error::{Error, Result, SqlState};
@@ -40,16 +44,21 @@ struct Chunk {
     keys: Rows,
     live: Vec<bool>,
     live_count: usize,
+    row_id_max: RowId,
+    /// Whether a row was looked up since the clock's hand last passed.
+    touched: AtomicBool,
 }
 
 /// Rows by key.
 pub(super) struct KeyedRows {
     schema: SchemaRef,
-    /// Positions of the key's columns.
-    key: Vec<usize>,
-    converter: RowConverter,
+    form: Arc<KeyForm>,
     entries: HashTable<Entry>,
     chunks: Vec<Chunk>,
+    /// Whether all live rows are here.
+    complete: bool,
+    /// Where the clock's hand stands among the chunks.
+    hand: usize,
 }
 
 /// New rows whose keys were checked, ready to be put in.
@@ -60,36 +69,35 @@ pub(super) struct CheckedInserts {
 }
 
 impl KeyedRows {
-    /// `schema` with `_row_id` last; `key` positions in it, in key order.
-    pub fn new(schema: SchemaRef, key: &[usize]) -> Result<KeyedRows> {
-        let fields = key.iter().map(|column| SortField::new(schema.field(*column).data_type().clone())).collect();
-        Ok(KeyedRows {
-            converter: RowConverter::new(fields)?,
-            key: key.to_vec(),
-            schema,
-            entries: HashTable::new(),
-            chunks: Vec::new(),
-        })
+    /// `schema` with `_row_id` last.
+    pub fn new(schema: SchemaRef, form: Arc<KeyForm>) -> KeyedRows {
+        KeyedRows { schema, form, entries: HashTable::new(), chunks: Vec::new(), complete: true, hand: 0 }
     }
 
+    /// Rows in memory.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// All live rows.
+    /// Whether a key that is not here is nowhere.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// The table has live rows that are not here.
+    pub fn set_incomplete(&mut self) {
+        self.complete = false;
+    }
+
+    /// All live rows in memory.
     pub fn live_batches(&self) -> Result<Vec<RecordBatch>> {
         self.chunks.iter().map(Chunk::live_rows).collect()
     }
 
     fn convert(&self, columns: &[ArrayRef]) -> Result<(Rows, Vec<u64>)> {
-        let columns: Vec<ArrayRef> = columns.iter().map(canonical).collect();
-        let keys = self.converter.convert_columns(&columns)?;
-        let hashes = keys.iter().map(|key| FxBuildHasher.hash_one(key.data())).collect();
+        let keys = self.form.encode(columns)?;
+        let hashes = keys.iter().map(hash_of).collect();
         Ok((keys, hashes))
-    }
-
-    fn key_columns(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
-        self.key.iter().map(|column| rows.column(*column).clone()).collect()
     }
 
     fn find(&self, hash: u64, key: Row<'_>) -> Option<Entry> {
@@ -105,7 +113,7 @@ impl KeyedRows {
         row_ids(&chunk.rows).ok()?.values().get(entry.row as usize).copied()
     }
 
-    /// For each key (columns in key order) the index of its row in the returned batch, `None` where there is none.
+    /// For each key (columns in key order) the index of its row in the returned batch, `None` where it is not here.
     pub fn lookup(&self, keys: &[ArrayRef]) -> Result<(RecordBatch, Vec<Option<u32>>)> {
         let (keys, hashes) = self.convert(keys)?;
         let mut chunk_positions: Vec<Option<usize>> = vec![None; self.chunks.len()];
@@ -119,6 +127,7 @@ impl KeyedRows {
             };
             let chunk = entry.chunk as usize;
             let position = *chunk_positions[chunk].get_or_insert_with(|| {
+                self.chunks[chunk].touched.store(true, Ordering::Relaxed);
                 batches.push(&self.chunks[chunk].rows);
                 batches.len() - 1
             });
@@ -131,10 +140,10 @@ impl KeyedRows {
         Ok((interleave_record_batch(&batches, &picked)?, found))
     }
 
-    /// Refuses (23505) a new row whose key a live row has, unless that row is among `deleted`, or two new rows of one
-    /// key. `table` is for the message.
+    /// Refuses (23505) a new row whose key a live row has that is here, unless that row is among `deleted`, or two new
+    /// rows of one key. `table` is for the message.
     pub fn check(&self, rows: RecordBatch, deleted: &FxHashSet<RowId>, table: &str) -> Result<CheckedInserts> {
-        let (keys, hashes) = self.convert(&self.key_columns(&rows))?;
+        let (keys, hashes) = self.convert(&self.form.columns_of(&rows))?;
         let mut seen: HashTable<usize> = HashTable::with_capacity(hashes.len());
         for (row, (key, hash)) in keys.iter().zip(&hashes).enumerate() {
             let live = self.find(*hash, key).and_then(|entry| self.row_id_of(&entry));
@@ -151,9 +160,11 @@ impl KeyedRows {
     }
 
     fn duplicate(&self, rows: &RecordBatch, row: usize, table: &str) -> Error {
-        let names: Vec<&str> = self.key.iter().map(|column| self.schema.field(*column).name().as_str()).collect();
+        let names: Vec<&str> =
+            self.form.columns().iter().map(|column| self.schema.field(*column).name().as_str()).collect();
         let values: Vec<String> = self
-            .key_columns(rows)
+            .form
+            .columns_of(rows)
             .iter()
             .map(|column| arrow::util::display::array_value_to_string(column, row).unwrap_or_default())
             .collect();
@@ -166,7 +177,7 @@ impl KeyedRows {
 
     /// Takes out rows, given whole. One that is not there is passed over: it was checked by row id before.
     pub fn remove(&mut self, rows: &RecordBatch) -> Result<()> {
-        let (keys, hashes) = self.convert(&self.key_columns(rows))?;
+        let (keys, hashes) = self.convert(&self.form.columns_of(rows))?;
         let wanted = row_ids(rows)?;
         for ((key, hash), row_id) in keys.iter().zip(hashes).zip(wanted.values()) {
             let Some(entry) = self.find(hash, key).filter(|entry| self.row_id_of(entry) == Some(*row_id)) else {
@@ -190,8 +201,7 @@ impl KeyedRows {
         for (row, hash) in hashes.into_iter().enumerate() {
             self.entries.insert_unique(hash, Entry { hash, chunk, row: row as u32 }, |entry| entry.hash);
         }
-        let live_count = rows.num_rows();
-        self.chunks.push(Chunk { rows, keys, live: vec![true; live_count], live_count });
+        self.chunks.push(Chunk::new(rows, keys)?);
         while self.merge_last()? {}
         Ok(())
     }
@@ -221,12 +231,12 @@ impl KeyedRows {
 
     /// Puts `rows`, the live rows of `count` chunks from `at` in order, in their place as one chunk.
     fn replace_from(&mut self, at: usize, count: usize, rows: RecordBatch) -> Result<()> {
-        let (keys, _) = self.convert(&self.key_columns(&rows))?;
+        let (keys, _) = self.convert(&self.form.columns_of(&rows))?;
         let mut next_row = 0;
         for old in at..at + count {
             let Some(chunk) = self.chunks.get(old) else { continue };
             for row in (0..chunk.live.len()).filter(|row| chunk.live[*row]) {
-                let hash = FxBuildHasher.hash_one(chunk.keys.row(row).data());
+                let hash = hash_of(chunk.keys.row(row));
                 let same = |entry: &Entry| entry.chunk as usize == old && entry.row as usize == row;
                 if let Some(entry) = self.entries.find_mut(hash, same) {
                     entry.chunk = at as u32;
@@ -235,10 +245,9 @@ impl KeyedRows {
                 next_row += 1;
             }
         }
-        let live_count = rows.num_rows();
-        let merged = Chunk { rows, keys, live: vec![true; live_count], live_count };
-        for row in 0..live_count {
-            let hash = FxBuildHasher.hash_one(merged.keys.row(row).data());
+        let merged = Chunk::new(rows, keys)?;
+        for row in 0..merged.live_count {
+            let hash = hash_of(merged.keys.row(row));
             let same = |entry: &Entry| entry.chunk as usize == at && entry.row == row as u32 | MOVED;
             if let Some(entry) = self.entries.find_mut(hash, same) {
                 entry.row = row as u32;
@@ -248,10 +257,49 @@ impl KeyedRows {
         Ok(())
     }
 
+    /// Lets one chunk leave memory whose rows are all in files: their ids are below `cold_end`. One that was looked up
+    /// since the hand last passed is spared once. Returns the bytes that are free now; 0: there is none that may leave.
+    pub fn evict(&mut self, cold_end: RowId) -> usize {
+        for _ in 0..2 * self.chunks.len() {
+            self.hand = (self.hand + 1) % self.chunks.len();
+            let chunk = &self.chunks[self.hand];
+            if chunk.live_count == 0 || chunk.row_id_max >= cold_end || chunk.touched.swap(false, Ordering::Relaxed) {
+                continue;
+            }
+            return self.let_go(self.hand);
+        }
+        0
+    }
+
+    /// The chunk stays as an empty one, so that the others keep their places.
+    fn let_go(&mut self, at: usize) -> usize {
+        let empty = Chunk {
+            rows: RecordBatch::new_empty(self.schema.clone()),
+            keys: self.form.empty(),
+            live: Vec::new(),
+            live_count: 0,
+            row_id_max: RowId::MIN,
+            touched: AtomicBool::new(false),
+        };
+        let Some(place) = self.chunks.get_mut(at) else { return 0 };
+        let before = self.entries.capacity();
+        let gone = std::mem::replace(place, empty);
+        for row in (0..gone.live.len()).filter(|row| gone.live[*row]) {
+            let same = |entry: &Entry| entry.chunk as usize == at && entry.row as usize == row;
+            if let Ok(occupied) = self.entries.find_entry(hash_of(gone.keys.row(row)), same) {
+                occupied.remove();
+            }
+        }
+        if self.entries.len() * 4 < before {
+            self.entries.shrink_to(self.entries.len() * 2, |entry| entry.hash);
+        }
+        self.complete = false;
+        gone.memory_bytes() + (before - self.entries.capacity().min(before)) * size_of::<Entry>()
+    }
+
     /// Bytes that rows, keys and the hash table hold.
     pub fn memory_bytes(&self) -> usize {
-        let chunks = self.chunks.iter().map(|chunk| batch_bytes(&chunk.rows) + chunk.keys.size());
-        chunks.sum::<usize>() + self.entries.capacity() * size_of::<Entry>()
+        self.chunks.iter().map(Chunk::memory_bytes).sum::<usize>() + self.entries.capacity() * size_of::<Entry>()
     }
 }
 
@@ -260,6 +308,17 @@ impl KeyedRows {
 const MOVED: u32 = 1 << 31;
 
 impl Chunk {
+    /// All alive.
+    fn new(rows: RecordBatch, keys: Rows) -> Result<Chunk> {
+        let row_id_max = row_ids(&rows)?.values().iter().copied().max().unwrap_or(RowId::MIN);
+        let live_count = rows.num_rows();
+        Ok(Chunk { keys, live: vec![true; live_count], live_count, row_id_max, touched: AtomicBool::new(true), rows })
+    }
+
+    fn memory_bytes(&self) -> usize {
+        batch_bytes(&self.rows) + self.keys.size() + self.live.len()
+    }
+
     fn kill(&mut self, row: usize) {
         if let Some(live) = self.live.get_mut(row).filter(|live| **live) {
             *live = false;
@@ -273,23 +332,6 @@ impl Chunk {
         }
         let indices = (0..self.live.len() as u32).filter(|row| self.live[*row as usize]);
         Ok(take_record_batch(&self.rows, &UInt32Array::from_iter_values(indices))?)
-    }
-}
-
-/// Floats as GROUP BY sees them: 0 for -0, one NaN.
-fn canonical(column: &ArrayRef) -> ArrayRef {
-    match column.data_type() {
-        DataType::Float32 => {
-            let floats: Float32Array =
-                column.as_primitive::<Float32Type>().unary(|value| if value.is_nan() { f32::NAN } else { value + 0.0 });
-            std::sync::Arc::new(floats)
-        }
-        DataType::Float64 => {
-            let floats: Float64Array =
-                column.as_primitive::<Float64Type>().unary(|value| if value.is_nan() { f64::NAN } else { value + 0.0 });
-            std::sync::Arc::new(floats)
-        }
-        _ => column.clone(),
     }
 }
 

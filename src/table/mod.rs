@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! apply (sequencing lock) -> segment (hot rows), tombstone (deletions), keyed (live rows by PRIMARY KEY)
+//! cold_keys               =  the same of rows that are in files alone
 //! flush (durable rows)    -> tier: files and manifest -> swap under the publish lock
 //! compact                 -> the same of cold rows: fewer files, without rows that were deleted
 //! backup                  =  a manifest that holds everything, with its files, elsewhere
@@ -18,13 +19,16 @@
 
 mod backup;
 mod cell;
+mod cold_keys;
 mod columns;
 mod compact;
 mod flush;
 mod garbage;
 mod history;
+mod key_form;
 mod keyed;
 mod pins;
+mod projection;
 mod restore;
 mod scan;
 mod segment;

@@ -17,15 +17,26 @@ use crate::tier::{Manifest, TableFiles};
 use crate::types::CommitNumber;
 
 /// Rows of a batch while live rows are read back by key.
-const RESTORE_BATCH_ROWS: usize = 1 << 16;
+const RESTORE_BATCH_ROWS: usize = 1 << 13;
 
 impl Tables {
-    /// Takes over a manifest: its catalog, positions and tables, tombstones and live rows by key read from its files.
+    /// Takes over a manifest: its catalog, positions and tables, and tombstones read from its files. Live rows by key are read, of
+    /// the smallest tables first, until they hold `keyed_restore_bytes`; so what a start reads does not grow with the tables.
     /// Before the first replayed commit.
     pub async fn restore(&self, manifest: &Manifest) -> Result<()> {
-        for table in manifest.catalog.tables() {
-            let files = manifest.tables.get(&table.id).cloned().unwrap_or_default();
+        let mut tables: Vec<(Arc<Table>, TableFiles)> = manifest
+            .catalog
+            .tables()
+            .map(|table| (table.clone(), manifest.tables.get(&table.id).cloned().unwrap_or_default()))
+            .collect();
+        tables.sort_by_key(|(_, files)| files.bytes());
+        let mut room = usize::try_from(self.settings.keyed_restore_bytes).unwrap_or(usize::MAX);
+        for (table, files) in tables {
             let cell = self.restore_table(table.clone(), files).await?;
+            if table.key().is_some() {
+                self.restore_keys(&cell, room).await?;
+                room = room.saturating_sub(cell.keyed_bytes());
+            }
             if let Some(at_us) = manifest.watermarks.get(&table.id) {
                 cell.watermark.lock().raise(*at_us);
             }
@@ -51,22 +62,22 @@ impl Tables {
             }
         }
         let version = Version { hot: Memtable::default(), tombstones, cold: Arc::new(files) };
-        let cell = Arc::new(TableCell::new(table, version)?);
-        if cell.table.key().is_some() {
-            self.restore_keys(&cell).await?;
-        }
-        Ok(cell)
+        Ok(Arc::new(TableCell::new(table, version)?))
     }
 
-    async fn restore_keys(&self, cell: &Arc<TableCell>) -> Result<()> {
+    /// Reads live rows by key until they hold as much as there is room for.
+    async fn restore_keys(&self, cell: &Arc<TableCell>, room: usize) -> Result<()> {
         let snapshot = TableSnapshot::new(cell.clone(), self.tier.clone(), CommitNumber::MAX)?;
         let mut rows = snapshot.stream(None, RESTORE_BATCH_ROWS);
         while let Some(rows) = rows.try_next().await? {
             let mut state = cell.state.write();
-            if let Some(keyed) = &mut state.keyed {
-                let checked = keyed.check(rows, &FxHashSet::default(), &cell.table.name)?;
-                keyed.insert(checked)?;
+            let Some(keyed) = &mut state.keyed else { break };
+            if keyed.memory_bytes() >= room {
+                keyed.set_incomplete();
+                break;
             }
+            let checked = keyed.check(rows, &FxHashSet::default(), &cell.table.name)?;
+            keyed.insert(checked)?;
         }
         Ok(())
     }

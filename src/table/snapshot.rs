@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{and, filter_record_batch};
 use arrow::datatypes::SchemaRef;
@@ -13,6 +13,7 @@ use futures::stream::{self, BoxStream};
 
 use super::cell::TableCell;
 use super::pins::Pin;
+use super::projection::Projection;
 use super::segment::row_ids;
 use super::version::Version;
 use crate::catalog::Table;
@@ -154,31 +155,16 @@ impl TableSnapshot {
         if !self.reads(file) {
             return Ok(stream::empty().boxed());
         }
-        let form = &self.cell.form;
-        let row_id = form.table_schema().fields().len() - 1;
         let hidden = self.may_hide(file.row_id_min, file.row_id_max);
-        // Positions in the file and in the table, in the file's order; `_row_id` is behind all others.
-        let wanted = projection.iter().copied().chain(hidden.then_some(row_id));
-        let mut read: Vec<(usize, usize)> =
-            wanted.filter_map(|column| Some((form.position_in(file, column)?, column))).collect();
-        read.sort_unstable();
-        read.dedup();
-        let (positions, columns): (Vec<usize>, Vec<usize>) = read.into_iter().unzip();
-        let read_schema = Arc::new(form.table_schema().project(&columns)?);
-        let schema = Arc::new(form.table_schema().project(&projection)?);
-        let rows = self.tier.read_rows(file, positions, read_schema, batch_rows).await?;
+        let projection = Projection::new(&self.cell.form, file, projection, hidden)?;
+        let (positions, schema) = (projection.positions.clone(), projection.read_schema.clone());
+        let rows = self.tier.read_rows(file, positions, schema, batch_rows).await?;
         let snapshot = self.clone();
-        let all: Vec<usize> = (0..columns.len()).collect();
+        let all: Vec<usize> = (0..projection.positions.len()).collect();
         let visible = move |rows: Result<RecordBatch>| {
             let rows = rows?;
             let rows = if hidden { snapshot.visible(&rows, &all)? } else { rows };
-            let column = |column: &usize| match columns.iter().position(|read| read == column) {
-                Some(position) => Ok(rows.column(position).clone()),
-                None => snapshot.cell.form.missing(*column, rows.num_rows()),
-            };
-            let columns = projection.iter().map(column).collect::<Result<Vec<ArrayRef>>>()?;
-            let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-            Ok(RecordBatch::try_new_with_options(schema.clone(), columns, &options)?)
+            projection.apply(&snapshot.cell.form, &rows)
         };
         Ok(rows.map(visible).boxed())
     }

@@ -6,16 +6,17 @@
 //! Does not know: SQL, sessions, views.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Prepared, TableCell};
+use super::cold_keys::{Lookup, taken};
 use super::garbage::Garbage;
 use super::history::History;
 use super::snapshot::TableSnapshot;
@@ -85,8 +86,9 @@ pub struct TableStats {
     pub bytes_cold: u64,
     pub files: u64,
     pub tombstones: u64,
-    /// Live rows held by key, of a PRIMARY KEY table.
+    /// Live rows of a PRIMARY KEY table that are in memory by key.
     pub rows_keyed: u64,
+    /// Of these, and of what is kept to find the others in files.
     pub bytes_keyed: u64,
     /// Rows of commits up to this one are cold.
     pub flushed: CommitNumber,
@@ -115,6 +117,8 @@ pub struct Tables {
     /// Locked behind `durable` where both are.
     pub(super) history: Mutex<History>,
     pub(super) before_flush: OnceLock<BeforeFlush>,
+    /// What live rows by key may hold in memory, with what finds them in files.
+    keyed_bytes_max: AtomicUsize,
 }
 
 impl Tables {
@@ -130,6 +134,7 @@ impl Tables {
             garbage: Garbage::default(),
             history: Mutex::default(),
             before_flush: OnceLock::new(),
+            keyed_bytes_max: AtomicUsize::new(usize::MAX),
         })
     }
 
@@ -395,12 +400,60 @@ impl Tables {
     }
 
     /// For each of `keys` (the key's columns, in key order), the index of its live row in the returned batch (the
-    /// table's columns and `_row_id`), under sequenced state. Errors: an internal one for a table without a key.
-    pub fn lookup_keys(&self, id: RelationId, keys: &[ArrayRef]) -> Result<(RecordBatch, Vec<Option<u32>>)> {
+    /// table's columns and `_row_id`), under the sequenced state of one moment; it stays so as long as the caller holds the write
+    /// lock. Reads files for keys that are not in memory. Errors: the store's; an internal one for a table without a key.
+    pub async fn lookup_keys(&self, id: RelationId, keys: &[ArrayRef]) -> Result<(RecordBatch, Vec<Option<u32>>)> {
         let cell = self.cell(id)?;
-        let state = cell.state.read();
-        let keyed = state.keyed.as_ref();
-        keyed.ok_or_else(|| Error::internal(format!("table \"{}\" has no key", cell.table.name)))?.lookup(keys)
+        let no_key = || Error::internal(format!("table \"{}\" has no key", cell.table.name));
+        let cold_keys = cell.cold_keys.as_ref().ok_or_else(no_key)?;
+        // What left memory is in the files of the version of the same moment.
+        let (rows, mut found, version) = {
+            let state = cell.state.read();
+            let keyed = state.keyed.as_ref().ok_or_else(no_key)?;
+            let (rows, found) = keyed.lookup(keys)?;
+            if keyed.is_complete() || found.iter().all(Option::is_some) {
+                return Ok((rows, found));
+            }
+            (rows, found, state.version.clone())
+        };
+        let numbered = (0..).zip(&found);
+        let elsewhere: Vec<u32> = numbered.filter_map(|(key, found)| found.is_none().then_some(key)).collect();
+        let lookup = Lookup {
+            tier: &self.tier,
+            form: &cell.form,
+            version: &version,
+            bytes_max: self.keyed_bytes_max.load(Ordering::Relaxed) / 2,
+        };
+        let cold = cold_keys.find(&lookup, &taken(keys, &elsewhere)?).await?;
+        for (key, row) in elsewhere.into_iter().zip(cold.of_keys) {
+            found[key as usize] = row.map(|row| row + rows.num_rows() as u32);
+        }
+        Ok((concat_batches(cell.form.table_schema(), [&rows, &cold.rows])?, found))
+    }
+
+    /// Live rows of PRIMARY KEY tables leave memory until they are no more than `bytes` together, but for hot ones. Those
+    /// that nobody asked for lately go first, of the table that holds most.
+    pub fn keep_keyed_within(&self, bytes: usize) {
+        self.keyed_bytes_max.store(bytes, Ordering::Relaxed);
+        let mut held: Vec<(usize, Arc<TableCell>)> = {
+            let cells = self.cells.read();
+            cells.values().map(|cell| (cell.keyed_bytes(), cell.clone())).filter(|(held, _)| *held > 0).collect()
+        };
+        let mut excess = held.iter().map(|(held, _)| held).sum::<usize>().saturating_sub(bytes);
+        if excess == 0 {
+            return;
+        }
+        held.sort_by_key(|(held, _)| std::cmp::Reverse(*held));
+        for (_, cell) in held {
+            while excess > 0 {
+                // One chunk at a time, so that writers wait for no more.
+                let freed = cell.evict_keyed();
+                if freed == 0 {
+                    break;
+                }
+                excess = excess.saturating_sub(freed);
+            }
+        }
     }
 
     /// Whether any of these rows was deleted after commit `since`, durable or not. Exact as long as the caller keeps the
@@ -415,18 +468,18 @@ impl Tables {
         Ok(row_ids.iter().any(deleted))
     }
 
-    /// Memory of hot rows, and of live rows that are held by key.
+    /// Memory of hot rows, and of what finds rows by key.
     pub fn memory_bytes(&self) -> (u64, u64) {
         self.cells.read().values().fold((0, 0), |(hot, keyed), cell| {
-            let state = cell.state.read();
-            let own = state.keyed.as_ref().map_or(0, |keyed| keyed.memory_bytes() as u64);
-            (hot + state.version.hot.bytes() as u64, keyed + own)
+            let own = cell.keyed_bytes() as u64;
+            (hot + cell.state.read().version.hot.bytes() as u64, keyed + own)
         })
     }
 
     pub fn stats(&self, id: RelationId) -> Result<TableStats> {
         let cell = self.cell(id)?;
         let readable_from = self.oldest_readable().0;
+        let bytes_keyed = cell.keyed_bytes() as u64;
         let state = cell.state.read();
         let version = &state.version;
         Ok(TableStats {
@@ -437,7 +490,7 @@ impl Tables {
             files: version.cold.files.len() as u64,
             tombstones: version.tombstones.len() as u64,
             rows_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.len() as u64),
-            bytes_keyed: state.keyed.as_ref().map_or(0, |keyed| keyed.memory_bytes() as u64),
+            bytes_keyed,
             flushed: version.cold.flushed,
             readable_from: version.cold.readable_from.max(readable_from),
         })

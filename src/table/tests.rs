@@ -254,15 +254,18 @@ impl Simulation {
         self.open_keeping(0).await
     }
 
+    /// As a start does that reads no rows by key.
+    async fn open_without_keys(&self) -> Database {
+        self.open_with(TableSettings { keyed_restore_bytes: 0, ..TableSettings::default() }).await
+    }
+
     /// With so many milliseconds of history.
     async fn open_keeping(&self, history_retention_ms: u64) -> Database {
-        let settings = TableSettings {
-            row_group_rows: 4,
-            file_rows_max: 16,
-            compact_files_min: 2,
-            history_retention_ms,
-            ..TableSettings::default()
-        };
+        self.open_with(TableSettings { history_retention_ms, ..TableSettings::default() }).await
+    }
+
+    async fn open_with(&self, settings: TableSettings) -> Database {
+        let settings = TableSettings { row_group_rows: 4, file_rows_max: 16, compact_files_min: 2, ..settings };
         Database::open(&self.media, self.clock.clone(), settings, &*self.spawn).await.unwrap()
     }
 }
@@ -314,7 +317,7 @@ async fn random_trucks(database: &Database, model: &mut Model, rng: &SimRng) {
     let rows: BTreeMap<i64, i64> = (0..rng.below(5)).map(|_| (rng.below(20) as i64, rng.below(100) as i64)).collect();
     let rows: Vec<(i64, i64)> = rows.into_iter().collect();
     let keys: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.0)));
-    let (old, found) = database.tables.lookup_keys(TRUCKS, &[keys]).unwrap();
+    let (old, found) = database.tables.lookup_keys(TRUCKS, &[keys]).await.unwrap();
     for ((key, _), found) in rows.iter().zip(&found) {
         let load = found.map(|row| old.column(1).as_primitive::<Int64Type>().value(row as usize));
         assert_eq!(load, model.trucks.get(key).copied());
@@ -336,7 +339,9 @@ async fn history(simulation: Simulation) {
     let mut model = Model::default();
     let mut kept = Vec::new();
     for _ in 0..120 {
-        match rng.below(12) {
+        match rng.below(14) {
+            12 => database.tables.keep_keyed_within(0),
+            13 => drop(database.tables.compact(TRUCKS, &database.sequencer).await.unwrap()),
             0..=4 => random_readings(&database, &mut model, &rng).await,
             5..=8 => random_trucks(&database, &mut model, &rng).await,
             9 => drop(database.tables.flush_all(&database.sequencer).await.unwrap()),
@@ -348,7 +353,8 @@ async fn history(simulation: Simulation) {
                 }
                 if rng.one_in(2) {
                     database.sequencer.shutdown().await;
-                    database = simulation.open().await;
+                    let with_keys = rng.one_in(2);
+                    database = if with_keys { simulation.open().await } else { simulation.open_without_keys().await };
                 }
             }
         }

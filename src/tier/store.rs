@@ -7,6 +7,7 @@
 //! Does not know: memtables, commits in flight, when to flush.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,10 +16,13 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 
-use super::parquet::{count_rows, encode_marks, encode_rows, encode_tombstones, read_all, read_marks, read_tombstones};
+use super::parquet::{
+    count_rows, encode_marks, encode_rows, encode_tombstones, open, read_all, read_marks, read_places, read_tombstones,
+};
 use super::verified::VerifiedStore;
 use super::{
-    Checksums, ColdRows, CommitMark, DataFile, FileSettings, HistoryFile, Manifest, StoredForm, TombstoneFile, WriterId,
+    Checksums, ColdRows, CommitMark, DataFile, FileSettings, HistoryFile, Manifest, OpenFile, StoredForm,
+    TombstoneFile, WriterId,
 };
 use crate::error::{Error, Result, SqlState};
 use crate::types::{CommitNumber, RelationId, RowId};
@@ -246,6 +250,23 @@ impl Tier {
         batch_rows: usize,
     ) -> Result<ColdRows> {
         read_all(self.store.clone(), &file.path, file.bytes, projection, schema, batch_rows).await
+    }
+
+    /// Where a file's pages are.
+    pub async fn open(&self, file: &DataFile) -> Result<OpenFile> {
+        open(self.store.clone(), &file.path, file.bytes).await
+    }
+
+    /// The rows of an open file at `places`, ascending ranges of row numbers; otherwise as [`Tier::read_rows`].
+    pub fn read_places(
+        &self,
+        file: &DataFile,
+        open: &OpenFile,
+        projection: Vec<usize>,
+        schema: SchemaRef,
+        places: impl Iterator<Item = Range<usize>>,
+    ) -> Result<ColdRows> {
+        read_places(self.store.clone(), &file.path, file.bytes, open, projection, schema, places)
     }
 
     pub async fn read_tombstones(&self, file: &TombstoneFile) -> Result<Vec<(RowId, CommitNumber)>> {

@@ -1,4 +1,5 @@
-//! `bit_and` and `bit_or`: DataFusion's, and over frames whose start moves the counts of bits, which values can be taken out of.
+//! `bit_and`, `bit_or` and `bit_xor`: DataFusion's, and over frames whose start moves the counts of bits, which values can be taken
+//! out of. (DataFusion's own `bit_xor` is 0 and not NULL once all values have left a frame.)
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, FieldRef, Int64Type};
 use datafusion::common::{Result, internal_err};
-use datafusion::functions_aggregate::bit_and_or_xor::{bit_and_udaf, bit_or_udaf};
+use datafusion::functions_aggregate::bit_and_or_xor::{bit_and_udaf, bit_or_udaf, bit_xor_udaf};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
@@ -26,7 +27,11 @@ struct BitAggregate {
 
 pub fn functions() -> Vec<Arc<AggregateUDF>> {
     let function = |operation, inner| Arc::new(AggregateUDF::from(BitAggregate { operation, inner }));
-    vec![function(BitOperation::And, bit_and_udaf()), function(BitOperation::Or, bit_or_udaf())]
+    vec![
+        function(BitOperation::And, bit_and_udaf()),
+        function(BitOperation::Or, bit_or_udaf()),
+        function(BitOperation::Xor, bit_xor_udaf()),
+    ]
 }
 
 impl AggregateUDFImpl for BitAggregate {

@@ -71,7 +71,7 @@ pub fn rewrite(query: &mut Query, names: &RewriteNames<'_>) -> Result<()> {
     // Columns are named by what was written, so before it is written anew.
     name_output(query);
     select_list::show_registered_names(query);
-    let mut rewriter = Rewriter { names, scopes: Vec::new(), operands: Vec::new() };
+    let mut rewriter = Rewriter { names, scopes: Vec::new() };
     match VisitMut::visit(query, &mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -80,7 +80,7 @@ pub fn rewrite(query: &mut Query, names: &RewriteNames<'_>) -> Result<()> {
 
 /// Rewrites an expression that stands outside of a query: a DEFAULT, an UPDATE's value, a WHERE of DELETE.
 pub fn rewrite_expr(expr: &mut Expr, names: &RewriteNames<'_>) -> Result<()> {
-    let mut rewriter = Rewriter { names, scopes: Vec::new(), operands: Vec::new() };
+    let mut rewriter = Rewriter { names, scopes: Vec::new() };
     match VisitMut::visit(expr, &mut rewriter) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
@@ -91,8 +91,6 @@ struct Rewriter<'a> {
     names: &'a RewriteNames<'a>,
     /// For each SELECT around the current place, its tables by alias.
     scopes: Vec<HashMap<String, ObjectName>>,
-    /// For each query around the current place, what is cast in its GROUP BY and stands there otherwise too.
-    operands: Vec<Vec<Expr>>,
 }
 
 impl VisitorMut for Rewriter<'_> {
@@ -105,12 +103,11 @@ impl VisitorMut for Rewriter<'_> {
         spellings::rewrite_fetch(query);
         spellings::rewrite_series(query);
         jsonb::rewrite_rows(query);
-        self.operands.push(groups::ambiguous_operands(query));
+        groups::name_casts(query);
         ControlFlow::Continue(())
     }
 
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
-        self.operands.pop();
         match select_list::refuse_hidden_order(query) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => ControlFlow::Break(error),
@@ -156,12 +153,11 @@ impl VisitorMut for Rewriter<'_> {
     }
 
     fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<Error> {
-        if let Some(operands) = self.operands.last().filter(|operands| !operands.is_empty()) {
-            groups::name_cast(expr, operands);
-        }
         names::rewrite_tableoid(expr, &self.scopes);
         names::unqualify(expr);
-        types::rewrite_cast(expr);
+        if let Err(error) = types::rewrite_cast(expr) {
+            return ControlFlow::Break(error);
+        }
         spellings::rewrite_function(expr);
         spellings::rewrite_word(expr);
         operators::rewrite_prefix(expr);

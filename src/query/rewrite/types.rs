@@ -4,9 +4,10 @@
 //! is what the casts are written for; what is lost is that an oid from a text prints as a number, except in a select
 //! list, where `select_list` asks for the name.
 
-use sqlparser::ast::{ArrayElemTypeDef, DataType, Expr, Interval, ObjectName, Value, ValueWithSpan};
+use sqlparser::ast::{ArrayElemTypeDef, CharacterLength, DataType, Expr, Interval, ObjectName, Value, ValueWithSpan};
 
 use super::names::{call, parts};
+use crate::error::{Error, Result};
 use crate::types::parse::parse_interval;
 
 /// The types that are oids of other objects.
@@ -97,20 +98,58 @@ fn is_text_literal(expr: &Expr) -> bool {
 }
 
 /// A cast to a type by its PostgreSQL name.
-pub fn rewrite_cast(expr: &mut Expr) {
-    match expr {
+pub fn rewrite_cast(expr: &mut Expr) -> Result<()> {
+    let length = match expr {
         Expr::Cast { expr: operand, data_type, .. } => {
             if let Some(kind) = registered(data_type) {
                 let form = if is_text_literal(operand) { "oid" } else { "name" };
                 let operand = std::mem::replace(&mut **operand, Expr::value(Value::Null));
                 *expr = call(&format!("{kind}_{form}"), vec![operand]);
-            } else {
-                plain_type(data_type);
+                return Ok(());
+            }
+            bare_type(data_type)?
+        }
+        Expr::TypedString(typed) => bare_type(&mut typed.data_type)?,
+        _ => None,
+    };
+    // An explicit cast cuts what is too long, unlike the value of a column.
+    if let Some(length) = length {
+        let cast = std::mem::replace(expr, Expr::value(Value::Null));
+        *expr = call("left", vec![cast, Expr::value(Value::Number(length.to_string(), false))]);
+    }
+    Ok(())
+}
+
+/// Makes a cast's type one that DataFusion casts to, and gives the length of `varchar(n)`. Errors: 0A000 where digits or lengths
+/// of it would be passed over.
+fn bare_type(data_type: &mut DataType) -> Result<Option<u64>> {
+    let refused =
+        |data_type: &DataType, hint: &str| Err(Error::not_built(format!("a cast to {data_type}")).with_hint(hint));
+    match data_type {
+        DataType::Varchar(length) | DataType::CharacterVarying(length) | DataType::CharVarying(length) => {
+            if let Some(CharacterLength::IntegerLength { length: characters, .. }) = *length {
+                *length = None;
+                return Ok(Some(characters));
             }
         }
-        Expr::TypedString(typed) => plain_type(&mut typed.data_type),
+        DataType::Timestamp(Some(digits), _) if *digits < 6 => {
+            return refused(
+                data_type,
+                "date_trunc('second', ...) or date_trunc('milliseconds', ...) cuts the digits of a time.",
+            );
+        }
+        DataType::Interval { precision: Some(digits), .. } if *digits < 6 => {
+            return refused(data_type, "Intervals have microseconds; write interval.");
+        }
+        DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
+            if bare_type(element)?.is_some() {
+                return refused(data_type, "Cut the elements before they become an array.");
+            }
+        }
         _ => {}
     }
+    plain_type(data_type);
+    Ok(None)
 }
 
 /// A type name of pg_catalog as the type that it is.

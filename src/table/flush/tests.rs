@@ -75,7 +75,7 @@ async fn tombstone_files_and_manifests_do_not_pile_up() -> Result<()> {
     for id in 1..=30_i64 {
         database.tables.flush_all(&database.sequencer).await?;
         let keys: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![id]));
-        let (old, _) = database.tables.lookup_keys(TRUCKS, &[keys])?;
+        let (old, _) = database.tables.lookup_keys(TRUCKS, &[keys]).await?;
         database.change(TRUCKS, None, Some(old)).await?;
     }
     database.tables.flush_all(&database.sequencer).await?;

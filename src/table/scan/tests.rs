@@ -218,7 +218,7 @@ async fn a_keyed_table_reads_one_row_per_key_wherever_its_versions_are() {
     fixture.database.insert(TRUCKS, truck_rows(&[(1, 0), (2, 0)])).await.unwrap();
     for load in 1..=30 {
         let key: arrow::array::ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1]));
-        let (old, found) = fixture.database.tables.lookup_keys(TRUCKS, &[key]).unwrap();
+        let (old, found) = fixture.database.tables.lookup_keys(TRUCKS, &[key]).await.unwrap();
         assert_eq!(found, [Some(0)]);
         fixture.database.change(TRUCKS, Some(truck_rows(&[(1, load)])), Some(old)).await.unwrap();
         if load % 4 == 0 {

@@ -4,8 +4,8 @@ mod reader;
 mod stored;
 mod writer;
 
-pub use reader::ColdRows;
-pub(super) use reader::{count_rows, read_all, read_marks, read_tombstones};
+pub use reader::{ColdRows, OpenFile};
+pub(super) use reader::{count_rows, open, read_all, read_marks, read_places, read_tombstones};
 pub use stored::StoredForm;
 pub(crate) use stored::from_stored;
 pub use writer::FileSettings;

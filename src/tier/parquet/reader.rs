@@ -1,16 +1,16 @@
 //! Reading files without DataFusion: a stream of batches, in the table's form.
 //!
-//! Used where rows are read as a whole (backfill, rebuilding keys, digests); queries read the same files through
-//! DataFusion's Parquet source, which prunes.
+//! Used where rows are read as a whole (backfill, digests), or by their place in the file (keys); queries read the same files
+//! through DataFusion's Parquet source, which prunes.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use ::parquet::arrow::ProjectionMask;
-use ::parquet::arrow::arrow_reader::ArrowReaderOptions;
+use ::parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, RowSelection};
 use ::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use ::parquet::errors::ParquetError;
-use ::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use ::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, SchemaRef};
 use bytes::Bytes;
@@ -46,14 +46,64 @@ impl AsyncFileReader for StoredFile {
 
     fn get_metadata<'a>(
         &'a mut self,
-        _options: Option<&'a ArrowReaderOptions>,
+        options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
         async move {
             let bytes = self.bytes;
-            Ok(Arc::new(ParquetMetaDataReader::new().load_and_finish(self, bytes).await?))
+            let pages = options.map_or(PageIndexPolicy::Skip, ArrowReaderOptions::offset_index_policy);
+            let reader = ParquetMetaDataReader::new().with_offset_index_policy(pages);
+            Ok(Arc::new(reader.load_and_finish(self, bytes).await?))
         }
         .boxed()
     }
+}
+
+/// What a file says of its pages, kept so that rows of it can be read again and again.
+#[derive(Debug, Clone)]
+pub struct OpenFile {
+    metadata: ArrowReaderMetadata,
+}
+
+impl OpenFile {
+    /// Bytes that it holds.
+    pub fn memory_bytes(&self) -> usize {
+        self.metadata.metadata().memory_size()
+    }
+}
+
+/// Reads where a file's pages are.
+pub(in crate::tier) async fn open(store: Arc<dyn ObjectStore>, path: &str, bytes: u64) -> Result<OpenFile> {
+    let mut file = StoredFile { store, path: Path::from(path), bytes };
+    let options = ArrowReaderOptions::new().with_offset_index_policy(PageIndexPolicy::Optional);
+    let metadata = ArrowReaderMetadata::load_async(&mut file, options).await;
+    Ok(OpenFile { metadata: metadata.map_err(|error| unreadable(path, error))? })
+}
+
+/// The rows of an open file that stand at `places`, ascending ranges of row numbers. Only pages with such rows are read.
+/// `schema` is the table's form of the columns `projection` (ascending positions in the file).
+pub(in crate::tier) fn read_places(
+    store: Arc<dyn ObjectStore>,
+    path: &str,
+    bytes: u64,
+    file: &OpenFile,
+    projection: Vec<usize>,
+    schema: SchemaRef,
+    places: impl Iterator<Item = Range<usize>>,
+) -> Result<ColdRows> {
+    let rows = usize::try_from(file.metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+    let name = path.to_string();
+    let stored = StoredFile { store, path: Path::from(path), bytes };
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(stored, file.metadata.clone());
+    let mask = ProjectionMask::roots(builder.parquet_schema(), projection);
+    let stream = builder
+        .with_projection(mask)
+        .with_row_selection(RowSelection::from_consecutive_ranges(places, rows))
+        .build()
+        .map_err(|error| unreadable(&name, error))?;
+    let rows = stream
+        .map_err(move |error| unreadable(&name, error))
+        .and_then(move |rows| futures::future::ready(from_stored(&schema, rows.columns(), rows.num_rows())));
+    Ok(rows.boxed())
 }
 
 /// All rows of a file. `schema` is the table's form of the columns `projection` (ascending positions in the file).

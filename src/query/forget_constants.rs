@@ -1,13 +1,15 @@
-//! Outer joins whose rows without a partner are taken for rows with one.
+//! Columns of one value below an operator that puts NULLs beside it.
 //!
 //! ```text
 //! SELECT name, kind FROM devices LEFT JOIN alarms ON device = name AND kind = 'hot' ORDER BY kind, name
+//! SELECT device, kind, count(*) FROM alarms WHERE kind = 'hot' GROUP BY ROLLUP (kind, device) ORDER BY kind, device
 //! ```
 //!
-//! `kind` is one value below the join and two above it, of which one is NULL. DataFusion's joins (55.2) carry such constants upwards, and an
-//! ORDER BY of them is left out as one that changes nothing, or ends at the first other value where it has a LIMIT. So a node stands between
-//! an outer join and each side that may go without a partner, and knows of no constants. It stays in the finished plan: a sort looks at
-//! what its input promises whenever a plan is put together.
+//! `kind` is one value below the join and below the grouping sets, and two above them, of which one is NULL. DataFusion (55.2) carries such
+//! constants upwards, and an ORDER BY of them is left out as one that changes nothing, or ends at the first other value where it
+//! has a LIMIT. So a node that knows of no constants stands between an outer join and each side that may go without a partner, and below
+//! grouping sets, where what was equal is not either. It stays in the finished plan: a sort looks at what its input promises whenever a plan
+//! is put together.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use datafusion::common::{JoinType, Result, internal_err};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
 use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::{
@@ -32,17 +35,11 @@ pub struct ForgetConstants;
 impl PhysicalOptimizerRule for ForgetConstants {
     fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
         let forgetful = plan.transform_up(|plan| {
-            let Some(join_type) = join_type(plan.as_ref()) else { return Ok(Transformed::no(plan)) };
-            let goes_without = match join_type {
-                JoinType::Left => [false, true],
-                JoinType::Right => [true, false],
-                JoinType::Full => [true, true],
-                _ => return Ok(Transformed::no(plan)),
-            };
+            let gets_nulls = gets_nulls(plan.as_ref());
             let mut children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
             let mut changed = false;
-            for (child, goes_without) in children.iter_mut().zip(goes_without) {
-                if goes_without && !child.equivalence_properties().constants().is_empty() {
+            for (child, gets_nulls) in children.iter_mut().zip(gets_nulls) {
+                if *gets_nulls && !child.equivalence_properties().eq_group().is_empty() {
                     *child = Arc::new(Forgetful::new(Arc::clone(child)));
                     changed = true;
                 }
@@ -65,6 +62,19 @@ impl PhysicalOptimizerRule for ForgetConstants {
     }
 }
 
+/// Which children's columns are NULL in some rows above, whatever they are below.
+fn gets_nulls(plan: &dyn ExecutionPlan) -> &'static [bool] {
+    if let Some(aggregate) = plan.downcast_ref::<AggregateExec>() {
+        return if aggregate.group_expr().is_single() { &[] } else { &[true] };
+    }
+    match join_type(plan) {
+        Some(JoinType::Left) => &[false, true],
+        Some(JoinType::Right) => &[true, false],
+        Some(JoinType::Full) => &[true, true],
+        _ => &[],
+    }
+}
+
 fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
     if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
         return Some(*join.join_type());
@@ -75,7 +85,7 @@ fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
     plan.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
 }
 
-/// Hands its input on, and says nothing of which of its columns have one value.
+/// Hands its input on, and says nothing of which of its columns have one value or the same.
 #[derive(Debug)]
 struct Forgetful {
     input: Arc<dyn ExecutionPlan>,
