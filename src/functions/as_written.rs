@@ -11,7 +11,6 @@
 //! Comparisons by `=`, `<` and the like are given the same cast as they are planned.
 
 use std::cell::Cell;
-use std::sync::Arc;
 
 use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType};
 use datafusion::common::config::ConfigOptions;
@@ -162,11 +161,6 @@ fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     match &expr {
         Expr::ScalarFunction(_) if matches!(expr.get_type(schema), Ok(DataType::Utf8View)) => {
             return Transformed::yes(cast(expr, DataType::Utf8));
-        }
-        // Such a call of the outer query, as a subquery was planned to read it.
-        Expr::OuterReferenceColumn(field, column) if *field.data_type() == DataType::Utf8View => {
-            let field = Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8));
-            return Transformed::yes(Expr::OuterReferenceColumn(field, column.clone()));
         }
         Expr::Cast(outer) if *outer.field.data_type() == DataType::Utf8 && outer.field.metadata().is_empty() => {
             if let Expr::Cast(Cast { expr: call, field }) = outer.expr.as_ref()

@@ -32,6 +32,7 @@ mod null_safe;
 pub mod numeric;
 mod operators;
 mod order_once;
+mod outer_types;
 mod peer_frames;
 mod ranks;
 mod registered;

@@ -20,6 +20,7 @@ use super::jsonb::JsonOperators;
 use super::null_safe::JoinKeys;
 use super::operators::PostgresOperators;
 use super::order_once::OrderOnce;
+use super::outer_types::OuterTypes;
 use super::ranks::with_signed_ranks;
 use super::semantics::PostgresSemantics;
 use super::sessions::Session;
@@ -89,6 +90,7 @@ fn expr_planners() -> Vec<Arc<dyn ExprPlanner>> {
 /// Analysis is the same for queries and views, so that a name has one type and one meaning.
 pub fn analyzer() -> Analyzer {
     let rules: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![
+        Arc::new(OuterTypes),
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(AsWritten),
         Arc::new(TypeCoercion::new()),
