@@ -117,7 +117,7 @@ impl Default for TableSettings {
             piece_bytes_max: 256 << 20,
             compact_files_min: 8,
             compact_bytes_max: 64 << 20,
-            keyed_restore_bytes: 64 << 20,
+            keyed_restore_bytes: 32 << 20,
         }
     }
 }

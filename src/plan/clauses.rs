@@ -178,6 +178,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "Nothing.",
     },
     ViewClause {
+        clause: "LATERAL with ORDER BY and LIMIT, over rows that are equal to the outer row in something",
+        example: "SELECT t.driver, l.velocity FROM trucks t, LATERAL (SELECT velocity FROM readings r WHERE r.truck = t.truck ORDER BY time DESC LIMIT 1) AS l",
+        sentence: "What ROW_NUMBER with a bound keeps, and what the join does.",
+    },
+    ViewClause {
         clause: "session_start, session_end, SESSION",
         example: "SELECT truck, session_start(time, INTERVAL '5 minutes') OVER (PARTITION BY truck ORDER BY time) AS window_start FROM readings",
         sentence: "All rows in order; a change reads the sessions that it touches.",

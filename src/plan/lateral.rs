@@ -10,8 +10,8 @@
 //!           EmptyRelation: one row
 //! ```
 //!
-//! The subquery has one row to begin with, so that its steps can be done on the outer row itself. What reads tables, groups or
-//! orders stays as it is, for DataFusion.
+//! The subquery has one row to begin with, so that its steps can be done on the outer row itself. The first rows of a table
+//! are `lateral_first`'s; what reads tables otherwise or groups stays as it is, for DataFusion.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,18 +22,27 @@ use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, Result, ScalarV
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::{
     EmptyRelation, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, Unnest,
-    lit, when,
+    WindowUDF, lit, when,
 };
 
-/// The same plan with such joins as steps over their left side.
-pub fn lower_lateral(plan: LogicalPlan) -> Result<LogicalPlan> {
+use super::lateral_first::first_rows;
+
+/// The same plan with such joins as steps over their left side, and those of `lateral_first` as joins with the first rows.
+/// `row_number`: the function.
+pub fn lower_lateral(plan: LogicalPlan, row_number: &Arc<WindowUDF>) -> Result<LogicalPlan> {
     let mut names = 0;
     Ok(plan
         .transform_up_with_subqueries(|node| match node {
-            LogicalPlan::Join(join) => match lowered(&join, &mut names)? {
-                Some(plan) => Ok(Transformed::yes(plan)),
-                None => Ok(Transformed::no(LogicalPlan::Join(join))),
-            },
+            LogicalPlan::Join(join) => {
+                if let Some(plan) = lowered(&join, &mut names)? {
+                    return Ok(Transformed::yes(plan));
+                }
+                names += 1;
+                match first_rows(&join, row_number, names)? {
+                    Some(plan) => Ok(Transformed::yes(plan)),
+                    None => Ok(Transformed::no(LogicalPlan::Join(join))),
+                }
+            }
             node => Ok(Transformed::no(node)),
         })?
         .data)
@@ -76,7 +85,7 @@ fn lowered(join: &Join, names: &mut usize) -> Result<Option<LogicalPlan>> {
     }))
 }
 
-fn is_lateral(plan: &LogicalPlan) -> bool {
+pub(super) fn is_lateral(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Subquery(_) => true,
         LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),

@@ -18,6 +18,7 @@ mod filters;
 mod improving;
 mod in_values;
 mod lateral;
+mod lateral_first;
 mod lower;
 mod origin;
 mod output_names;

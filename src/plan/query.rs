@@ -20,7 +20,7 @@ use super::output_names::{name_output, restore_names};
 use super::quantified::name_quantified;
 use super::relations::{ExpandedView, Found, RelationLookup};
 use super::ties::break_ties;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::functions::type_planner;
 use crate::types::SqlType;
 
@@ -49,12 +49,14 @@ pub fn plan_query_with_parameters(
     let mut query = query.clone();
     name_output(&mut query);
     let provider = Provider { state, relations };
+    let row_number = state.window_functions().get("row_number").cloned();
+    let row_number = row_number.ok_or_else(|| Error::internal("no function row_number"))?;
     let mut context = PlannerContext::new().with_prepare_param_data_types(declared_fields(declared));
     SqlToRel::new(&provider)
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
         .and_then(name_quantified)
-        .and_then(lower_lateral)
+        .and_then(|plan| lower_lateral(plan, &row_number))
         .and_then(|plan| analyze(state, plan))
         .and_then(in_values)
         .and_then(break_ties)

@@ -17,7 +17,7 @@ use crate::tier::{Manifest, TableFiles};
 use crate::types::CommitNumber;
 
 /// Rows of a batch while live rows are read back by key.
-const RESTORE_BATCH_ROWS: usize = 1 << 13;
+const RESTORE_BATCH_ROWS: usize = 1 << 14;
 
 impl Tables {
     /// Takes over a manifest: its catalog, positions and tables, and tombstones read from its files. Live rows by key are read, of

@@ -1,0 +1,211 @@
+//! LATERAL over the first rows of those that are tied to the outer row by equalities:
+//! `FROM trucks t, LATERAL (SELECT ... FROM readings r WHERE r.truck = t.id ORDER BY at DESC LIMIT 1) AS l`.
+//!
+//! ```text
+//! Join                                   Projection: t's columns, the subquery's
+//!   t                                      Join: t.id = key
+//!   Subquery                      ->         t
+//!     Limit: 1                               Filter: place <= 1
+//!       Sort: at DESC                          Window: row_number() OVER (PARTITION BY key ORDER BY at DESC) AS place
+//!         Projection: ...                        Projection: ..., key
+//!           Filter: r.truck = outer(t.id)          Projection: r's columns, r.truck AS key
+//!             r                                      r
+//! ```
+//!
+//! So it is the first rows of each group, joined. What is tied otherwise, or limited below a GROUP BY, stays as it is.
+
+use std::sync::Arc;
+
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{Column, DFSchema, Result, TableReference};
+use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
+use datafusion::logical_expr::utils::split_conjunction_owned;
+use datafusion::logical_expr::{
+    BinaryExpr, Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType,
+    SubqueryAlias, WindowFrame, WindowUDF, lit,
+};
+
+use super::lateral::is_lateral;
+
+/// The subquery without its ties: its columns, and behind them those of the keys.
+struct Tied {
+    plan: LogicalPlan,
+    keys: Vec<Column>,
+    /// What each key is equal to, over the outer row.
+    outer: Vec<Expr>,
+    is_limited: bool,
+}
+
+/// `row_number`: the function. `number` tells this join's names from others'. `None`: it is not of this form.
+pub(super) fn first_rows(join: &Join, row_number: &Arc<WindowUDF>, number: usize) -> Result<Option<LogicalPlan>> {
+    if !is_lateral(&join.right) || !join.on.is_empty() {
+        return Ok(None);
+    }
+    let qualifier = TableReference::bare(format!("__first_{number}"));
+    let lowering = Lowering { outer: join.left.schema(), row_number, qualifier };
+    let Some(tied) = lowering.tied(&join.right)?.filter(|tied| tied.is_limited) else { return Ok(None) };
+    let columns = join.left.schema().columns().into_iter().chain(join.right.schema().columns());
+    let columns: Vec<Expr> = columns.map(Expr::Column).collect();
+    let ties = tied.outer.into_iter().zip(tied.keys).map(|(outer, key)| outer.eq(Expr::Column(key)));
+    let conditions: Vec<Expr> = ties.chain(join.filter.clone()).collect();
+    let joined = LogicalPlanBuilder::from(join.left.as_ref().clone()).join_on(tied.plan, join.join_type, conditions)?;
+    joined.project(columns)?.build().map(Some)
+}
+
+struct Lowering<'a> {
+    outer: &'a DFSchema,
+    row_number: &'a Arc<WindowUDF>,
+    /// Of columns that no relation has.
+    qualifier: TableReference,
+}
+
+impl Lowering<'_> {
+    fn tied(&self, plan: &LogicalPlan) -> Result<Option<Tied>> {
+        match plan {
+            LogicalPlan::Subquery(subquery) => self.tied(&subquery.subquery),
+            LogicalPlan::SubqueryAlias(alias) => self.aliased(alias, self.tied(&alias.input)?),
+            LogicalPlan::Projection(projection) => self.projected(projection, self.tied(&projection.input)?),
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() => self.tied(&sort.input),
+            LogicalPlan::Limit(limit) => {
+                let (SkipType::Literal(skip), FetchType::Literal(fetch)) =
+                    (limit.get_skip_type()?, limit.get_fetch_type()?)
+                else {
+                    return Ok(None);
+                };
+                self.limited(&limit.input, skip, fetch)
+            }
+            LogicalPlan::Filter(filter) => self.filtered(filter),
+            _ => Ok(None),
+        }
+    }
+
+    fn aliased(&self, alias: &SubqueryAlias, below: Option<Tied>) -> Result<Option<Tied>> {
+        let Some(Tied { plan, keys, outer, is_limited }) = below else { return Ok(None) };
+        let keys = keys.into_iter().map(|key| Column::new(Some(alias.alias.clone()), key.name)).collect();
+        let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias.alias.clone())?);
+        Ok(Some(Tied { plan, keys, outer, is_limited }))
+    }
+
+    fn projected(&self, projection: &Projection, below: Option<Tied>) -> Result<Option<Tied>> {
+        let Some(Tied { plan, keys, outer, is_limited }) = below else { return Ok(None) };
+        if projection.expr.iter().any(reads_outer) {
+            return Ok(None);
+        }
+        let exprs = projection.expr.iter().cloned().chain(keys.iter().cloned().map(Expr::Column));
+        let plan = LogicalPlan::Projection(Projection::try_new(exprs.collect(), Arc::new(plan))?);
+        Ok(Some(Tied { plan, keys, outer, is_limited }))
+    }
+
+    /// The rows of each group from the `skip`th on, `fetch` of them, in the order that is said below.
+    fn limited(&self, plan: &LogicalPlan, skip: usize, fetch: Option<usize>) -> Result<Option<Tied>> {
+        match plan {
+            LogicalPlan::Projection(projection) => {
+                self.projected(projection, self.limited(&projection.input, skip, fetch)?)
+            }
+            LogicalPlan::Sort(sort) if sort.fetch.is_none() && !sort.expr.iter().any(|by| reads_outer(&by.expr)) => {
+                let Some(below) = self.tied(&sort.input)? else { return Ok(None) };
+                self.numbered(below, sort.expr.clone(), skip, fetch).map(Some)
+            }
+            other => {
+                let Some(below) = self.tied(other)? else { return Ok(None) };
+                self.numbered(below, Vec::new(), skip, fetch).map(Some)
+            }
+        }
+    }
+
+    fn numbered(&self, below: Tied, order_by: Vec<Sort>, skip: usize, fetch: Option<usize>) -> Result<Tied> {
+        let Tied { plan, keys, outer, .. } = below;
+        let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let params = WindowFunctionParams {
+            args: Vec::new(),
+            partition_by: keys.iter().cloned().map(Expr::Column).collect(),
+            window_frame: WindowFrame::new((!order_by.is_empty()).then_some(false)),
+            order_by,
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        };
+        let function = WindowFunctionDefinition::WindowUDF(Arc::clone(self.row_number));
+        let number = Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }));
+        let numbered = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
+        let place = numbered.schema().columns().pop().map(Expr::Column);
+        let named = columns.iter().cloned().chain(place.map(|place| place.alias_qualified(Some(self.qualifier.clone()), "place")));
+        let numbered = LogicalPlanBuilder::from(numbered).project(named.collect::<Vec<_>>())?;
+        let place = Expr::Column(Column::new(Some(self.qualifier.clone()), "place"));
+        let first = i64::try_from(skip).unwrap_or(i64::MAX);
+        let last = fetch.map(|fetch| first.saturating_add(i64::try_from(fetch).unwrap_or(i64::MAX)));
+        let conditions = (skip > 0).then(|| place.clone().gt(lit(first))).into_iter();
+        let conditions = conditions.chain(last.map(|last| place.clone().lt_eq(lit(last))));
+        let kept = match conditions.reduce(Expr::and) {
+            Some(condition) => numbered.filter(condition)?,
+            None => numbered,
+        };
+        Ok(Tied { plan: kept.project(columns)?.build()?, keys, outer, is_limited: true })
+    }
+
+    /// The ties are the conditions that read the outer row.
+    fn filtered(&self, filter: &Filter) -> Result<Option<Tied>> {
+        let (ties, rest): (Vec<Expr>, Vec<Expr>) =
+            split_conjunction_owned(filter.predicate.clone()).into_iter().partition(reads_outer);
+        if ties.is_empty() {
+            let Some(below) = self.tied(&filter.input)? else { return Ok(None) };
+            let plan = LogicalPlan::Filter(Filter::try_new(filter.predicate.clone(), Arc::new(below.plan))?);
+            return Ok(Some(Tied { plan, ..below }));
+        }
+        if is_tied(&filter.input)? {
+            return Ok(None);
+        }
+        let Some(pairs) = ties.into_iter().map(|tie| self.pair(tie)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let mut exprs: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
+        let (mut keys, mut outer) = (Vec::new(), Vec::new());
+        for (place, (inner, other)) in pairs.into_iter().enumerate() {
+            let name = format!("key_{place}");
+            exprs.push(inner.alias_qualified(Some(self.qualifier.clone()), &name));
+            keys.push(Column::new(Some(self.qualifier.clone()), name));
+            outer.push(other);
+        }
+        let mut source = LogicalPlanBuilder::from(filter.input.as_ref().clone());
+        if let Some(rest) = rest.into_iter().reduce(Expr::and) {
+            source = source.filter(rest)?;
+        }
+        Ok(Some(Tied { plan: source.project(exprs)?.build()?, keys, outer, is_limited: false }))
+    }
+
+    /// What is equal: an expression over the subquery's rows, and one over the outer row.
+    fn pair(&self, tie: Expr) -> Option<(Expr, Expr)> {
+        let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = tie else { return None };
+        let is_inner = |side: &Expr| !reads_outer(side) && !side.column_refs().is_empty();
+        let (inner, outer) = if is_inner(&left) { (*left, *right) } else { (*right, *left) };
+        if !is_inner(&inner) || !outer.column_refs().is_empty() {
+            return None;
+        }
+        let mut is_of_outer_row = true;
+        let over_outer = outer.transform(|expr| match expr {
+            Expr::OuterReferenceColumn(_, column) => {
+                is_of_outer_row &= self.outer.has_column(&column);
+                Ok(Transformed::yes(Expr::Column(column)))
+            }
+            other => Ok(Transformed::no(other)),
+        });
+        over_outer.ok().filter(|_| is_of_outer_row).map(|outer| (inner, outer.data))
+    }
+}
+
+fn reads_outer(expr: &Expr) -> bool {
+    let mut reads = expr.contains_outer();
+    let found = expr.apply(|part| {
+        // What a subquery within reads is not looked at.
+        reads |= matches!(part, Expr::ScalarSubquery(_) | Expr::Exists(_) | Expr::InSubquery(_));
+        Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    });
+    found.is_err() || reads
+}
+
+fn is_tied(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = false;
+    plan.apply_with_subqueries(|node| {
+        reads |= node.contains_outer_reference();
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reads)
+}
