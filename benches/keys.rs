@@ -66,7 +66,7 @@ async fn fill(folder: &Path, rows: usize) -> Result<()> {
     server.run_sql(DEFINITIONS).await?;
     for first in (0..rows / DEVICES).step_by(STATEMENT_MINUTES) {
         server.run_sql(&insert(first, STATEMENT_MINUTES.min(rows / DEVICES - first), 0, "")).await?;
-        if (first + STATEMENT_MINUTES) % FILE_MINUTES == 0 {
+        if (first + STATEMENT_MINUTES).is_multiple_of(FILE_MINUTES) {
             server.run_sql("FLUSH").await?;
         }
     }

@@ -129,7 +129,10 @@ impl Lowering<'_> {
         let number = Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }));
         let numbered = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
         let place = numbered.schema().columns().pop().map(Expr::Column);
-        let named = columns.iter().cloned().chain(place.map(|place| place.alias_qualified(Some(self.qualifier.clone()), "place")));
+        let named = columns
+            .iter()
+            .cloned()
+            .chain(place.map(|place| place.alias_qualified(Some(self.qualifier.clone()), "place")));
         let numbered = LogicalPlanBuilder::from(numbered).project(named.collect::<Vec<_>>())?;
         let place = Expr::Column(Column::new(Some(self.qualifier.clone()), "place"));
         let first = i64::try_from(skip).unwrap_or(i64::MAX);
@@ -155,7 +158,9 @@ impl Lowering<'_> {
         if is_tied(&filter.input)? {
             return Ok(None);
         }
-        let Some(pairs) = ties.into_iter().map(|tie| self.pair(tie)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let Some(pairs) = ties.into_iter().map(|tie| self.pair(tie)).collect::<Option<Vec<_>>>() else {
+            return Ok(None);
+        };
         let mut exprs: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
         let (mut keys, mut outer) = (Vec::new(), Vec::new());
         for (place, (inner, other)) in pairs.into_iter().enumerate() {

@@ -280,7 +280,7 @@ impl FileKeys {
 
     /// Rows that may have one of the keys `near`: ascending ranges, apart from each other.
     fn places(&self, wanted: &Wanted, near: &[usize]) -> Vec<Range<usize>> {
-        let Some(fences) = &self.fences else { return vec![0..self.rows] };
+        let Some(fences) = &self.fences else { return std::iter::once(0..self.rows).collect() };
         let mut places: Vec<Range<usize>> = Vec::new();
         for key in near {
             let between = self.between(fences, wanted.encoded.row(*key));

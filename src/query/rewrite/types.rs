@@ -142,7 +142,8 @@ fn bare_type(data_type: &mut DataType) -> Result<Option<u64>> {
             return refused(data_type, "Intervals have microseconds; write interval.");
         }
         DataType::Array(ArrayElemTypeDef::SquareBracket(element, _) | ArrayElemTypeDef::AngleBracket(element)) => {
-            if bare_type(element)?.is_some() {
+            let length = bare_type(element)?;
+            if length.is_some() {
                 return refused(data_type, "Cut the elements before they become an array.");
             }
         }
