@@ -5,7 +5,8 @@
 //!                                        |                        |           |                     `- the rest; what does
 //!                                        |                        |           |                        not fit leaves for disk
 //!                                        |                        `- a quarter at most
-//!                                        `- past an eighth of it everything is flushed, past a quarter writers wait
+//!                                        `- past an eighth of it everything is flushed, past a quarter writers wait;
+//!                                           rows by key that are in files leave past an eighth
 //! ```
 //!
 //! The program's own share is what is resident and counted by nobody: the program, what a step, a flush or a checkpoint

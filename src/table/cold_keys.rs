@@ -58,7 +58,7 @@ struct FileKeys {
 }
 
 /// The rows that were found, and for each of the keys the number of its row.
-pub(super) struct ColdRows {
+pub(super) struct FoundRows {
     pub rows: RecordBatch,
     pub of_keys: Vec<Option<u32>>,
 }
@@ -78,8 +78,10 @@ pub(super) struct Lookup<'a> {
     pub tier: &'a Tier,
     pub form: &'a StoredForm,
     pub version: &'a Version,
-    /// Fingerprints are kept where all that is kept stays below this.
+    /// Fingerprints are kept where what is kept of all tables stays below this.
     pub bytes_max: usize,
+    /// What is kept of all tables.
+    pub kept_bytes: &'a (dyn Fn() -> usize + Sync),
 }
 
 impl ColdKeys {
@@ -92,7 +94,7 @@ impl ColdKeys {
     }
 
     /// The live rows of a version's files that have these keys (columns in key order): whole, with `_row_id`.
-    pub async fn find(&self, lookup: &Lookup<'_>, keys: &[ArrayRef]) -> Result<ColdRows> {
+    pub async fn find(&self, lookup: &Lookup<'_>, keys: &[ArrayRef]) -> Result<FoundRows> {
         let wanted = Wanted::new(&self.form, keys)?;
         let bounds: Vec<ColumnBounds> = wanted.columns.iter().map(ColumnBounds::of).collect::<Result<_>>()?;
         let mut open: Vec<usize> = wanted.distinct.iter().copied().collect();
@@ -126,7 +128,7 @@ impl ColdKeys {
         }
         let rows = concat_batches(lookup.form.table_schema(), &batches)?;
         let of_keys = (0..wanted.hashes.len()).map(|key| row_of.get(&wanted.first_of(key)?).copied());
-        Ok(ColdRows { of_keys: of_keys.collect(), rows })
+        Ok(FoundRows { of_keys: of_keys.collect(), rows })
     }
 
     /// Forgets files that the table does not have any more.
@@ -174,7 +176,7 @@ impl ColdKeys {
             return Ok(known.clone());
         }
         let fingerprints = file.rows as usize * size_of::<u32>();
-        let fits = self.memory_bytes().saturating_add(fingerprints) <= lookup.bytes_max;
+        let fits = (lookup.kept_bytes)().saturating_add(fingerprints) <= lookup.bytes_max;
         let read = Arc::new(FileKeys::read(&self.form, lookup, file, fits).await?);
         self.files.lock().insert(file.path.clone(), read.clone());
         Ok(read)

@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 
 use super::cell::{Prepared, TableCell};
-use super::cold_keys::{Lookup, taken};
+use super::cold_keys::{ColdKeys, Lookup, taken};
 use super::garbage::Garbage;
 use super::history::History;
 use super::snapshot::TableSnapshot;
@@ -423,6 +423,10 @@ impl Tables {
             form: &cell.form,
             version: &version,
             bytes_max: self.keyed_bytes_max.load(Ordering::Relaxed) / 2,
+            kept_bytes: &|| {
+                let cells = self.cells.read();
+                cells.values().filter_map(|cell| cell.cold_keys.as_ref()).map(ColdKeys::memory_bytes).sum()
+            },
         };
         let cold = cold_keys.find(&lookup, &taken(keys, &elsewhere)?).await?;
         for (key, row) in elsewhere.into_iter().zip(cold.of_keys) {

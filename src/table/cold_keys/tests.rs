@@ -161,7 +161,7 @@ async fn few_rows_are_looked_at() {
     let wanted = Wanted::new(&form, &keys).unwrap();
     for (bytes_max, expected) in [(usize::MAX, 4), (0, 300)] {
         let tier = database.tables.tier();
-        let lookup = Lookup { tier, form: &cell.form, version: &version, bytes_max };
+        let lookup = Lookup { tier, form: &cell.form, version: &version, bytes_max, kept_bytes: &|| 0 };
         let file = &version.cold.files[0];
         let of_file = FileKeys::read(&form, &lookup, file, bytes_max > 0).await.unwrap();
         let near: Vec<usize> = (0..8).collect();
