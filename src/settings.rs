@@ -150,6 +150,10 @@ pub struct DataflowSettings {
     pub rows_per_step_max: usize,
     /// Changes that wait for one reader of a subscription; a reader that falls further behind is cut.
     pub subscription_bytes_max: usize,
+    /// What slow readers of views keep that the views have changed since, in memory and on disk; the oldest readers are ended past it.
+    pub snapshot_bytes_max: u64,
+    /// What state of views may hold in memory at most; 0: what memory.limit_bytes leaves for it.
+    pub state_bytes_max: u64,
     /// Threads that one step may use; 0: as many as the machine has cores.
     pub threads: usize,
     /// Changes kept of one table or view with subscribe_retention; the oldest go once there are more.
@@ -168,6 +172,8 @@ impl Default for DataflowSettings {
             commits_per_step_max: 0,
             rows_per_step_max: 1 << 20,
             subscription_bytes_max: 64 << 20,
+            snapshot_bytes_max: 4 << 30,
+            state_bytes_max: 0,
             threads: 0,
             changelog_bytes_max: 1 << 30,
             step_cuts_seed: 0,

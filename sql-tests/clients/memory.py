@@ -1,5 +1,7 @@
 """The limit of memory: state of views four times as large as the limit leaves for disk and comes back, and the process stays
-within the limit as the machine sees it."""
+within the limit as the machine sees it. So it does while many readers of a view stall, each at another commit."""
+
+import psycopg
 
 from harness import Server, equal, expect, main
 
@@ -13,6 +15,9 @@ STEPS = 170
 KEYED_DEVICES = 1000
 KEYED_ROWS = 40_000
 KEYED_STEPS = 90
+#: Readers that stall, and devices of the view that they read, each with a note of a kilobyte: together four times the limit.
+STALLED = 45
+STALLED_DEVICES = 30_000
 
 
 def state_leaves_and_comes_back(folder):
@@ -107,5 +112,49 @@ def rows_by_key_leave_and_are_found(folder):
     server.stop()
 
 
+def readers_that_stall_keep_little(folder):
+    """Each reads one row of the view as of another commit, and every commit changes all of it. The first of them are told that it is
+    not kept any longer; the last ones get all that they asked for."""
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
+    server.psql("CREATE TABLE readings (device bigint, value bigint, note text) APPEND ONLY")
+    server.psql(
+        "CREATE MATERIALIZED VIEW by_device AS SELECT device, count(*) AS n, sum(value) AS total, max(note) AS note"
+        " FROM readings GROUP BY device"
+    )
+    devices = f"generate_series(1, {STALLED_DEVICES}) AS s(n)"
+    server.psql(f"INSERT INTO readings SELECT n, n, repeat('note ', 200) || n FROM {devices}")
+    readers = []
+    for step in range(STALLED):
+        copied = copied_rows(server, "COPY (SELECT * FROM by_device) TO STDOUT")
+        readers.append((copied, next(copied)))
+        server.psql(f"INSERT INTO readings SELECT n, {step}, '' FROM {devices}")
+        equal(server.value("SELECT min(n) FROM by_device"), str(step + 2), "readings of each device")
+    peak = int(server.resident_mib("VmHWM") * (1 << 20))
+    ended = 0
+    for number, (copied, first) in enumerate(readers):
+        try:
+            rows = [first, *copied]
+            equal(len(rows), STALLED_DEVICES, f"rows that reader {number} sees")
+            equal({row[1] for row in rows}, {str(number + 1)}, f"readings of each device, as reader {number} sees them")
+        except psycopg.Error as error:
+            equal(error.sqlstate, "53400", f"SQLSTATE of a reader that is ended: {error}")
+            expect("snapshot_bytes_max" in (error.diag.message_hint or ""), f"its hint: {error.diag.message_hint}")
+            equal(number, ended, "the reader that is ended, among those who began first")
+            ended += 1
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED} readers the first {ended} were ended, the others read all")
+    expect(STALLED // 4 < ended < STALLED - 2, f"{ended} readers were ended")
+    expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
+    expected = server.rows("SELECT count(*), sum(value) FROM readings")
+    equal(server.rows("SELECT sum(n), sum(total) FROM by_device"), expected, "the view and its query")
+    server.stop()
+
+
+def copied_rows(server, statement):
+    """The rows of a COPY on a connection of its own, one by one, as lists of texts."""
+    with psycopg.connect(server.address(), autocommit=True) as connection, connection.cursor().copy(statement) as copy:
+        for row in copy:
+            yield bytes(row).decode().rstrip("\n").split("\t")
+
+
 if __name__ == "__main__":
-    main(state_leaves_and_comes_back, rows_by_key_leave_and_are_found)
+    main(state_leaves_and_comes_back, rows_by_key_leave_and_are_found, readers_that_stall_keep_little)

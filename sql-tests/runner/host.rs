@@ -21,16 +21,26 @@ pub fn external() -> Option<String> {
     std::env::var("TIDEMARK_SQL_TESTS_SERVER").ok().filter(|text| !text.is_empty())
 }
 
+/// How a server of ours runs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Run {
+    /// 0, or how the steps of views are cut.
+    pub step_cuts_seed: u64,
+    pub keeps_history: bool,
+    /// State of views leaves memory after every step.
+    pub evicts_state: bool,
+}
+
 impl Host {
-    /// `step_cuts_seed`: 0, or how the steps of views are cut.
-    pub async fn start(step_cuts_seed: u64, keeps_history: bool) -> Result<Host, String> {
+    pub async fn start(run: Run) -> Result<Host, String> {
         match external() {
             Some(text) => Host::create_database(&text).await,
-            None => Host::start_tidemark(step_cuts_seed, keeps_history).await,
+            None => Host::start_tidemark(run).await,
         }
     }
 
-    async fn start_tidemark(step_cuts_seed: u64, keeps_history: bool) -> Result<Host, String> {
+    async fn start_tidemark(run: Run) -> Result<Host, String> {
+        let Run { step_cuts_seed, keeps_history, evicts_state } = run;
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut settings = Settings {
             data_dir: folder.path().join("data"),
@@ -44,6 +54,7 @@ impl Host {
         settings.query.threads = 1;
         settings.table.flush_age_ms = 3_600_000;
         settings.dataflow.step_cuts_seed = step_cuts_seed;
+        settings.dataflow.state_bytes_max = u64::from(evicts_state);
         settings.table.history_retention_ms = if keeps_history { 3_600_000 } else { 0 };
         let server = Some(start_server(&settings).await?);
         Ok(Host::Tidemark { server, settings: Box::new(settings), _folder: folder })

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use crate::host::Host;
+use crate::host::{Host, Run};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -40,8 +40,8 @@ struct Block {
 
 pub async fn run(path: &Path) -> Result<()> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let mut page =
-        Page { host: Host::start(0, text.contains("FOR SYSTEM_TIME")).await?, client: None, files: HashMap::new() };
+    let run = Run { keeps_history: text.contains("FOR SYSTEM_TIME"), ..Run::default() };
+    let mut page = Page { host: Host::start(run).await?, client: None, files: HashMap::new() };
     let mut outcome = Ok(());
     for block in blocks(&text) {
         outcome = page.block(&block).await.map_err(|message| format!("{}:{}\n{message}", path.display(), block.line));

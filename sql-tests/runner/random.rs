@@ -28,7 +28,7 @@ use futures::{StreamExt, stream};
 
 use crate::answer::{Answer, Refusal, compare_bags};
 use crate::client::Client;
-use crate::host::Host;
+use crate::host::{Host, Run};
 
 use chance::Chance;
 use history::{CREATE_TABLES, History};
@@ -149,7 +149,12 @@ impl Round {
     }
 
     async fn run(&self, tally: &mut Tally) -> Result<(), String> {
-        let mut host = Host::start(self.seed | 1, self.seed.is_multiple_of(2)).await?;
+        let run = Run {
+            step_cuts_seed: self.seed | 1,
+            keeps_history: self.seed.is_multiple_of(2),
+            evicts_state: self.seed % 3 == 1,
+        };
+        let mut host = Host::start(run).await?;
         let outcome = self.run_on(&mut host, tally).await;
         host.stop().await?;
         outcome

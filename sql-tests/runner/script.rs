@@ -10,7 +10,7 @@ use crate::answer::{ANY, Answer, Refusal, compare};
 use crate::client::Client;
 use crate::drip::{self, Drip};
 use crate::golden::{Golden, Mode};
-use crate::host::Host;
+use crate::host::{Host, Run};
 use crate::report::Report;
 use crate::views::Views;
 use crate::wire::{Protocol, compare_protocols};
@@ -84,12 +84,17 @@ impl<'a> Script<'a> {
         protocol: Option<Protocol>,
         report: &'a Report,
     ) -> Result<Script<'a>, String> {
-        let step_cuts_seed = if mode == Mode::Drip { drip::seed_of(&golden.name) } else { 0 };
+        let is_drip = mode == Mode::Drip;
+        let run = Run {
+            step_cuts_seed: if is_drip { drip::seed_of(&golden.name) } else { 0 },
+            keeps_history: golden.keeps_history || keeps_history_besides(golden, mode),
+            evicts_state: is_drip && drip::seed_of(&golden.name) % 4 > 1,
+        };
         Ok(Script {
             golden,
             mode,
             report,
-            host: Host::start(step_cuts_seed, golden.keeps_history || keeps_history_besides(golden, mode)).await?,
+            host: Host::start(run).await?,
             sessions: HashMap::new(),
             settings: HashMap::new(),
             views: Views::default(),

@@ -20,7 +20,7 @@ use super::cutoff::{is_before, leave_out};
 use super::errors::ErrorDelta;
 use super::expression::{Expressions, batch};
 use super::operators::{AggregateScan, filter_rows, project_rows};
-use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LogState, StateRef};
+use super::state::{Chunk, ColumnType, KeyLayout, KeyedState, Keys, LeftPage, LogState, PageStore, StateRef};
 use crate::catalog::Cutoff;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
@@ -172,6 +172,24 @@ impl Place {
 }
 
 impl Content {
+    /// Of a reader's: what readers alone keep of it, because the view has changed since.
+    pub fn left(&self) -> Vec<LeftPage> {
+        match self {
+            Content::Bag(bag) => bag.state.left(),
+            Content::Log(log) => log.left(),
+            Content::Groups { scan, .. } => scan.state().left(),
+        }
+    }
+
+    /// Of a reader's: lets these leave memory. Errors: the store's.
+    pub fn evict_left(&mut self, store: &Arc<dyn PageStore>) -> Result<()> {
+        match self {
+            Content::Bag(bag) => bag.state.evict_left(store),
+            Content::Log(log) => log.evict_left(store),
+            Content::Groups { scan, .. } => scan.evict_left(store),
+        }
+    }
+
     /// Parts that can be read apart.
     pub fn parts(&self) -> usize {
         match self {

@@ -15,6 +15,7 @@ use super::content::in_schema;
 use super::errors::{ErrorDelta, ErrorSet};
 use super::handle::{ViewStats, ViewStatus};
 use super::operators::LateRows;
+use super::readers::Readers;
 use super::state::{PageStore, Residence, StateReader, StateRef};
 use super::tree::StepInput;
 use super::view::ViewSnapshot;
@@ -175,13 +176,13 @@ impl LiveView {
         self.dataflow.plant_wrong_row()
     }
 
-    pub fn snapshot(&self, commit: CommitNumber) -> Result<ViewSnapshot> {
+    pub fn snapshot(&self, commit: CommitNumber, readers: &mut Readers) -> Result<ViewSnapshot> {
         match &self.failed {
             Some(error) => Err(error.clone()),
             None => {
                 let content = self.dataflow.content()?;
                 let late = self.dataflow.late_rows().cloned();
-                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone(), late))
+                Ok(ViewSnapshot::new(self.schema.clone(), commit, content, self.errors.clone(), late, readers))
             }
         }
     }
@@ -205,6 +206,13 @@ impl LiveView {
             operators: self.dataflow.operator_stats(),
             status,
         }
+    }
+}
+
+impl Drop for LiveView {
+    /// What readers still hold of it, they hold alone.
+    fn drop(&mut self) {
+        self.states().iter().for_each(StateRef::leave);
     }
 }
 

@@ -22,6 +22,7 @@ mod handle;
 mod live_view;
 mod operators;
 mod parts;
+mod readers;
 pub mod state;
 mod subscription;
 mod tree;

@@ -19,6 +19,7 @@ use super::content::{Content, Place, in_schema};
 use super::errors::{ErrorSet, ViewError};
 use super::expression::take_rows;
 use super::operators::LateRows;
+use super::readers::{HeldContent, Readers};
 use crate::delta::{DeltaBatch, Digest, digest_batch};
 use crate::error::{Error, Result, SqlState};
 use crate::types::CommitNumber;
@@ -28,12 +29,14 @@ const BATCH_ROWS: usize = 8192;
 /// A view with so many rows is read in parallel.
 const PARTS_ROWS_MIN: u64 = 65_536;
 
-/// Immutable; shares its chunks with the view, which copies those it writes while this is held.
+/// Immutable; shares its chunks with the view, which copies those it writes while this is held. For a reader that is too slow they
+/// are not kept: reading fails then with 53400.
 #[derive(Debug, Clone)]
 pub struct ViewSnapshot {
     schema: SchemaRef,
     commit: CommitNumber,
-    content: Content,
+    content: Arc<HeldContent>,
+    rows_held: u64,
     errors: ErrorSet,
     late: Option<LateRows>,
 }
@@ -45,8 +48,11 @@ impl ViewSnapshot {
         content: Content,
         errors: ErrorSet,
         late: Option<LateRows>,
+        readers: &mut Readers,
     ) -> Self {
-        ViewSnapshot { schema, commit, content, errors, late }
+        let rows_held = content.rows_held();
+        let content = readers.hold(commit, content);
+        ViewSnapshot { schema, commit, content, rows_held, errors, late }
     }
 
     pub fn schema(&self) -> SchemaRef {
@@ -100,8 +106,9 @@ impl ViewSnapshot {
         let mut place = Some(Place::new(part, parts));
         std::iter::from_fn(move || {
             loop {
-                let read = content.read(place.as_mut()?, batch_rows.max(1)).transpose()?;
-                match read.and_then(|delta| in_schema(&delta, &schema)) {
+                let place_now = place.as_mut()?;
+                let read = content.content().and_then(|content| content.read(place_now, batch_rows.max(1)));
+                match read.transpose()?.and_then(|delta| in_schema(&delta, &schema)) {
                     Ok(delta) if delta.is_empty() => {}
                     Ok(delta) => return Some(Ok(delta)),
                     Err(error) => {
@@ -120,7 +127,7 @@ impl ViewSnapshot {
             Some((self.schema.index_of(&column.name).ok()?, value.clone()))
         };
         let values: Vec<(usize, ScalarValue)> = filters.iter().filter_map(value).collect();
-        match self.content.find(&values)? {
+        match self.content.content()?.find(&values)? {
             Some(found) => Ok(Some(repeated(&in_schema(&found, &self.schema)?)?)),
             None => Ok(None),
         }
@@ -128,7 +135,12 @@ impl ViewSnapshot {
 
     /// About how many rows there are, without reading them.
     pub fn rows_held(&self) -> u64 {
-        self.content.rows_held()
+        self.rows_held
+    }
+
+    /// Parts that can be read apart.
+    fn parts(&self) -> Result<usize> {
+        Ok(self.content.content()?.parts())
     }
 
     /// Errors: XX000, as for [`ViewSnapshot::digest`], if the content cannot be read.
@@ -236,7 +248,7 @@ impl TableProvider for ViewTable {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        let found = self.snapshot.find(filters).map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let found = self.snapshot.find(filters).map_err(external)?;
         if let Some(rows) = found {
             return Ok(MemorySourceConfig::try_new_exec(&[vec![rows]], self.schema(), projection.cloned())?);
         }
@@ -247,7 +259,7 @@ impl TableProvider for ViewTable {
         // A small view is not worth a second partition.
         let parts = match self.snapshot.rows_held() < PARTS_ROWS_MIN {
             true => 1,
-            false => self.snapshot.content.parts().min(state.config().target_partitions()).max(1),
+            false => self.snapshot.parts().map_err(external)?.min(state.config().target_partitions()).max(1),
         };
         let part = |part: usize| {
             let (snapshot, schema, projection) = (self.snapshot.clone(), schema.clone(), projection.cloned());
@@ -257,6 +269,10 @@ impl TableProvider for ViewTable {
         let partitions = (0..parts).map(part).collect();
         Ok(Arc::new(StreamingTableExec::try_new(schema.clone(), partitions, None, None, false, limit)?))
     }
+}
+
+fn external(error: Error) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
 }
 
 /// A scan of a snapshot.
@@ -282,7 +298,7 @@ impl PartitionStream for ViewPart {
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
         let batches = self.snapshot.part_batches(self.projection.as_deref(), self.batch_rows, self.part, self.parts);
-        let batches = batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        let batches = batches.map(|batch| batch.map_err(external));
         Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
     }
 }

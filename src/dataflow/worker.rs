@@ -36,6 +36,7 @@ use super::handle::{
 };
 use super::live_view::{LiveView, source_relations};
 use super::parts::Parts;
+use super::readers::Readers;
 use super::state::Residence;
 use super::subscription::{Subject, Subscription, Taps};
 use super::tree::StepInput;
@@ -67,6 +68,7 @@ pub struct Worker {
     queued_bytes: Arc<AtomicU64>,
     stats: Arc<Mutex<BTreeMap<RelationId, ViewStats>>>,
     views: BTreeMap<RelationId, LiveView>,
+    readers: Readers,
     taps: Taps,
     changelogs: Changelogs,
     follows_time: Arc<AtomicBool>,
@@ -102,8 +104,10 @@ impl Worker {
         };
         let follows_time = handle.follows_time.clone();
         let (views, unmade) = (BTreeMap::new(), BTreeMap::new());
+        let readers = Readers::new(settings.snapshot_bytes_max);
         let worker = Worker {
             settings,
+            readers,
             parallel: Arc::new(Inline),
             residence: Arc::default(),
             part_rows: *PART_ROWS.end(),
@@ -244,7 +248,7 @@ impl Worker {
         }
     }
 
-    fn answer_applied_to(&self, views: &[RelationId], answer: AppliedAnswer) {
+    fn answer_applied_to(&mut self, views: &[RelationId], answer: AppliedAnswer) {
         let (commit, reads) = self.read(views);
         // Who asked may have gone.
         let _ = answer.send((commit, self.timestamp_us, reads));
@@ -503,7 +507,10 @@ impl Worker {
                 return Err(error.clone());
             }
             if let Some(upstream) = self.views.get(&source) {
-                for delta in upstream.snapshot(self.commit)?.deltas(self.settings.rows_per_step_max.min(1 << 16)) {
+                for delta in upstream
+                    .snapshot(self.commit, &mut self.readers)?
+                    .deltas(self.settings.rows_per_step_max.min(1 << 16))
+                {
                     made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]))?;
                     made.make_room(&self.residence)?;
                 }
@@ -568,6 +575,7 @@ impl Worker {
     fn make_room(&mut self) {
         // The first round forgets what was touched, the second finds what still was not.
         for _ in 0..2 {
+            self.readers.make_room(&self.residence);
             if !self.residence.is_full() {
                 return;
             }
@@ -578,11 +586,13 @@ impl Worker {
                 }
             }
         }
+        // What has just left the states, readers may still keep.
+        self.readers.make_room(&self.residence);
     }
 
-    fn read(&self, views: &[RelationId]) -> (CommitNumber, ViewReads) {
+    fn read(&mut self, views: &[RelationId]) -> (CommitNumber, ViewReads) {
         let read = |id: &RelationId| match (self.views.get(id), self.unmade.get(id)) {
-            (Some(view), _) => (*id, view.snapshot(self.commit)),
+            (Some(view), _) => (*id, view.snapshot(self.commit, &mut self.readers)),
             (None, Some(error)) => (*id, Err(error.clone())),
             (None, None) => (*id, Err(no_such_view(*id))),
         };
@@ -593,7 +603,7 @@ impl Worker {
         let unmade = || self.unmade.get(&subject.relation).cloned();
         let view = self.views.get(&subject.relation);
         let view = view.ok_or_else(|| unmade().unwrap_or_else(|| no_such_view(subject.relation)))?;
-        let snapshot = view.snapshot(self.commit)?;
+        let snapshot = view.snapshot(self.commit, &mut self.readers)?;
         Ok((snapshot, self.taps.subscribe(subject)))
     }
 

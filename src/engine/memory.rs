@@ -68,6 +68,7 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(64));
         settings.table.keyed_restore_bytes = settings.table.keyed_restore_bytes.min(limit / 16);
         settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
+        settings.dataflow.snapshot_bytes_max = settings.dataflow.snapshot_bytes_max.min(limit);
         settings.dataflow.rows_per_step_max = settings.dataflow.rows_per_step_max.min(share(STEP_ROW_BYTES));
         settings.server.copy_bytes_max = settings.server.copy_bytes_max.min(share(8));
         // A start reads a segment as a whole, and what is behind the checkpoint in pieces.
@@ -160,7 +161,11 @@ impl Governor {
             shares = Shares::of(&self.holdings(), self.limit);
         }
         self.handles.tables.keep_keyed_within(usize::try_from(self.limit / KEYED_SHARE).unwrap_or(usize::MAX));
-        self.handles.residence.set_bytes_max(usize::try_from(shares.state).unwrap_or(usize::MAX));
+        let state = match self.handles.settings.dataflow.state_bytes_max {
+            0 => shares.state,
+            bytes_max => shares.state.min(bytes_max),
+        };
+        self.handles.residence.set_bytes_max(usize::try_from(state).unwrap_or(usize::MAX));
         self.handles.sequencer.admission().set_open(shares.admits);
     }
 
@@ -253,6 +258,7 @@ mod tests {
         assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
         assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);
         assert_eq!((limited.wal.segment_bytes_max, limited.checkpoint.log_bytes), (8 * MIB, 8 * MIB));
+        assert_eq!(limited.dataflow.snapshot_bytes_max, 64 * MIB);
         assert_eq!(limited.dataflow.rows_per_step_max as u64, 64 * MIB / STEP_ROW_BYTES);
         assert_eq!(shared(&Settings::default(), None), Settings::default());
     }

@@ -110,6 +110,7 @@ impl Server {
             definitions: Arc::default(),
         });
         // Before views step.
+        core.residence.set_bytes_max(usize::try_from(settings.dataflow.state_bytes_max).unwrap_or(usize::MAX));
         let governor = memory_limit.map(|limit| {
             let (governor, stopped) = (Governor::new(handles.clone(), limit, give_back), stopped.clone());
             spawn("memory", move || governor.run(stopped))

@@ -7,7 +7,7 @@ use super::bytes::damaged;
 use super::chunk::{Chunk, ChunkLayout};
 use super::column::ColumnType;
 use super::key::{Keys, hash_key};
-use super::page::{Page, PageMut};
+use super::page::{LeftPage, Page, PageMut, PageStore};
 use super::residence::{Account, Residence};
 use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
@@ -125,6 +125,7 @@ impl KeyedState {
             }
         }
         lower.append(&mut upper);
+        self.leave();
         self.pages = lower;
         self.partition_bits += 1;
         Ok(())
@@ -133,6 +134,21 @@ impl KeyedState {
     /// Lets chunks go that have not been touched for long, until there is room.
     pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
         Page::sweep(self.pages.iter_mut(), &mut self.hand, &self.layout, residence)
+    }
+
+    /// The state is of no use any more: clones alone hold its chunks.
+    pub fn leave(&self) {
+        self.pages.iter().for_each(|page| page.leave());
+    }
+
+    /// In a clone: what it alone keeps.
+    pub fn left(&self) -> Vec<LeftPage> {
+        Page::left(self.pages.iter())
+    }
+
+    /// In a clone: lets go what has left the state.
+    pub fn evict_left(&mut self, store: &Arc<dyn PageStore>) -> Result<()> {
+        Page::evict_left(self.pages.iter_mut(), &self.layout, store)
     }
 
     /// Writes the chunks that are not at rest, and where each is.

@@ -12,7 +12,7 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 
 use super::bytes::{KIND_BATCH, Reader, Writer, damaged};
-use super::page::{Content, Page};
+use super::page::{Content, LeftPage, Page, PageStore};
 use super::residence::{Account, Residence};
 use super::stored::{StateReader, StateWriter};
 use crate::delta::{DeltaBatch, Weights, batch_bytes};
@@ -94,6 +94,7 @@ impl LogState {
         let mut merged = Vec::with_capacity(batches.len() - first + 1);
         for page in batches.split_off(first) {
             merged.push(DeltaBatch::clone(&*page.peek(&self.schema)?));
+            page.leave();
         }
         merged.push(delta.clone());
         let mut page = Page::new(DeltaBatch::concat(&self.schema, &merged)?, &self.account);
@@ -111,7 +112,10 @@ impl LogState {
             self.rows -= weight_of(&all) - weight_of(&kept);
             if kept.num_rows() == all.num_rows() {
                 batches.push(page.clone());
-            } else if !kept.is_empty() {
+                continue;
+            }
+            page.leave();
+            if !kept.is_empty() {
                 let mut page = Page::new(kept, &self.account);
                 Page::leave_if_full(&mut page, &self.schema)?;
                 batches.push(page);
@@ -124,6 +128,21 @@ impl LogState {
     /// Lets batches go that have not been touched for long, until there is room.
     pub fn make_room(&mut self, residence: &Residence) -> Result<()> {
         Page::sweep(Arc::make_mut(&mut self.batches).iter_mut(), &mut self.hand, &self.schema, residence)
+    }
+
+    /// The state is of no use any more: clones alone hold its batches.
+    pub fn leave(&self) {
+        self.batches.iter().for_each(|page| page.leave());
+    }
+
+    /// In a clone: what it alone keeps.
+    pub fn left(&self) -> Vec<LeftPage> {
+        Page::left(self.batches.iter())
+    }
+
+    /// In a clone: lets go what has left the state.
+    pub fn evict_left(&mut self, store: &Arc<dyn PageStore>) -> Result<()> {
+        Page::evict_left(Arc::make_mut(&mut self.batches).iter_mut(), &self.schema, store)
     }
 
     /// Writes the batches that are not at rest, and where each is.

@@ -33,6 +33,6 @@ pub use key::{KeyLayout, Keys};
 pub use keyed::{ChunkWriter, KeyedState};
 pub use log::LogState;
 pub use ordered::{AtRank, OrderedState, OrderedUpdates, in_order};
-pub use page::{Home, PageStore, Place};
+pub use page::{Home, LeftPage, PageStore, Place};
 pub use residence::Residence;
 pub use stored::{StateImage, StateReader, StateRef, StateWriter, places};

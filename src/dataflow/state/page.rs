@@ -5,8 +5,9 @@
 //! ```
 //!
 //! States hold their pages by `Arc`: a clone of a state shares them, and a page is copied only if it is changed while a
-//! clone holds it. A page is written at most once for each change, whoever asks first: eviction or a checkpoint. Which
-//! state a page's bytes are counted to stands in its [`Account`], and those of all states together in [`Residence`].
+//! clone holds it; the one that the clone keeps has then left the state. A page is written at most once for each change,
+//! whoever asks first: eviction or a checkpoint. Which state a page's bytes are counted to stands in its [`Account`], and
+//! those of all states together in [`Residence`].
 //!
 //! Does not know: files, what the content means.
 //!
@@ -17,6 +18,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -108,6 +110,15 @@ pub trait Content: Clone {
     fn rows(&self) -> usize;
 }
 
+/// A page that has left its state.
+#[derive(Debug, Clone, Copy)]
+pub struct LeftPage {
+    /// The same in all clones that hold the page.
+    pub id: usize,
+    /// In memory or at rest.
+    pub bytes: usize,
+}
+
 #[derive(Debug)]
 pub struct Page<T> {
     content: OnceLock<Arc<T>>,
@@ -119,6 +130,8 @@ pub struct Page<T> {
     counted: AtomicUsize,
     /// Touched since the last look at what could leave.
     used: AtomicBool,
+    /// The state has another page in its place, or none: clones alone hold it.
+    left: AtomicBool,
 }
 
 impl<T: Content> Page<T> {
@@ -132,6 +145,7 @@ impl<T: Content> Page<T> {
             account: account.clone(),
             counted: AtomicUsize::new(bytes),
             used: AtomicBool::new(true),
+            left: AtomicBool::new(false),
         })
     }
 
@@ -144,6 +158,7 @@ impl<T: Content> Page<T> {
             account: account.clone(),
             counted: AtomicUsize::new(0),
             used: AtomicBool::new(false),
+            left: AtomicBool::new(false),
         })
     }
 
@@ -188,6 +203,38 @@ impl<T: Content> Page<T> {
     /// Bytes in memory; `None` for a page at rest.
     pub fn resident_bytes(&self) -> Option<usize> {
         self.content.get().map(|_| self.counted.load(Ordering::Relaxed))
+    }
+
+    /// The state does not hold it any more.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
+    }
+
+    /// In a clone: those of its pages that clones alone keep.
+    pub fn left<'a>(pages: impl Iterator<Item = &'a Arc<Self>>) -> Vec<LeftPage>
+    where
+        T: 'a,
+    {
+        let left = pages.filter(|page| page.left.load(Ordering::Relaxed));
+        left.map(|page| LeftPage { id: page.id(), bytes: page.bytes() }).collect()
+    }
+
+    /// The same for all that stand for one content: where it rests is shared by those that were evicted.
+    fn id(&self) -> usize {
+        self.home.lock().as_ref().map_or(ptr::from_ref(self).addr(), |home| Arc::as_ptr(home).addr())
+    }
+
+    /// In a clone: lets the pages go that have left the state.
+    pub fn evict_left<'a>(
+        pages: impl Iterator<Item = &'a mut Arc<Self>>,
+        layout: &T::Layout,
+        store: &Arc<dyn PageStore>,
+    ) -> Result<()>
+    where
+        T: 'a,
+    {
+        let mut left = pages.filter(|page| page.left.load(Ordering::Relaxed));
+        left.try_for_each(|page| Page::evict(page, layout, store))
     }
 
     /// Lets the page go if memory is full.
@@ -248,7 +295,9 @@ impl<T: Content> Page<T> {
     pub fn open<'a>(this: &'a mut Arc<Self>, layout: &T::Layout) -> Result<PageMut<'a, T>> {
         let content = this.get(layout)?;
         if Arc::strong_count(this) > 1 {
-            *this = Page::new(T::clone(content), &this.account);
+            let copy = Page::new(T::clone(content), &this.account);
+            this.leave();
+            *this = copy;
         }
         let Page { content, rows, home, account, counted, .. } = Arc::get_mut(this).ok_or_else(damaged)?;
         *home.get_mut() = None;
@@ -282,7 +331,10 @@ impl<T: Content> Page<T> {
         if let Some(residence) = this.account.residence() {
             residence.evicted_bytes.fetch_add(this.counted.load(Ordering::Relaxed), Ordering::Relaxed);
         }
-        *this = Page::at_rest(home, this.rows(), &this.account);
+        let at_rest = Page::at_rest(home, this.rows(), &this.account);
+        // In a clone the page stays one that has left the state.
+        at_rest.left.store(this.left.swap(true, Ordering::Relaxed), Ordering::Relaxed);
+        *this = at_rest;
         Ok(())
     }
 }

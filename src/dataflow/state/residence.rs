@@ -60,7 +60,7 @@ impl Residence {
     }
 
     /// Once pages leave, they do until a tenth is free.
-    pub(super) fn wants_room(&self) -> bool {
+    pub fn wants_room(&self) -> bool {
         let bytes_max = self.bytes_max();
         bytes_max > 0 && self.bytes() > bytes_max / 10 * 9
     }

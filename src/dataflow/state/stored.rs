@@ -65,6 +65,15 @@ impl StateRef<'_> {
         }
     }
 
+    /// Readers alone hold what there is of it.
+    pub fn leave(&self) {
+        match self {
+            StateRef::Keyed(state) => state.leave(),
+            StateRef::Log(state) => state.leave(),
+            StateRef::Ordered(_) | StateRef::Count(_) => {}
+        }
+    }
+
     /// Takes over what [`StateImage::settle`] wrote; pages are read when they are touched. Errors: XX001.
     pub fn restore(&mut self, reader: &mut StateReader<'_>) -> Result<()> {
         match (reader.number()?, self) {

@@ -345,8 +345,7 @@ impl TestWorker {
     }
 
     pub fn rows(&self, view: RelationId) -> Vec<Row> {
-        let snapshot = self.read(view).unwrap();
-        snapshot.batches(None, 100).flat_map(|batch| rows_of(&batch.unwrap())).collect()
+        rows_read(&self.read(view).unwrap())
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
@@ -357,6 +356,10 @@ impl TestWorker {
         drop(self.dataflows);
         self.runtime.block_on(self.task).unwrap();
     }
+}
+
+pub fn rows_read(snapshot: &ViewSnapshot) -> Vec<Row> {
+    snapshot.batches(None, 100).flat_map(|batch| rows_of(&batch.unwrap())).collect()
 }
 
 pub fn commit(number: u64, deltas: Vec<(RelationId, DeltaBatch)>) -> Arc<Commit> {

@@ -17,7 +17,7 @@ use super::gathered::Values;
 use super::sets::Sets;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::batch;
-use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState, Keys};
+use crate::dataflow::state::{Chunk, Column, ColumnType, KeyLayout, KeyedState, Keys, PageStore};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result};
 use crate::plan::{AggregateCall, OperatorId};
@@ -278,6 +278,11 @@ impl AggregateScan {
 
     pub fn state(&self) -> &KeyedState {
         &self.state
+    }
+
+    /// Lets go what has left the aggregate's state. Errors: the store's.
+    pub fn evict_left(&mut self, store: &Arc<dyn PageStore>) -> Result<()> {
+        self.state.evict_left(store)
     }
 
     /// Rows `start..` of one of its chunks, at most `rows_max` of them; `None` past its end.
