@@ -6,7 +6,7 @@
 //! reader 2: [ a' ] [ b ] [ c'  ]
 //! ```
 //!
-//! Where memory is full, what readers alone keep leaves first, as pages of state do; a reader reads it from disk. In memory and
+//! Where memory is short, what readers alone keep leaves first, as pages of state do; a reader reads it from disk. In memory and
 //! on disk together it may be so many bytes; past them, and where the disk does not take it, the readers that began first are
 //! ended: they get an error, and what they kept is gone.
 //!
@@ -89,16 +89,17 @@ impl Readers {
         held
     }
 
-    /// Lets what readers alone keep leave memory while that is full, and ends those for whom too much is kept.
+    /// Lets what readers alone keep leave memory, and ends those for whom too much is kept. Before memory is full, so that the
+    /// copies of the next step have room, and what the view itself needs can stay.
     pub fn make_room(&mut self, residence: &Residence) {
-        if !residence.is_full() {
+        if !residence.is_half_full() {
             return;
         }
         self.held.retain(|held| held.strong_count() > 0);
         let held: Vec<Arc<HeldContent>> = self.held.iter().filter_map(Weak::upgrade).collect();
         self.end_those_beyond_the_bound(&held);
         for held in &held {
-            if !residence.wants_room() {
+            if !residence.is_half_full() {
                 return;
             }
             if let Err(error) = held.evict_left(residence) {

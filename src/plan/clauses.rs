@@ -118,6 +118,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "As LEFT JOIN with the groups.",
     },
     ViewClause {
+        clause: "Scalar subqueries with LIMIT 1, or by the whole PRIMARY KEY of a table, tied by equalities",
+        example: "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver, (SELECT s.velocity FROM readings s WHERE s.truck = r.truck ORDER BY s.time DESC LIMIT 1) AS latest FROM readings r",
+        sentence: "As LEFT JOIN; with LIMIT what ROW_NUMBER with a bound keeps.",
+    },
+    ViewClause {
         clause: "UNION, UNION ALL",
         example: "SELECT truck FROM readings UNION SELECT truck FROM trucks",
         sentence: "UNION ALL nothing, UNION as DISTINCT.",
@@ -212,9 +217,9 @@ pub const REFUSED: &[ViewClause] = &[
         sentence: "Put it into the SELECT that reads the view.",
     },
     ViewClause {
-        clause: "Scalar subqueries that are tied to the outer row and do not aggregate",
-        example: "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver FROM readings r",
-        sentence: "Write a LEFT JOIN.",
+        clause: "Scalar subqueries that are tied to the outer row and may have a second row",
+        example: "SELECT truck, (SELECT velocity FROM readings s WHERE s.truck = r.truck) AS velocity FROM readings r",
+        sentence: "Say which one by ORDER BY and LIMIT 1, or write a LEFT JOIN.",
     },
     ViewClause {
         clause: "Window frames of GROUPS",

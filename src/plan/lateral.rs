@@ -25,11 +25,19 @@ use datafusion::logical_expr::{
     WindowUDF, lit, when,
 };
 
-use super::lateral_first::first_rows;
+use super::lateral_first::{Known, first_rows};
+use super::relations::RelationLookup;
+use super::scalar_first::lower_scalars;
 
-/// The same plan with such joins as steps over their left side, and those of `lateral_first` as joins with the first rows.
+/// The same plan with such joins as steps over their left side, and those of `lateral_first` and `scalar_first` as joins with the first
+/// rows.
 /// `row_number`: the function.
-pub fn lower_lateral(plan: LogicalPlan, row_number: &Arc<WindowUDF>) -> Result<LogicalPlan> {
+pub fn lower_lateral(
+    plan: LogicalPlan,
+    row_number: &Arc<WindowUDF>,
+    relations: &dyn RelationLookup,
+) -> Result<LogicalPlan> {
+    let known = Known { row_number, relations };
     let mut names = 0;
     Ok(plan
         .transform_up_with_subqueries(|node| match node {
@@ -38,12 +46,15 @@ pub fn lower_lateral(plan: LogicalPlan, row_number: &Arc<WindowUDF>) -> Result<L
                     return Ok(Transformed::yes(plan));
                 }
                 names += 1;
-                match first_rows(&join, row_number, names)? {
+                match first_rows(&join, &known, names)? {
                     Some(plan) => Ok(Transformed::yes(plan)),
                     None => Ok(Transformed::no(LogicalPlan::Join(join))),
                 }
             }
-            node => Ok(Transformed::no(node)),
+            node => match lower_scalars(&node, &known, &mut names)? {
+                Some(plan) => Ok(Transformed::yes(plan)),
+                None => Ok(Transformed::no(node)),
+            },
         })?
         .data)
 }

@@ -21,11 +21,12 @@ use datafusion::common::{Column, DFSchema, Result, TableReference};
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, FetchType, Filter, Join, LogicalPlan, LogicalPlanBuilder, Operator, Projection, SkipType,
-    SubqueryAlias, WindowFrame, WindowUDF, lit,
+    BinaryExpr, Expr, ExprSchemable, FetchType, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
+    Projection, SkipType, Subquery, SubqueryAlias, WindowFrame, WindowUDF, lit,
 };
 
 use super::lateral::is_lateral;
+use super::relations::{RelationLookup, relation_of};
 
 /// The subquery without its ties: its columns, and behind them those of the keys.
 struct Tied {
@@ -34,15 +35,23 @@ struct Tied {
     /// What each key is equal to, over the outer row.
     outer: Vec<Expr>,
     is_limited: bool,
+    /// No outer row is tied to two rows.
+    is_unique: bool,
 }
 
-/// `row_number`: the function. `number` tells this join's names from others'. `None`: it is not of this form.
-pub(super) fn first_rows(join: &Join, row_number: &Arc<WindowUDF>, number: usize) -> Result<Option<LogicalPlan>> {
+/// What lowering needs to know.
+pub(super) struct Known<'a> {
+    pub row_number: &'a Arc<WindowUDF>,
+    pub relations: &'a dyn RelationLookup,
+}
+
+/// `number` tells this join's names from others'. `None`: it is not of this form.
+pub(super) fn first_rows(join: &Join, known: &Known<'_>, number: usize) -> Result<Option<LogicalPlan>> {
     if !is_lateral(&join.right) || !join.on.is_empty() {
         return Ok(None);
     }
     let qualifier = TableReference::bare(format!("__first_{number}"));
-    let lowering = Lowering { outer: join.left.schema(), row_number, qualifier };
+    let lowering = Lowering { outer: join.left.schema(), known, qualifier };
     let Some(tied) = lowering.tied(&join.right)?.filter(|tied| tied.is_limited) else { return Ok(None) };
     let columns = join.left.schema().columns().into_iter().chain(join.right.schema().columns());
     let columns: Vec<Expr> = columns.map(Expr::Column).collect();
@@ -52,9 +61,34 @@ pub(super) fn first_rows(join: &Join, row_number: &Arc<WindowUDF>, number: usize
     joined.project(columns)?.build().map(Some)
 }
 
+/// The outer rows with the one value that a subquery has for each behind them, NULL where it has none. `None`: it is not of this
+/// form, or may have a second one.
+pub(super) fn first_value(
+    outer: &LogicalPlan,
+    subquery: &Subquery,
+    known: &Known<'_>,
+    number: usize,
+) -> Result<Option<(LogicalPlan, Expr)>> {
+    let qualifier = TableReference::bare(format!("__first_{number}"));
+    let lowering = Lowering { outer: outer.schema(), known, qualifier: qualifier.clone() };
+    let Some(tied) = lowering.tied(&subquery.subquery)?.filter(|tied| tied.is_unique) else { return Ok(None) };
+    let value = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
+    let keys =
+        tied.keys.iter().enumerate().map(|(place, key)| {
+            Expr::Column(key.clone()).alias_qualified(Some(qualifier.clone()), format!("key_{place}"))
+        });
+    let exprs = [value.alias_qualified(Some(qualifier.clone()), "value")].into_iter().chain(keys);
+    let values = LogicalPlanBuilder::from(tied.plan).project(exprs.collect::<Vec<_>>())?.build()?;
+    let column = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
+    let ties = tied.outer.into_iter().enumerate().map(|(place, outer)| outer.eq(column(format!("key_{place}"))));
+    let conditions: Vec<Expr> = ties.collect();
+    let joined = LogicalPlanBuilder::from(outer.clone()).join_on(values, JoinType::Left, conditions)?.build()?;
+    Ok(Some((joined, column("value".to_owned()))))
+}
+
 struct Lowering<'a> {
     outer: &'a DFSchema,
-    row_number: &'a Arc<WindowUDF>,
+    known: &'a Known<'a>,
     /// Of columns that no relation has.
     qualifier: TableReference,
 }
@@ -80,20 +114,20 @@ impl Lowering<'_> {
     }
 
     fn aliased(&self, alias: &SubqueryAlias, below: Option<Tied>) -> Result<Option<Tied>> {
-        let Some(Tied { plan, keys, outer, is_limited }) = below else { return Ok(None) };
+        let Some(Tied { plan, keys, outer, is_limited, is_unique }) = below else { return Ok(None) };
         let keys = keys.into_iter().map(|key| Column::new(Some(alias.alias.clone()), key.name)).collect();
         let plan = LogicalPlan::SubqueryAlias(SubqueryAlias::try_new(Arc::new(plan), alias.alias.clone())?);
-        Ok(Some(Tied { plan, keys, outer, is_limited }))
+        Ok(Some(Tied { plan, keys, outer, is_limited, is_unique }))
     }
 
     fn projected(&self, projection: &Projection, below: Option<Tied>) -> Result<Option<Tied>> {
-        let Some(Tied { plan, keys, outer, is_limited }) = below else { return Ok(None) };
+        let Some(Tied { plan, keys, outer, is_limited, is_unique }) = below else { return Ok(None) };
         if projection.expr.iter().any(reads_outer) {
             return Ok(None);
         }
         let exprs = projection.expr.iter().cloned().chain(keys.iter().cloned().map(Expr::Column));
         let plan = LogicalPlan::Projection(Projection::try_new(exprs.collect(), Arc::new(plan))?);
-        Ok(Some(Tied { plan, keys, outer, is_limited }))
+        Ok(Some(Tied { plan, keys, outer, is_limited, is_unique }))
     }
 
     /// The rows of each group from the `skip`th on, `fetch` of them, in the order that is said below.
@@ -114,7 +148,8 @@ impl Lowering<'_> {
     }
 
     fn numbered(&self, below: Tied, order_by: Vec<Sort>, skip: usize, fetch: Option<usize>) -> Result<Tied> {
-        let Tied { plan, keys, outer, .. } = below;
+        let Tied { plan, keys, outer, is_unique, .. } = below;
+        let is_unique = is_unique || fetch.is_some_and(|rows| rows <= 1);
         let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
         let params = WindowFunctionParams {
             args: Vec::new(),
@@ -125,7 +160,7 @@ impl Lowering<'_> {
             null_treatment: None,
             distinct: false,
         };
-        let function = WindowFunctionDefinition::WindowUDF(Arc::clone(self.row_number));
+        let function = WindowFunctionDefinition::WindowUDF(Arc::clone(self.known.row_number));
         let number = Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }));
         let numbered = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
         let place = numbered.schema().columns().pop().map(Expr::Column);
@@ -143,7 +178,7 @@ impl Lowering<'_> {
             Some(condition) => numbered.filter(condition)?,
             None => numbered,
         };
-        Ok(Tied { plan: kept.project(columns)?.build()?, keys, outer, is_limited: true })
+        Ok(Tied { plan: kept.project(columns)?.build()?, keys, outer, is_limited: true, is_unique })
     }
 
     /// The ties are the conditions that read the outer row.
@@ -161,6 +196,7 @@ impl Lowering<'_> {
         let Some(pairs) = ties.into_iter().map(|tie| self.pair(tie)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
+        let is_unique = self.have_key(&filter.input, &pairs)?;
         let mut exprs: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
         let (mut keys, mut outer) = (Vec::new(), Vec::new());
         for (place, (inner, other)) in pairs.into_iter().enumerate() {
@@ -173,7 +209,29 @@ impl Lowering<'_> {
         if let Some(rest) = rest.into_iter().reduce(Expr::and) {
             source = source.filter(rest)?;
         }
-        Ok(Some(Tied { plan: source.project(exprs)?.build()?, keys, outer, is_limited: false }))
+        Ok(Some(Tied { plan: source.project(exprs)?.build()?, keys, outer, is_limited: false, is_unique }))
+    }
+
+    /// Whether the ties are to all columns of a table's primary key, as values of the same kind: a comparison that rounds could take
+    /// two for one.
+    fn have_key(&self, plan: &LogicalPlan, pairs: &[(Expr, Expr)]) -> Result<bool> {
+        let scan = match plan {
+            LogicalPlan::SubqueryAlias(alias) => &*alias.input,
+            other => other,
+        };
+        let LogicalPlan::TableScan(scan) = scan else { return Ok(false) };
+        let key = relation_of(&scan.source).and_then(|relation| self.known.relations.primary_key(relation.id));
+        let Some(key) = key else { return Ok(false) };
+        let schema = plan.schema();
+        for name in key {
+            let tie = pairs.iter().find(|(inner, _)| matches!(inner, Expr::Column(column) if column.name == name));
+            let Some((inner, outer)) = tie else { return Ok(false) };
+            let (inner, outer) = (inner.get_type(schema)?, outer.get_type(self.outer)?);
+            if inner != outer && !(inner.is_integer() && outer.is_integer()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// What is equal: an expression over the subquery's rows, and one over the outer row.

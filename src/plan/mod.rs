@@ -29,6 +29,7 @@ mod reach;
 mod relations;
 mod repeated;
 mod rising;
+mod scalar_first;
 mod scalars;
 mod state;
 mod stored;

@@ -56,7 +56,7 @@ pub fn plan_query_with_parameters(
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
         .and_then(name_quantified)
-        .and_then(|plan| lower_lateral(plan, &row_number))
+        .and_then(|plan| lower_lateral(plan, &row_number, relations))
         .and_then(|plan| analyze(state, plan))
         .and_then(in_values)
         .and_then(break_ties)

@@ -20,6 +20,11 @@ pub trait RelationLookup {
         false
     }
 
+    /// The columns by which this relation has no second row; `None` where that is not known.
+    fn primary_key(&self, _relation: RelationId) -> Option<Vec<String>> {
+        None
+    }
+
     /// Names to suggest where [`RelationLookup::find`] found nothing.
     fn names(&self) -> Vec<String> {
         Vec::new()

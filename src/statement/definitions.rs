@@ -91,6 +91,11 @@ impl RelationLookup for Definitions {
         self.catalog.table(relation).is_some_and(|table| table.kind == TableKind::AppendOnly)
     }
 
+    fn primary_key(&self, relation: RelationId) -> Option<Vec<String>> {
+        let table = self.catalog.table(relation)?;
+        Some(table.key()?.iter().map(|column| table.columns[*column].name.clone()).collect())
+    }
+
     fn names(&self) -> Vec<String> {
         self.catalog.relations().map(|relation| relation.name().to_owned()).collect()
     }

@@ -8,7 +8,7 @@
 //!   * a segment that a former process wrote is never appended to
 //!   * a segment is there for as long as a page of it is held
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use super::DIRECTORY;
 use super::files::StateFile;
 use crate::dataflow::state::{PageStore, Place};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::io::{AppendFile, Disk, disk_error};
 
 pub(super) const MAGIC: [u8; 8] = *b"TMPG\x01\0\0\0";
@@ -40,6 +40,8 @@ struct Files {
     current: Option<Current>,
     /// Full ones whose bytes are not yet synced.
     unsynced: Vec<(u64, Box<dyn AppendFile>)>,
+    /// Those that are synced now.
+    syncing: Vec<u64>,
     /// Names since the directory was synced.
     new_names: bool,
     bytes_written: u64,
@@ -76,9 +78,11 @@ impl PageFiles {
             let mut unsynced = std::mem::take(&mut files.unsynced);
             // Closed, so that pages can be written while this one is synced.
             unsynced.extend(files.current.take().map(|current| (current.number, current.file)));
+            files.syncing = unsynced.iter().map(|(number, _)| *number).collect();
             (unsynced, std::mem::take(&mut files.new_names))
         };
         let synced = self.sync_files(&mut unsynced, new_names);
+        self.files.lock().syncing.clear();
         if synced.is_err() {
             let mut files = self.files.lock();
             files.new_names |= new_names;
@@ -101,14 +105,16 @@ impl PageFiles {
 
     /// Removes segments that nobody holds a page of. A failure costs disk space alone.
     pub fn remove_unheld(&self) {
-        let unheld: Vec<u64> = {
+        let unheld: BTreeSet<u64> = {
             let mut files = self.files.lock();
-            let current = files.current.as_ref().map(|current| current.number);
-            let open: Vec<u64> = files.unsynced.iter().map(|(number, _)| *number).chain(current).collect();
-            let is_unheld = |number: &u64, segment: &Segment| segment.held == 0 && !open.contains(number);
-            let unheld = files.segments.iter().filter(|(number, segment)| is_unheld(number, segment));
-            let unheld = unheld.map(|(number, _)| *number).collect();
-            files.segments.retain(|number, segment| !is_unheld(number, segment));
+            let Files { segments, current, unsynced, syncing, .. } = &mut *files;
+            let in_use = |number: &u64| {
+                current.as_ref().is_some_and(|current| current.number == *number) || syncing.contains(number)
+            };
+            let unheld = segments.iter().filter(|(number, segment)| segment.held == 0 && !in_use(number));
+            let unheld: BTreeSet<u64> = unheld.map(|(number, _)| *number).collect();
+            segments.retain(|number, _| !unheld.contains(number));
+            unsynced.retain(|(number, _)| !unheld.contains(number));
             unheld
         };
         for number in unheld {
@@ -127,12 +133,8 @@ impl PageFiles {
         self.files.lock().bytes_written
     }
 
-    /// The segment that the next page goes to.
+    /// The segment that pages go to; a new one where none is open.
     fn open<'a>(&self, files: &'a mut Files) -> Result<&'a mut Current> {
-        let full = |number: u64| files.segments.get(&number).is_none_or(|segment| segment.bytes >= SEGMENT_BYTES_MAX);
-        if let Some(current) = files.current.take_if(|current| full(current.number)) {
-            files.unsynced.push((current.number, current.file));
-        }
         if files.current.is_none() {
             let number = files.next;
             files.next += 1;
@@ -147,8 +149,18 @@ impl PageFiles {
     }
 }
 
-impl PageStore for PageFiles {
-    fn write(&self, bytes: &[u8]) -> Result<Place> {
+impl PageFiles {
+    /// Closes the segment that is written to if it is full; whether the next page begins a new one.
+    fn is_at_end(&self) -> bool {
+        let files = &mut *self.files.lock();
+        let full = |number: u64| files.segments.get(&number).is_none_or(|segment| segment.bytes >= SEGMENT_BYTES_MAX);
+        if let Some(current) = files.current.take_if(|current| full(current.number)) {
+            files.unsynced.push((current.number, current.file));
+        }
+        files.current.is_none()
+    }
+
+    fn append(&self, bytes: &[u8]) -> Result<Place> {
         let length = u32::try_from(bytes.len()).map_err(|_| Error::internal("a page of more than 4 GiB"))?;
         let mut files = self.files.lock();
         let current = self.open(&mut files)?;
@@ -164,6 +176,21 @@ impl PageStore for PageFiles {
         segment.bytes += u64::from(length);
         segment.held += u64::from(length);
         Ok(Place { segment: number, offset, length })
+    }
+}
+
+impl PageStore for PageFiles {
+    /// What leaves memory again and again must not fill the disk until the next checkpoint: it could then not be written either.
+    fn write(&self, bytes: &[u8]) -> Result<Place> {
+        if self.is_at_end() {
+            self.remove_unheld();
+        }
+        let written = self.append(bytes);
+        if written.as_ref().is_err_and(|error| error.state() == SqlState::DISK_FULL) {
+            self.remove_unheld();
+            return self.append(bytes);
+        }
+        written
     }
 
     fn read(&self, place: Place) -> Result<Vec<u8>> {
@@ -228,3 +255,6 @@ impl fmt::Debug for PageFiles {
         write!(f, "PageFiles({} segments)", self.files.lock().segments.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

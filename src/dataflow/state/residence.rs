@@ -59,8 +59,14 @@ impl Residence {
         bytes_max > 0 && self.bytes().saturating_add(bytes) > bytes_max && self.store.get().is_some()
     }
 
+    /// More than half of what there may be.
+    pub fn is_half_full(&self) -> bool {
+        let bytes_max = self.bytes_max();
+        bytes_max > 0 && self.bytes() > bytes_max / 2 && self.store.get().is_some()
+    }
+
     /// Once pages leave, they do until a tenth is free.
-    pub fn wants_room(&self) -> bool {
+    pub(super) fn wants_room(&self) -> bool {
         let bytes_max = self.bytes_max();
         bytes_max > 0 && self.bytes() > bytes_max / 10 * 9
     }

@@ -63,6 +63,10 @@ impl RelationLookup for Fleet {
         relation == RelationId(20000)
     }
 
+    fn primary_key(&self, relation: RelationId) -> Option<Vec<String>> {
+        (relation == RelationId(20001)).then(|| vec!["truck".to_string()])
+    }
+
     fn names(&self) -> Vec<String> {
         vec!["readings".to_string(), "trucks".to_string()]
     }
@@ -223,7 +227,7 @@ fn what_is_not_incremental_is_named() {
         ("SELECT truck FROM readings LIMIT 3", "LIMIT without ORDER BY"),
         ("SELECT truck FROM readings ORDER BY truck OFFSET 3", "OFFSET without LIMIT"),
         (
-            "SELECT truck, (SELECT driver FROM trucks t WHERE t.truck = r.truck) AS driver FROM readings r",
+            "SELECT truck, (SELECT fuel FROM readings s WHERE s.truck = r.truck) AS fuel FROM readings r",
             "a scalar subquery that reads the outer row and does not aggregate",
         ),
         (
