@@ -18,6 +18,8 @@ KEYED_STEPS = 90
 #: Readers that stall, and devices of the view that they read, each with a note of a kilobyte: together four times the limit.
 STALLED = 45
 STALLED_DEVICES = 30_000
+#: Rows between two readers of a table, each with a note of a kilobyte.
+STALLED_ROWS = 20_000
 
 
 def state_leaves_and_comes_back(folder):
@@ -137,7 +139,7 @@ def readers_that_stall_keep_little(folder):
             equal(len(rows), STALLED_DEVICES, f"rows that reader {number} sees")
             equal({row[1] for row in rows}, {str(number + 1)}, f"readings of each device, as reader {number} sees them")
         except psycopg.Error as error:
-            equal(error.sqlstate, "53400", f"SQLSTATE of a reader that is ended: {error}")
+            equal(error.sqlstate, "53400", f"SQLSTATE of reader {number}: {error}")
             expect("snapshot_bytes_max" in (error.diag.message_hint or ""), f"its hint: {error.diag.message_hint}")
             equal(number, ended, "the reader that is ended, among those who began first")
             ended += 1
@@ -149,6 +151,35 @@ def readers_that_stall_keep_little(folder):
     server.stop()
 
 
+def readers_of_tables_that_stall_keep_little(folder):
+    """The same over a table whose hot rows are flushed again and again: each reader holds those that were hot when it began."""
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
+    server.psql("CREATE TABLE readings (device bigint, note text) APPEND ONLY")
+    readers = []
+    for step in range(STALLED):
+        server.psql(
+            f"INSERT INTO readings SELECT {step}, repeat('note ', 200) || n FROM generate_series(1, {STALLED_ROWS}) AS s(n)"
+        )
+        copied = copied_rows(server, "COPY (SELECT device, note FROM readings) TO STDOUT")
+        readers.append((copied, next(copied)))
+    peak = int(server.resident_mib("VmHWM") * (1 << 20))
+    ended = 0
+    for number, (copied, first) in enumerate(readers):
+        try:
+            devices = [first[0], *(row[0] for row in copied)]
+            equal(len(devices), (number + 1) * STALLED_ROWS, f"rows that reader {number} sees")
+            equal(len(set(devices)), number + 1, f"statements that reader {number} sees")
+        except psycopg.Error as error:
+            equal(error.sqlstate, "53400", f"SQLSTATE of reader {number}: {error}")
+            expect("memory.limit_bytes" in (error.diag.message_hint or ""), f"its hint: {error.diag.message_hint}")
+            ended += 1
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED} readers of a table {ended} were ended, the others read all")
+    expect(STALLED // 4 < ended < STALLED, f"{ended} readers were ended")
+    expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
+    equal(server.value("SELECT count(*) FROM readings"), str(STALLED * STALLED_ROWS), "rows")
+    server.stop()
+
+
 def copied_rows(server, statement):
     """The rows of a COPY on a connection of its own, one by one, as lists of texts."""
     with psycopg.connect(server.address(), autocommit=True) as connection, connection.cursor().copy(statement) as copy:
@@ -157,4 +188,9 @@ def copied_rows(server, statement):
 
 
 if __name__ == "__main__":
-    main(state_leaves_and_comes_back, rows_by_key_leave_and_are_found, readers_that_stall_keep_little)
+    main(
+        state_leaves_and_comes_back,
+        rows_by_key_leave_and_are_found,
+        readers_that_stall_keep_little,
+        readers_of_tables_that_stall_keep_little,
+    )

@@ -28,6 +28,8 @@ const PERIOD: Duration = Duration::from_millis(20);
 const STATE_SHARE_MIN: u64 = 8;
 /// Live rows of PRIMARY KEY tables and what finds them in files hold one part in so many at most; the rest is read from files.
 const KEYED_SHARE: u64 = 8;
+/// Flushed rows that slow readers of tables hold are one part in so many at most, where memory is short.
+const LEFT_SHARE: u64 = 8;
 /// What is not counted may grow by so much within a period: a load is there several times while it is committed, and a flush, a
 /// step and a checkpoint hold a few pieces each. An eighth of the limit, this much at least, and never more than a quarter.
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
@@ -90,7 +92,7 @@ struct Holdings {
     resident: u64,
     /// Rows that are not flushed yet, or wait for the views.
     changes: u64,
-    /// Live rows of PRIMARY KEY tables, and the marks of commits that can be read.
+    /// Live rows of PRIMARY KEY tables, the marks of commits that can be read, and flushed rows that readers hold.
     keyed: u64,
     queries: u64,
     /// Writes on their way to their commit.
@@ -158,6 +160,7 @@ impl Governor {
         let mut shares = Shares::of(&self.holdings(), self.limit);
         if shares.gives_back {
             (self.give_back)();
+            self.handles.tables.keep_left_within(self.limit / LEFT_SHARE);
             shares = Shares::of(&self.holdings(), self.limit);
         }
         self.handles.tables.keep_keyed_within(usize::try_from(self.limit / KEYED_SHARE).unwrap_or(usize::MAX));
@@ -176,7 +179,7 @@ impl Governor {
             resident: machine::resident_bytes().unwrap_or_default(),
             // What waits for views is mostly what is hot in the tables.
             changes: hot.max(dataflows.queued_bytes()),
-            keyed: keyed + tables.history_bytes(),
+            keyed: keyed + tables.history_bytes() + tables.left_bytes(),
             queries: query.memory_used_bytes() as u64,
             writes: sequencer.admission().held_bytes(),
             state: residence.bytes() as u64,

@@ -40,7 +40,7 @@ pub fn start_filling(
     let mut backfill = HashMap::new();
     for id in plan.iter().flat_map(ViewPlan::sources) {
         if let Some(table) = catalog.table(id) {
-            let snapshot = tables.snapshot(id, then.commit)?;
+            let snapshot = tables.snapshot(id, then.commit)?.kept();
             let columns = (0..table.columns.len()).collect();
             let rows = snapshot.stream(Some(columns), BATCH_ROWS);
             let (append_only, watermark_us) = (table.kind == TableKind::AppendOnly, then.watermarks.get(&id).copied());

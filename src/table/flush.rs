@@ -331,7 +331,10 @@ impl Tables {
             let clean = swapped.version.hot.num_rows() == 0 && !swapped.version.has_unflushed_tombstones();
             state.hot_since = (!clean).then(|| self.clock.monotonic());
         }
+        let left = state.version.hot.left_by(&swapped.version.hot);
         state.version = Arc::new(swapped.version);
+        // Whoever still holds these now is a reader, or this flush.
+        self.left.add(left);
     }
 
     /// Flushes tables by size and age until `stop` says so or its sender is gone.
@@ -479,7 +482,8 @@ struct Part {
 fn parts(version: &Version, cut: Cut, file_rows_max: usize, bytes_max: usize) -> Result<Vec<Part>> {
     let file_rows_max = file_rows_max.max(1);
     let mut parts: Vec<Part> = Vec::new();
-    for (rows, first, last) in version.hot.parts_at(cut.to) {
+    for part in version.hot.parts_at(cut.to) {
+        let (rows, first, last) = part?;
         let row_ids = super::segment::row_ids(&rows)?;
         let rows = match version.tombstones.alive(row_ids, cut.folded_to()) {
             Some(alive) => arrow::compute::filter_record_batch(&rows, &alive)?,

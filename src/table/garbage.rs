@@ -36,7 +36,7 @@ pub(super) struct Garbage {
 struct Replaced {
     /// Gone once nobody reads the version.
     version: Weak<TableFiles>,
-    /// Named by it, and not by the one that took its place.
+    /// Named by it, and not by the one that took its place. Often none: but who reads it keeps what later versions had as well.
     paths: Vec<String>,
     /// The first manifest that does not name them.
     manifest: u64,
@@ -52,9 +52,7 @@ impl Garbage {
     }
 
     fn push(&self, table: RelationId, replaced: Replaced) {
-        if !replaced.paths.is_empty() {
-            self.replaced.lock().entry(table).or_default().push_back(replaced);
-        }
+        self.replaced.lock().entry(table).or_default().push_back(replaced);
     }
 
     /// The table is gone, or was when a flush put its last version in place.
@@ -75,7 +73,8 @@ impl Garbage {
 
     /// Files that go once there were some more manifests.
     pub fn waits(&self) -> bool {
-        !self.dropped.lock().is_empty() || !self.replaced.lock().is_empty()
+        let names_files = |queue: &VecDeque<Replaced>| queue.iter().any(|replaced| !replaced.paths.is_empty());
+        !self.dropped.lock().is_empty() || self.replaced.lock().values().any(names_files)
     }
 
     /// Files of the history that are not named any more. Only a start reads them.
@@ -90,9 +89,11 @@ impl Garbage {
         let mut paths = Vec::new();
         let mut tables = self.replaced.lock();
         for queue in tables.values_mut() {
+            let is_read = |replaced: &Replaced| replaced.version.strong_count() > 0;
+            queue.retain(|replaced| !replaced.paths.is_empty() || is_read(replaced));
             let is_needed = |replaced: &Replaced| {
                 let kept_for_need = manifest < replaced.manifest + MANIFESTS_KEPT as u64;
-                kept_for_need || replaced.version.strong_count() > 0
+                (kept_for_need && !replaced.paths.is_empty()) || is_read(replaced)
             };
             let free = queue.iter().position(is_needed).unwrap_or(queue.len());
             paths.extend(queue.drain(..free).flat_map(|replaced| replaced.paths));

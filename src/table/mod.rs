@@ -27,6 +27,7 @@ mod garbage;
 mod history;
 mod key_form;
 mod keyed;
+mod left;
 mod pins;
 mod projection;
 mod restore;

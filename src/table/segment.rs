@@ -7,13 +7,18 @@
 //! Small segments are merged geometrically, so that ten thousand commits of one row are a dozen batches; a merged
 //! segment is never more than [`SEGMENT_ROWS_MAX`] rows, and a large batch is taken by reference.
 //!
+//! Once its rows are in files, a segment may be emptied under the snapshots that still hold it (`left`); nobody else reads
+//! it then.
+//!
 //! Does not know: deletions, files, commits' durability.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use arrow::array::{AsArray, Int64Array, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::Int64Type;
+use parking_lot::RwLock;
 
 use crate::delta::batch_bytes;
 use crate::error::{Error, Result};
@@ -27,21 +32,63 @@ const SEGMENT_BYTES_MAX: usize = 8 << 20;
 /// Rows in the order of their commits; at least one.
 #[derive(Debug)]
 pub(super) struct Segment {
-    rows: RecordBatch,
+    /// `None` once it was emptied.
+    rows: RwLock<Option<RecordBatch>>,
+    num_rows: usize,
     /// (end row, commit): rows from the former end to this one belong to this commit. Both grow.
     commits: Vec<(usize, CommitNumber)>,
     bytes: usize,
+    /// Snapshots that must be able to read it.
+    kept: AtomicUsize,
 }
 
 impl Segment {
     /// One commit's rows, `_row_id` last and ascending.
     pub fn new(rows: RecordBatch, commit: CommitNumber) -> Self {
-        let bytes = batch_bytes(&rows);
-        Segment { commits: vec![(rows.num_rows(), commit)], rows, bytes }
+        let commits = vec![(rows.num_rows(), commit)];
+        Segment::of(rows, commits)
     }
 
-    fn num_rows(&self) -> usize {
-        self.rows.num_rows()
+    fn of(rows: RecordBatch, commits: Vec<(usize, CommitNumber)>) -> Self {
+        let (num_rows, bytes) = (rows.num_rows(), batch_bytes(&rows));
+        Segment { rows: RwLock::new(Some(rows)), num_rows, commits, bytes, kept: AtomicUsize::new(0) }
+    }
+
+    pub fn num_rows(&self) -> usize {
+        self.num_rows
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// `None` once it was emptied.
+    pub fn rows(&self) -> Option<RecordBatch> {
+        self.rows.read().clone()
+    }
+
+    /// Of one that is hot.
+    fn hot_rows(&self) -> Result<RecordBatch> {
+        self.rows().ok_or_else(|| Error::internal("hot rows that are gone"))
+    }
+
+    /// Whether there are rows in it that may go.
+    pub fn can_be_emptied(&self) -> bool {
+        self.kept.load(Ordering::Acquire) == 0 && self.rows.read().is_some()
+    }
+
+    /// Lets the rows go, whoever still holds the segment.
+    pub fn empty(&self) {
+        *self.rows.write() = None;
+    }
+
+    /// From now on it may not be emptied, until [`Segment::unkeep`].
+    pub fn keep(&self) {
+        self.kept.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub fn unkeep(&self) {
+        self.kept.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// How many rows, from the first, were inserted by commits up to `at`.
@@ -55,7 +102,8 @@ impl Segment {
     }
 
     fn merge(&self, later: &Segment) -> Result<Segment> {
-        let rows = concat_batches(&self.rows.schema(), [&self.rows, &later.rows])?;
+        let (earlier, others) = (self.hot_rows()?, later.hot_rows()?);
+        let rows = concat_batches(&earlier.schema(), [&earlier, &others])?;
         let offset = self.num_rows();
         let mut commits = self.commits.clone();
         for (end, commit) in &later.commits {
@@ -64,18 +112,14 @@ impl Segment {
                 _ => commits.push((offset + end, *commit)),
             }
         }
-        Ok(Segment { rows, commits, bytes: self.bytes + later.bytes })
+        Ok(Segment::of(rows, commits))
     }
 
     /// The rows after the first `count`.
-    fn skip(&self, count: usize) -> Segment {
-        let rows = self.rows.slice(count, self.num_rows() - count);
+    fn skip(&self, count: usize) -> Option<Segment> {
+        let rows = self.rows()?.slice(count, self.num_rows() - count);
         let commits = self.commits.iter().filter(|(end, _)| *end > count);
-        Segment {
-            bytes: batch_bytes(&rows),
-            commits: commits.map(|(end, commit)| (end - count, *commit)).collect(),
-            rows,
-        }
+        Some(Segment::of(rows, commits.map(|(end, commit)| (end - count, *commit)).collect()))
     }
 }
 
@@ -130,10 +174,9 @@ impl Memtable {
     pub fn converted(&self, convert: &dyn Fn(&RecordBatch) -> Result<RecordBatch>) -> Result<Memtable> {
         let mut converted = Memtable { segments: Vec::with_capacity(self.segments.len()), rows: self.rows, bytes: 0 };
         for segment in &self.segments {
-            let rows = convert(&segment.rows)?;
-            let bytes = batch_bytes(&rows);
-            converted.bytes += bytes;
-            converted.segments.push(Arc::new(Segment { rows, commits: segment.commits.clone(), bytes }));
+            let segment = Segment::of(convert(&segment.hot_rows()?)?, segment.commits.clone());
+            converted.bytes += segment.bytes;
+            converted.segments.push(Arc::new(segment));
         }
         Ok(converted)
     }
@@ -143,18 +186,27 @@ impl Memtable {
         self.segments.iter().map(|segment| segment.rows_at(at)).sum()
     }
 
-    /// The rows inserted by commits up to `at`, in order, as slices of the segments.
-    pub fn slices_at(&self, at: CommitNumber) -> impl Iterator<Item = RecordBatch> + '_ {
-        self.parts_at(at).map(|(rows, _, _)| rows)
+    /// The segments with rows inserted by commits up to `at`, in order, and how many of each, from its first on.
+    pub fn segments_at(&self, at: CommitNumber) -> impl Iterator<Item = (&Arc<Segment>, usize)> {
+        let counted = self.segments.iter().map(move |segment| (segment, segment.rows_at(at)));
+        counted.filter(|(_, count)| *count > 0)
     }
 
-    /// The same with the range of each slice's commits.
-    pub fn parts_at(&self, at: CommitNumber) -> impl Iterator<Item = (RecordBatch, CommitNumber, CommitNumber)> + '_ {
-        self.segments.iter().filter_map(move |segment| {
-            let count = segment.rows_at(at);
+    /// The hot rows inserted by commits up to `at`, as slices of the segments, with the range of each slice's commits.
+    pub fn parts_at(
+        &self,
+        at: CommitNumber,
+    ) -> impl Iterator<Item = Result<(RecordBatch, CommitNumber, CommitNumber)>> + '_ {
+        self.segments_at(at).filter_map(move |(segment, count)| {
             let (first, last) = segment.commit_range()?;
-            (count > 0).then(|| (segment.rows.slice(0, count), first, last.min(at)))
+            Some(segment.hot_rows().map(|rows| (rows.slice(0, count), first, last.min(at))))
         })
+    }
+
+    /// Those of its segments that `rest`, what stays hot of it, does not have.
+    pub fn left_by(&self, rest: &Memtable) -> Vec<Weak<Segment>> {
+        let stays = |segment: &Arc<Segment>| rest.segments.iter().any(|other| Arc::ptr_eq(segment, other));
+        self.segments.iter().filter(|segment| !stays(segment)).map(Arc::downgrade).collect()
     }
 
     /// What stays hot once commits up to `flushed` are cold.
@@ -165,7 +217,8 @@ impl Memtable {
             let kept = match count {
                 0 => segment.clone(),
                 all if all == segment.num_rows() => continue,
-                some => Arc::new(segment.skip(some)),
+                // None of these was emptied: only what has left can be.
+                some => segment.skip(some).map_or_else(|| segment.clone(), Arc::new),
             };
             rest.rows += kept.num_rows();
             rest.bytes += kept.bytes;
@@ -178,7 +231,7 @@ impl Memtable {
     pub fn last_row_id_at(&self, at: CommitNumber) -> Option<RowId> {
         let (segment, count) =
             self.segments.iter().rev().map(|segment| (segment, segment.rows_at(at))).find(|(_, count)| *count > 0)?;
-        Some(row_ids(&segment.rows).ok()?.value(count - 1))
+        Some(row_ids(&segment.rows()?).ok()?.value(count - 1))
     }
 }
 

@@ -12,12 +12,13 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::cell::TableCell;
+use super::left::KeptRows;
 use super::pins::Pin;
 use super::projection::Projection;
-use super::segment::row_ids;
+use super::segment::{Segment, row_ids};
 use super::version::Version;
 use crate::catalog::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::tier::{DataFile, StoredForm, TableFiles, Tier};
 use crate::types::{CommitNumber, RowId};
 
@@ -30,8 +31,24 @@ pub struct TableSnapshot {
     overlay: Option<Arc<Overlay>>,
     /// Of a snapshot of the past: cold rows from this id on came later.
     row_id_end: Option<RowId>,
-    /// Kept for its `Drop`.
+    /// Kept for their `Drop`.
     _pin: Option<Arc<Pin>>,
+    _kept: Option<Arc<KeptRows>>,
+}
+
+/// A part of a snapshot's hot rows, read when it is asked for.
+#[derive(Debug, Clone)]
+pub(super) struct HotPart {
+    source: HotSource,
+    start: usize,
+    rows: usize,
+}
+
+#[derive(Debug, Clone)]
+enum HotSource {
+    Segment(Arc<Segment>),
+    /// A transaction's own.
+    Own(RecordBatch),
 }
 
 #[derive(Debug)]
@@ -60,7 +77,7 @@ impl TableSnapshot {
                 cell.table.name, version.cold.flushed
             )));
         }
-        Ok(TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: pin })
+        Ok(TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: pin, _kept: None })
     }
 
     /// The same as it was at an earlier commit, without a transaction's own writes; `row_id_end` where cold rows may be of a later
@@ -76,7 +93,7 @@ impl TableSnapshot {
         at: CommitNumber,
         version: Arc<Version>,
     ) -> TableSnapshot {
-        TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: None }
+        TableSnapshot { cell, tier, at, version, overlay: None, row_id_end: None, _pin: None, _kept: None }
     }
 
     /// Number of columns with `_row_id`.
@@ -138,7 +155,8 @@ impl TableSnapshot {
                 Err(error) => stream::once(async { Err(error) }).boxed(),
             });
         let snapshot = self.clone();
-        let hot = stream::iter(self.hot_slices(batch_rows)).map(move |rows| snapshot.visible(&rows, &projection));
+        let hot = self.hot_parts(batch_rows);
+        let hot = stream::iter(hot).map(move |part| snapshot.visible(&snapshot.hot_rows(&part)?, &projection));
         let filled =
             |rows: &Result<RecordBatch>| futures::future::ready(!matches!(rows, Ok(rows) if rows.num_rows() == 0));
         cold.chain(hot).filter(filled).boxed()
@@ -183,18 +201,40 @@ impl TableSnapshot {
         &self.cell.form
     }
 
-    /// Hot rows and the transaction's own, deleted ones among them, in slices of at most `batch_rows`.
-    pub(super) fn hot_slices(&self, batch_rows: usize) -> Vec<RecordBatch> {
+    /// Hot rows and the transaction's own, deleted ones among them, in parts of at most `batch_rows`.
+    pub(super) fn hot_parts(&self, batch_rows: usize) -> Vec<HotPart> {
+        let hot =
+            self.version.hot.segments_at(self.at).map(|(segment, rows)| (HotSource::Segment(segment.clone()), rows));
         let own = self.overlay.iter().flat_map(|overlay| overlay.inserts.iter().cloned());
-        self.version
-            .hot
-            .slices_at(self.at)
-            .chain(own)
-            .flat_map(|rows| {
-                let starts = (0..rows.num_rows()).step_by(batch_rows);
-                starts.map(|start| rows.slice(start, batch_rows.min(rows.num_rows() - start))).collect::<Vec<_>>()
-            })
-            .collect()
+        let own = own.map(|rows| (HotSource::Own(rows.clone()), rows.num_rows()));
+        let parts = hot.chain(own).flat_map(|(source, rows)| {
+            let starts = (0..rows).step_by(batch_rows);
+            starts.map(move |start| HotPart { source: source.clone(), start, rows: batch_rows.min(rows - start) })
+        });
+        parts.collect()
+    }
+
+    /// Errors: 53400 where they were flushed since, and memory is short.
+    pub(super) fn hot_rows(&self, part: &HotPart) -> Result<RecordBatch> {
+        let rows = match &part.source {
+            HotSource::Own(rows) => rows.clone(),
+            HotSource::Segment(segment) => segment.rows().ok_or_else(|| self.not_kept())?,
+        };
+        Ok(rows.slice(part.start, part.rows))
+    }
+
+    fn not_kept(&self) -> Error {
+        let message =
+            format!("the statement reads table \"{}\" as of a commit that is not kept any longer", self.table().name);
+        Error::new(SqlState::CONFIGURATION_LIMIT_EXCEEDED, message)
+            .with_detail("Its rows were flushed since, and what is kept in memory for slow readers may take an eighth of memory.limit_bytes.")
+            .with_hint("Read again and faster, or raise memory.limit_bytes.")
+    }
+
+    /// The same, whose rows stay for as long as it is read, however short memory is.
+    pub fn kept(self) -> TableSnapshot {
+        let segments = self.version.hot.segments_at(self.at).map(|(segment, _)| segment.clone()).collect();
+        TableSnapshot { _kept: Some(Arc::new(KeptRows::new(segments))), ..self }
     }
 
     /// Whether a row with an id between `low` and `high`, both included, may be deleted.

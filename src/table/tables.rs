@@ -19,6 +19,7 @@ use super::cell::{Prepared, TableCell};
 use super::cold_keys::{ColdKeys, Lookup, taken};
 use super::garbage::Garbage;
 use super::history::History;
+use super::left::LeftRows;
 use super::snapshot::TableSnapshot;
 use super::version::Version;
 use crate::catalog::{Catalog, CatalogChange, RowRuns, Table};
@@ -114,6 +115,7 @@ pub struct Tables {
     /// Flushes begun since the newest manifest.
     pub(super) attempts: AtomicU32,
     pub(super) garbage: Garbage,
+    pub(super) left: LeftRows,
     /// Locked behind `durable` where both are.
     pub(super) history: Mutex<History>,
     pub(super) before_flush: OnceLock<BeforeFlush>,
@@ -132,6 +134,7 @@ impl Tables {
             manifest: tokio::sync::Mutex::default(),
             attempts: AtomicU32::new(0),
             garbage: Garbage::default(),
+            left: LeftRows::default(),
             history: Mutex::default(),
             before_flush: OnceLock::new(),
             keyed_bytes_max: AtomicUsize::new(usize::MAX),
@@ -478,6 +481,22 @@ impl Tables {
             let own = cell.keyed_bytes() as u64;
             (hot + cell.state.read().version.hot.bytes() as u64, keyed + own)
         })
+    }
+
+    /// Bytes of rows that were flushed, and that readers still hold.
+    pub fn left_bytes(&self) -> u64 {
+        self.left.bytes()
+    }
+
+    /// Lets the oldest of these go under their readers, until the others are so many bytes at most.
+    pub fn keep_left_within(&self, bytes_max: u64) {
+        let emptied = self.left.keep_within(bytes_max);
+        if emptied > 0 {
+            tracing::info!(
+                segments = emptied,
+                "rows that slow readers of tables held were let go, because memory is short"
+            );
+        }
     }
 
     pub fn stats(&self, id: RelationId) -> Result<TableStats> {

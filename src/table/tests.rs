@@ -229,7 +229,7 @@ async fn trucks_of(snapshot: &TableSnapshot) -> BTreeMap<i64, i64> {
 }
 
 /// Runs a test on the simulated executor.
-fn simulate<T: Send + 'static>(seed: u64, test: impl FnOnce(Simulation) -> BoxFuture<'static, T>) -> T {
+pub(super) fn simulate<T: Send + 'static>(seed: u64, test: impl FnOnce(Simulation) -> BoxFuture<'static, T>) -> T {
     let mut executor = SimExecutor::new(seed);
     let spawner = executor.spawner();
     let simulation = Simulation {
@@ -243,14 +243,14 @@ fn simulate<T: Send + 'static>(seed: u64, test: impl FnOnce(Simulation) -> BoxFu
 }
 
 #[derive(Clone)]
-struct Simulation {
+pub(super) struct Simulation {
     media: Media,
     clock: Arc<dyn Clock>,
     spawn: Arc<dyn Fn(BoxFuture<'static, ()>) + Send + Sync>,
 }
 
 impl Simulation {
-    async fn open(&self) -> Database {
+    pub async fn open(&self) -> Database {
         self.open_keeping(0).await
     }
 

@@ -147,6 +147,30 @@ async fn a_file_goes_once_no_manifest_and_no_reader_needs_it() {
 }
 
 /// The newest manifest may be damaged one day: an older one takes its place, and needs its files.
+/// The version that is read was replaced by one with a file more, and that one by one without those that both had.
+#[tokio::test]
+async fn a_file_stays_for_a_reader_from_before_a_flush_that_added_one() {
+    let media = Media::new(1);
+    let database = open(&media).await;
+    flushed_files(&database, 3, 20).await;
+    let old = files(&media).await;
+    let reader = database.at_head(READINGS);
+    let publish = async || {
+        database.insert(READINGS, reading_rows(&[1])).await.unwrap();
+        database.tables.flush_all(&database.sequencer).await.unwrap();
+    };
+    publish().await;
+    database.tables.compact(READINGS, &database.sequencer).await.unwrap();
+    for _ in 0..MANIFESTS_KEPT + 2 {
+        publish().await;
+    }
+    assert!(files(&media).await.is_superset(&old), "they are being read");
+    assert_eq!(collect(&reader, None).await.num_rows(), 60);
+    drop(reader);
+    publish().await;
+    assert!(files(&media).await.is_disjoint(&old), "nobody needs them");
+}
+
 #[tokio::test]
 async fn files_of_the_manifests_that_are_kept_stay() {
     let media = Media::new(1);

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -12,7 +11,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream;
 
-use crate::table::snapshot::TableSnapshot;
+use crate::table::snapshot::{HotPart, TableSnapshot};
 
 /// `None` where nothing is hot.
 pub(super) fn scan(
@@ -21,18 +20,18 @@ pub(super) fn scan(
     partitions: usize,
     batch_rows: usize,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let slices = snapshot.hot_slices(batch_rows.max(1));
-    if slices.is_empty() {
+    let parts = snapshot.hot_parts(batch_rows.max(1));
+    if parts.is_empty() {
         return Ok(None);
     }
     let schema = Arc::new(snapshot.schema_with_row_id().project(projection)?);
-    let per_partition = slices.len().div_ceil(partitions);
-    let streams = slices.chunks(per_partition).map(|slices| {
+    let per_partition = parts.len().div_ceil(partitions);
+    let streams = parts.chunks(per_partition).map(|parts| {
         Arc::new(HotRows {
             snapshot: snapshot.clone(),
             projection: Arc::from(projection),
             schema: schema.clone(),
-            slices: Arc::from(slices),
+            parts: Arc::from(parts),
         }) as Arc<dyn PartitionStream>
     });
     let streams: Vec<_> = streams.collect();
@@ -44,12 +43,12 @@ struct HotRows {
     snapshot: TableSnapshot,
     projection: Arc<[usize]>,
     schema: SchemaRef,
-    slices: Arc<[RecordBatch]>,
+    parts: Arc<[HotPart]>,
 }
 
 impl fmt::Debug for HotRows {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HotRows({:?}, {} slices)", self.snapshot, self.slices.len())
+        write!(f, "HotRows({:?}, {} parts)", self.snapshot, self.parts.len())
     }
 }
 
@@ -59,9 +58,9 @@ impl PartitionStream for HotRows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (snapshot, projection, slices) = (self.snapshot.clone(), self.projection.clone(), self.slices.clone());
-        let visible = (0..slices.len()).filter_map(move |slice| {
-            let rows = snapshot.visible(slices.get(slice)?, &projection);
+        let (snapshot, projection, parts) = (self.snapshot.clone(), self.projection.clone(), self.parts.clone());
+        let visible = (0..parts.len()).filter_map(move |part| {
+            let rows = snapshot.hot_rows(parts.get(part)?).and_then(|rows| snapshot.visible(&rows, &projection));
             match rows {
                 Ok(rows) if rows.num_rows() == 0 => None,
                 rows => Some(rows.map_err(|error| DataFusionError::External(Box::new(error)))),

@@ -11,7 +11,8 @@ fn segment(commit: u64, rows: std::ops::Range<i64>) -> Segment {
 }
 
 fn ids_at(memtable: &Memtable, at: u64) -> Vec<RowId> {
-    memtable.slices_at(CommitNumber(at)).flat_map(|rows| row_ids(&rows).unwrap().values().to_vec()).collect()
+    let parts = memtable.parts_at(CommitNumber(at)).map(|part| part.unwrap().0);
+    parts.flat_map(|rows| row_ids(&rows).unwrap().values().to_vec()).collect()
 }
 
 #[test]
@@ -29,11 +30,11 @@ fn ten_thousand_commits_of_one_row_are_a_dozen_segments() {
 fn a_large_batch_is_not_copied() {
     let mut memtable = Memtable::default();
     let large = segment(1, 0..100_000);
-    let pointer = large.rows.column(0).to_data().buffers()[0].as_ptr();
+    let pointer = large.rows().unwrap().column(0).to_data().buffers()[0].as_ptr();
     memtable.push(large);
     memtable.push(segment(2, 100_000..200_000));
     assert_eq!(memtable.num_segments(), 2);
-    let first = memtable.slices_at(CommitNumber(1)).next().unwrap();
+    let first = memtable.parts_at(CommitNumber(1)).next().unwrap().unwrap().0;
     assert_eq!(first.column(0).to_data().buffers()[0].as_ptr(), pointer);
 }
 
