@@ -18,8 +18,11 @@ KEYED_STEPS = 90
 #: Readers that stall, and devices of the view that they read, each with a note of a kilobyte: together four times the limit.
 STALLED = 45
 STALLED_DEVICES = 30_000
-#: Rows between two readers of a table, each with a note of a kilobyte.
-STALLED_ROWS = 20_000
+#: Readers of a table that stall, and the rows between two of them: together twice the limit.
+STALLED_AT_TABLE = 12
+STALLED_ROWS = 150_000
+#: That bring these rows.
+STATEMENTS = 6
 
 
 def state_leaves_and_comes_back(folder):
@@ -156,10 +159,12 @@ def readers_of_tables_that_stall_keep_little(folder):
     server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
     server.psql("CREATE TABLE readings (device bigint, note text) APPEND ONLY")
     readers = []
-    for step in range(STALLED):
-        server.psql(
-            f"INSERT INTO readings SELECT {step}, repeat('note ', 200) || n FROM generate_series(1, {STALLED_ROWS}) AS s(n)"
-        )
+    for step in range(STALLED_AT_TABLE):
+        for _ in range(STATEMENTS):
+            server.psql(
+                f"INSERT INTO readings SELECT {step}, repeat('a note of some length ', 10) || n"
+                f" FROM generate_series(1, {STALLED_ROWS // STATEMENTS}) AS s(n)"
+            )
         copied = copied_rows(server, "COPY (SELECT device, note FROM readings) TO STDOUT")
         readers.append((copied, next(copied)))
     peak = int(server.resident_mib("VmHWM") * (1 << 20))
@@ -173,10 +178,10 @@ def readers_of_tables_that_stall_keep_little(folder):
             equal(error.sqlstate, "53400", f"SQLSTATE of reader {number}: {error}")
             expect("memory.limit_bytes" in (error.diag.message_hint or ""), f"its hint: {error.diag.message_hint}")
             ended += 1
-    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED} readers of a table {ended} were ended, the others read all")
-    expect(STALLED // 4 < ended < STALLED, f"{ended} readers were ended")
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED_AT_TABLE} readers of a table {ended} were ended, the others read all")
+    expect(ended > STALLED_AT_TABLE // 4, f"{ended} readers were ended")
     expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
-    equal(server.value("SELECT count(*) FROM readings"), str(STALLED * STALLED_ROWS), "rows")
+    equal(server.value("SELECT count(*) FROM readings"), str(STALLED_AT_TABLE * STALLED_ROWS), "rows")
     server.stop()
 
 

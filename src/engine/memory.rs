@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::io::machine;
+use crate::server::SlowClients;
 use crate::settings::Settings;
 use crate::statement::Handles;
 
@@ -35,6 +36,13 @@ const LEFT_SHARE: u64 = 8;
 const RESERVE_BYTES_MIN: u64 = 64 << 20;
 /// Rows of a step are this many bytes for each, while it runs.
 const STEP_ROW_BYTES: u64 = 2048;
+
+/// A client that took nothing for so long may be ended ...
+const WAITED_MIN: Duration = Duration::from_secs(1);
+/// ... and where the limit itself is passed, for so long.
+const WAITED_MIN_BEYOND: Duration = Duration::from_millis(50);
+/// Between two that are ended.
+const ENDED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Gives what was freed back to the machine; the program's allocator knows how.
 pub type GiveBack = fn();
@@ -110,6 +118,8 @@ struct Shares {
     admits: bool,
     /// What was freed should go back at once.
     gives_back: bool,
+    /// A client that does not read should be ended.
+    ends_clients: bool,
 }
 
 impl Shares {
@@ -123,6 +133,8 @@ impl Shares {
             state: limit.saturating_sub(others).max(limit / STATE_SHARE_MIN),
             admits: changes < limit / 4,
             gives_back: resident > limit - reserve,
+            // State alone fills memory up to the reserve.
+            ends_clients: resident > limit - reserve / 2,
         }
     }
 }
@@ -130,21 +142,24 @@ impl Shares {
 /// Who decides.
 pub struct Governor {
     handles: Arc<Handles>,
+    slow: Arc<SlowClients>,
     limit: u64,
     give_back: GiveBack,
+    /// When a client was ended last.
+    ended_at: Option<Duration>,
 }
 
 impl Governor {
     /// Decides for the first time: a start steps views before anyone can connect.
-    pub fn new(handles: Arc<Handles>, limit: u64, give_back: GiveBack) -> Governor {
+    pub fn new(handles: Arc<Handles>, slow: Arc<SlowClients>, limit: u64, give_back: GiveBack) -> Governor {
         handles.sequencer.admission().set_held_bytes_max(limit / 8);
-        let governor = Governor { handles, limit, give_back };
+        let mut governor = Governor { handles, slow, limit, give_back, ended_at: None };
         governor.decide();
         governor
     }
 
     /// Watches until `stop` says so.
-    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             tokio::select! {
                 biased;
@@ -156,12 +171,16 @@ impl Governor {
         self.handles.sequencer.admission().set_open(true);
     }
 
-    fn decide(&self) {
-        let mut shares = Shares::of(&self.holdings(), self.limit);
-        if shares.gives_back {
+    fn decide(&mut self) {
+        let mut holdings = self.holdings();
+        if Shares::of(&holdings, self.limit).gives_back {
             (self.give_back)();
             self.handles.tables.keep_left_within(self.limit / LEFT_SHARE);
-            shares = Shares::of(&self.holdings(), self.limit);
+            holdings = self.holdings();
+        }
+        let shares = Shares::of(&holdings, self.limit);
+        if shares.ends_clients {
+            self.end_client(if holdings.resident > self.limit { WAITED_MIN_BEYOND } else { WAITED_MIN });
         }
         self.handles.tables.keep_keyed_within(usize::try_from(self.limit / KEYED_SHARE).unwrap_or(usize::MAX));
         let state = match self.handles.settings.dataflow.state_bytes_max {
@@ -170,6 +189,18 @@ impl Governor {
         };
         self.handles.residence.set_bytes_max(usize::try_from(state).unwrap_or(usize::MAX));
         self.handles.sequencer.admission().set_open(shares.admits);
+    }
+
+    /// One at a time: what it held is gone a moment later.
+    fn end_client(&mut self, waited: Duration) {
+        let now = self.handles.clock.monotonic();
+        if self.ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) < ENDED_PAUSE) {
+            return;
+        }
+        if self.slow.end_first(waited) {
+            self.ended_at = Some(now);
+            tracing::warn!("memory is short: the statement whose client has not read for the longest was ended");
+        }
     }
 
     fn holdings(&self) -> Holdings {
@@ -201,7 +232,10 @@ mod tests {
     #[test]
     fn state_has_what_the_others_leave() {
         let fixed = Holdings { resident: 100 * MIB, ..Holdings::default() };
-        assert_eq!(shares(fixed), Shares { state: (1024 - 100 - 128) * MIB, admits: true, gives_back: false });
+        assert_eq!(
+            shares(fixed),
+            Shares { state: (1024 - 100 - 128) * MIB, admits: true, gives_back: false, ends_clients: false }
+        );
         // State itself takes nothing from its own share.
         let with_state = Holdings { resident: 500 * MIB, state: 400 * MIB, ..fixed };
         assert_eq!(shares(with_state).state, shares(fixed).state);
@@ -221,7 +255,7 @@ mod tests {
     fn state_keeps_an_eighth_whatever_the_others_hold() {
         let crowded = Holdings { resident: 2000 * MIB, queries: 256 * MIB, ..Holdings::default() };
         assert_eq!(shares(crowded).state, LIMIT / STATE_SHARE_MIN);
-        assert_eq!(Shares::of(&crowded, 0), Shares { state: 0, admits: false, gives_back: true });
+        assert_eq!(Shares::of(&crowded, 0), Shares { state: 0, admits: false, gives_back: true, ends_clients: true });
     }
 
     #[test]
@@ -250,6 +284,13 @@ mod tests {
         let with = |resident| shares(Holdings { resident, ..Holdings::default() }).gives_back;
         assert!(!with(896 * MIB));
         assert!(with(896 * MIB + 1));
+    }
+
+    #[test]
+    fn clients_are_ended_once_half_of_the_reserve_is_gone() {
+        let with = |resident| shares(Holdings { resident, ..Holdings::default() }).ends_clients;
+        assert!(!with(960 * MIB));
+        assert!(with(960 * MIB + 1));
     }
 
     #[test]

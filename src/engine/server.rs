@@ -26,7 +26,7 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions;
 use crate::io::{Clock, Disk, OsDisk, ScopedThreads, SystemClock, SystemRng, open_store};
 use crate::query::QueryEngine;
-use crate::server;
+use crate::server::{self, SlowClients};
 use crate::session::{Connection, Response, Sessions};
 use crate::settings::Settings;
 use crate::statement::{Handles, SourceBoard, system_stats};
@@ -111,8 +111,9 @@ impl Server {
         });
         // Before views step.
         core.residence.set_bytes_max(usize::try_from(settings.dataflow.state_bytes_max).unwrap_or(usize::MAX));
+        let slow = Arc::new(SlowClients::default());
         let governor = memory_limit.map(|limit| {
-            let (governor, stopped) = (Governor::new(handles.clone(), limit, give_back), stopped.clone());
+            let (governor, stopped) = (Governor::new(handles.clone(), slow.clone(), limit, give_back), stopped.clone());
             spawn("memory", move || governor.run(stopped))
         });
         let governor = governor.transpose()?;
@@ -153,7 +154,7 @@ impl Server {
             tokio::spawn(rebuild(rebuilding, clock.clone(), started, rebuilt_sender, stopped.clone())),
             tokio::spawn(expire_by_age(sessions.clone(), handles.clone(), stopped.clone())),
             tokio::spawn(heal(handles.clone(), residence, stopped.clone())),
-            tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), stopped.clone())),
+            tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), slow, stopped.clone())),
             tokio::spawn(server::flight::serve(
                 flight,
                 sessions,

@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 
 use super::encode::Format;
 use crate::error::{Error, Result, SqlState};
+use crate::server::SlowClients;
 use crate::session::{Notice, OutputColumn, TransactionStatus};
 
 /// Flush when this much is waiting.
@@ -30,11 +31,12 @@ pub(super) struct Outbox {
     buffer: Vec<u8>,
     /// Bytes of `buffer` that have gone out already.
     sent_bytes: usize,
+    slow: Arc<SlowClients>,
 }
 
 impl Outbox {
-    pub fn new(stream: Arc<TcpStream>) -> Self {
-        Outbox { stream, buffer: Vec::new(), sent_bytes: 0 }
+    pub fn new(stream: Arc<TcpStream>, slow: Arc<SlowClients>) -> Self {
+        Outbox { stream, buffer: Vec::new(), sent_bytes: 0, slow }
     }
 
     /// Whether enough waits to be worth a write; callers then await [`Outbox::flush`].
@@ -56,6 +58,20 @@ impl Outbox {
         self.buffer.shrink_to(KEEP_BYTES);
         self.sent_bytes = 0;
         Ok(())
+    }
+
+    /// The same in the middle of a statement's rows, where the client may be ended for not taking them. Errors: 53400 then.
+    pub async fn flush_rows(&mut self) -> Result<()> {
+        while let Some(rest) = self.buffer.get(self.sent_bytes..).filter(|rest| !rest.is_empty()) {
+            match self.stream.try_write(rest) {
+                Ok(bytes) => self.sent_bytes += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    self.slow.wait(self.stream.writable()).await?.map_err(lost)?;
+                }
+                Err(error) => return Err(lost(error)),
+            }
+        }
+        self.flush().await
     }
 
     /// A byte outside any message: the answer to SSLRequest.

@@ -72,7 +72,7 @@ impl Client {
                         out.copy_data(line)?;
                     }
                     if out.is_full() {
-                        out.flush().await?;
+                        out.flush_rows().await?;
                     }
                 }
                 Ok(rows)
@@ -88,7 +88,7 @@ async fn next(chunks: &mut BoxStream<'static, Result<CopyChunk>>, out: &mut Outb
     if let Poll::Ready(next) = futures::poll!(chunks.next()) {
         return next;
     }
-    match out.flush().await {
+    match out.flush_rows().await {
         Ok(()) => chunks.next().await,
         Err(error) => Some(Err(error)),
     }

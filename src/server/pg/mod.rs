@@ -34,6 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result, SqlState};
+use crate::server::SlowClients;
 use crate::session::Database;
 use crate::settings::ServerSettings;
 
@@ -61,6 +62,7 @@ struct Shared {
     registry: Arc<CancelRegistry>,
     connections: Arc<Semaphore>,
     shutdown: watch::Receiver<bool>,
+    slow: Arc<SlowClients>,
 }
 
 /// Serves clients of `listener` until `shutdown` says true; then tells them (57P01) and gives them a few seconds.
@@ -68,13 +70,14 @@ pub async fn serve(
     listener: TcpListener,
     database: Arc<dyn Database>,
     settings: ServerSettings,
+    slow: Arc<SlowClients>,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let sockets =
         Arc::new(Semaphore::new(settings.connections_max.saturating_add(LOGINS_MAX).min(Semaphore::MAX_PERMITS)));
     let connections = Arc::new(Semaphore::new(settings.connections_max.min(Semaphore::MAX_PERMITS)));
     let registry = Arc::new(CancelRegistry::default());
-    let shared = Arc::new(Shared { database, settings, registry, connections, shutdown: shutdown.clone() });
+    let shared = Arc::new(Shared { database, settings, registry, connections, shutdown: shutdown.clone(), slow });
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -120,7 +123,7 @@ async fn serve_client(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, 
     }
     let stream = Arc::new(stream);
     let mut reader = FrameReader::new(stream.clone());
-    let mut out = Outbox::new(stream.clone());
+    let mut out = Outbox::new(stream.clone(), shared.slow.clone());
     let timeout = Duration::from_millis(shared.settings.login_timeout_ms);
     let admitted = tokio::time::timeout(timeout, admit(&mut reader, &mut out, peer, &shared)).await;
     match admitted {

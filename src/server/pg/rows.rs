@@ -59,7 +59,7 @@ impl RowCursor {
                     sent += reached - *row;
                     *row = reached;
                     if out.is_full() {
-                        out.flush().await?;
+                        out.flush_rows().await?;
                     }
                 }
             }
@@ -79,7 +79,7 @@ impl RowCursor {
             std::task::Poll::Ready(next) => next,
             std::task::Poll::Pending => {
                 if rows_wait {
-                    out.flush().await?;
+                    out.flush_rows().await?;
                 }
                 self.rows.next().await
             }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::server::SlowClients;
 use crate::settings::ServerSettings;
 use fake::FakeDatabase;
 
@@ -19,6 +20,7 @@ use fake::FakeDatabase;
 struct TestServer {
     addr: SocketAddr,
     database: Arc<FakeDatabase>,
+    slow: Arc<SlowClients>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -31,10 +33,10 @@ impl TestServer {
     async fn with_settings(settings: ServerSettings) -> TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let database = Arc::new(FakeDatabase::default());
+        let (database, slow) = (Arc::new(FakeDatabase::default()), Arc::new(SlowClients::default()));
         let (stop, stopping) = watch::channel(false);
-        let task = tokio::spawn(super::serve(listener, database.clone(), settings, stopping));
-        TestServer { addr, database, stop, task }
+        let task = tokio::spawn(super::serve(listener, database.clone(), settings, slow.clone(), stopping));
+        TestServer { addr, database, slow, stop, task }
     }
 
     fn config(&self, user: &str) -> Config {

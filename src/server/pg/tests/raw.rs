@@ -399,3 +399,24 @@ async fn a_frame_may_arrive_byte_by_byte() {
     }
     assert_eq!(socket.kinds().await, "TDCZ");
 }
+
+/// Where memory is short: what it has been sent already comes before the error, and it may go on.
+#[tokio::test]
+async fn a_client_that_does_not_read_can_be_ended() {
+    let server = TestServer::start().await;
+    let mut socket = Socket::login(&server).await;
+    socket.send(&frame(b'Q', b"endless \0")).await;
+    let ended = async {
+        while !server.slow.end_first(Duration::from_millis(50)) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("it never waits for its client");
+    let answers = socket.until('Z').await;
+    let [.., error, _] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!((error.kind, error.field(b'S').as_str(), error.field(b'C').as_str()), ('E', "ERROR", "53400"));
+    assert!(answers[1..answers.len() - 2].iter().all(|answer| answer.kind == 'D'));
+    socket.send(&frame(b'Q', b"rows 3\0")).await;
+    assert_eq!(socket.kinds().await, "TDDDCZ");
+    assert!(!server.slow.end_first(Duration::ZERO));
+}
