@@ -111,7 +111,7 @@ impl Server {
         });
         // Before views step.
         core.residence.set_bytes_max(usize::try_from(settings.dataflow.state_bytes_max).unwrap_or(usize::MAX));
-        let slow = Arc::new(SlowClients::default());
+        let slow = SlowClients::new(clock.clone());
         let governor = memory_limit.map(|limit| {
             let (governor, stopped) = (Governor::new(handles.clone(), slow.clone(), limit, give_back), stopped.clone());
             spawn("memory", move || governor.run(stopped))

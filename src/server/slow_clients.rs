@@ -7,33 +7,40 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::error::{Error, Result, SqlState};
+use crate::io::Clock;
 
 /// Those of a server.
-#[derive(Debug, Default)]
-pub struct SlowClients(Mutex<Waiting>);
+pub struct SlowClients {
+    clock: Arc<dyn Clock>,
+    waiting: Mutex<Waiting>,
+}
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Waiting {
     next: u64,
-    /// In the order in which they began to wait.
-    clients: BTreeMap<u64, (Instant, oneshot::Sender<()>)>,
+    /// In the order in which they began to wait, and since when.
+    clients: BTreeMap<u64, (Duration, oneshot::Sender<()>)>,
 }
 
 impl SlowClients {
+    pub fn new(clock: Arc<dyn Clock>) -> Arc<SlowClients> {
+        Arc::new(SlowClients { clock, waiting: Mutex::default() })
+    }
+
     /// Waits for `ready`, that the client takes more. Errors: 53400 where it is ended instead.
     pub async fn wait<T>(self: &Arc<Self>, ready: impl Future<Output = T>) -> Result<T> {
         let (sender, ended) = oneshot::channel();
         let number = {
-            let mut waiting = self.0.lock();
+            let mut waiting = self.waiting.lock();
             waiting.next += 1;
             let number = waiting.next;
-            waiting.clients.insert(number, (Instant::now(), sender));
+            waiting.clients.insert(number, (self.clock.monotonic(), sender));
             number
         };
         let _entry = Entry { clients: self.clone(), number };
@@ -46,10 +53,10 @@ impl SlowClients {
 
     /// Ends the client that has waited the longest, if it has for so long; whether there was one.
     pub fn end_first(&self, waited: Duration) -> bool {
-        let mut waiting = self.0.lock();
-        let Some(first) = waiting.clients.first_entry().filter(|first| first.get().0.elapsed() >= waited) else {
-            return false;
-        };
+        let now = self.clock.monotonic();
+        let mut waiting = self.waiting.lock();
+        let first = waiting.clients.first_entry();
+        let Some(first) = first.filter(|first| now.saturating_sub(first.get().0) >= waited) else { return false };
         // It may just have gone on by itself.
         let _ = first.remove().1.send(());
         true
@@ -64,7 +71,7 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.clients.0.lock().clients.remove(&self.number);
+        self.clients.waiting.lock().clients.remove(&self.number);
     }
 }
 
@@ -77,10 +84,11 @@ fn too_slow() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::SystemClock;
 
     #[tokio::test]
     async fn the_one_that_waits_the_longest_is_ended() {
-        let clients = Arc::new(SlowClients::default());
+        let clients = SlowClients::new(Arc::new(SystemClock::new()));
         assert!(!clients.end_first(Duration::ZERO), "nobody waits");
         let wait = |clients: &Arc<SlowClients>| {
             let clients = clients.clone();
@@ -101,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_goes_on_or_away_does_not_wait() {
-        let clients = Arc::new(SlowClients::default());
+        let clients = SlowClients::new(Arc::new(SystemClock::new()));
         assert_eq!(clients.wait(async { 7 }).await.unwrap(), 7);
         drop(clients.wait(std::future::pending::<()>()));
         let gone = tokio::time::timeout(Duration::from_millis(1), clients.wait(std::future::pending::<()>()));

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::io::SystemClock;
 use crate::server::SlowClients;
 use crate::settings::ServerSettings;
 use fake::FakeDatabase;
@@ -33,7 +34,7 @@ impl TestServer {
     async fn with_settings(settings: ServerSettings) -> TestServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (database, slow) = (Arc::new(FakeDatabase::default()), Arc::new(SlowClients::default()));
+        let (database, slow) = (Arc::new(FakeDatabase::default()), SlowClients::new(Arc::new(SystemClock::new())));
         let (stop, stopping) = watch::channel(false);
         let task = tokio::spawn(super::serve(listener, database.clone(), settings, slow.clone(), stopping));
         TestServer { addr, database, slow, stop, task }
