@@ -93,7 +93,7 @@ impl Garbage {
             queue.retain(|replaced| !replaced.paths.is_empty() || is_read(replaced));
             let is_needed = |replaced: &Replaced| {
                 let kept_for_need = manifest < replaced.manifest + MANIFESTS_KEPT as u64;
-                (kept_for_need && !replaced.paths.is_empty()) || is_read(replaced)
+                kept_for_need || is_read(replaced)
             };
             let free = queue.iter().position(is_needed).unwrap_or(queue.len());
             paths.extend(queue.drain(..free).flat_map(|replaced| replaced.paths));
