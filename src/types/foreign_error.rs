@@ -72,7 +72,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
         DataFusionError::ResourcesExhausted(detail) => {
             Error::new(SqlState::OUT_OF_MEMORY, "the query needs more memory than it may use")
                 .with_detail(detail)
-                .with_hint("Select fewer columns or rows, or raise query_memory_bytes.")
+                .with_hint("Select fewer columns or rows, or raise query.memory_bytes.")
         }
         DataFusionError::NotImplemented(what)
             if what.contains(" Exists(") || what.contains("OuterReferenceColumn(") =>
@@ -147,7 +147,7 @@ fn spill_error(error: &io::Error) -> Error {
         || error.to_string().contains("(os error 28)");
     let state = if full { SqlState::DISK_FULL } else { SqlState::IO_ERROR };
     Error::new(state, format!("a query could not use the disk: {error}"))
-        .with_hint("What a query sorts or groups goes to disk where it needs more than query_memory_bytes.")
+        .with_hint("What a query sorts or groups goes to disk where it needs more than query.memory_bytes.")
 }
 
 fn from_shared(error: &DataFusionError) -> Error {
@@ -163,6 +163,11 @@ fn from_shared(error: &DataFusionError) -> Error {
         },
         DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => from_shared(inner),
         DataFusionError::Shared(inner) => from_shared(inner),
+        DataFusionError::ResourcesExhausted(detail) => {
+            from_datafusion(DataFusionError::ResourcesExhausted(detail.clone()))
+        }
+        DataFusionError::NotImplemented(what) => from_datafusion(DataFusionError::NotImplemented(what.clone())),
+        DataFusionError::Execution(message) => from_datafusion(DataFusionError::Execution(message.clone())),
         other => Error::internal(other),
     }
 }
@@ -217,6 +222,18 @@ fn execution_state(message: &str) -> SqlState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What builds a join's hash table is shared by all that probe it, and so is its error.
+    #[test]
+    fn a_query_beyond_memory_says_so_also_where_its_error_is_shared() {
+        let exhausted = || DataFusionError::ResourcesExhausted("HashJoinInput".into());
+        let shared = std::sync::Arc::new(exhausted());
+        let twice = DataFusionError::Shared(shared.clone());
+        for error in [Error::from(exhausted()), Error::from(twice), Error::from(DataFusionError::Shared(shared))] {
+            assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{error:?}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("query.memory_bytes")));
+        }
+    }
 
     #[test]
     fn a_query_that_spills_onto_a_full_disk_says_so() {
