@@ -1,5 +1,5 @@
 """The limit of memory: state of views four times as large as the limit leaves for disk and comes back, and the process stays
-within the limit as the machine sees it. So it does while many readers of a view stall, each at another commit."""
+within the limit as the machine sees it. So it does while many readers of a view or a table stall, each at another commit."""
 
 import psycopg
 
@@ -18,6 +18,8 @@ KEYED_STEPS = 90
 #: Readers that stall, and devices of the view that they read, each with a note of a kilobyte: together four times the limit.
 STALLED = 45
 STALLED_DEVICES = 30_000
+#: For their state, so that it is the view's bound that ends them, and not that the whole server is short of memory.
+STALLED_STATE = 96 << 20
 #: Readers of a table that stall, and the rows between two of them: together twice the limit.
 STALLED_AT_TABLE = 12
 STALLED_ROWS = 150_000
@@ -120,7 +122,8 @@ def rows_by_key_leave_and_are_found(folder):
 def readers_that_stall_keep_little(folder):
     """Each reads one row of the view as of another commit, and every commit changes all of it. The first of them are told that it is
     not kept any longer; the last ones get all that they asked for."""
-    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
+    settings = {"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT), "TIDEMARK__DATAFLOW__STATE_BYTES_MAX": str(STALLED_STATE)}
+    server = Server(folder, settings=settings).start()
     server.psql("CREATE TABLE readings (device bigint, value bigint, note text) APPEND ONLY")
     server.psql(
         "CREATE MATERIALIZED VIEW by_device AS SELECT device, count(*) AS n, sum(value) AS total, max(note) AS note"

@@ -167,7 +167,7 @@ class Soak:
                 expect(not connection.closed, "a hostile query took the connection with it")
 
     def stall(self):
-        """Subscribes, reads a row, and nothing more for long; then all that comes until it is told that it was too slow, and again."""
+        """Subscribes, reads a row, and nothing more for long; then cancels, reads how it ended, and again."""
         while not self.over():
             ended = "by itself"
             try:
