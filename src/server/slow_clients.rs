@@ -100,7 +100,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!clients.end_first(Duration::from_secs(3600)), "nobody waits for so long");
         assert!(clients.end_first(Duration::ZERO));
-        assert_eq!(first.await.unwrap().unwrap_err().state(), SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+        let first = tokio::time::timeout(Duration::from_secs(5), first).await.expect("it waits on").unwrap();
+        assert_eq!(first.unwrap_err().state(), SqlState::CONFIGURATION_LIMIT_EXCEEDED);
         assert!(!second.is_finished());
         assert!(clients.end_first(Duration::ZERO));
         second.await.unwrap().unwrap_err();
