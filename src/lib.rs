@@ -24,10 +24,11 @@ pub mod types;
 
 pub mod io;
 
-// Floor 1: changes, functions, definitions.
+// Floor 1: changes, functions, definitions, what plans read.
 pub mod catalog;
 pub mod delta;
 pub mod functions;
+pub mod leaf;
 
 // Floor 2: bytes at rest.
 pub mod tier;

@@ -11,10 +11,15 @@ mod wide;
 use std::collections::BTreeSet;
 
 use arrow::array::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::common::stats::Precision;
 use datafusion::logical_expr::{Expr, col, lit};
+use datafusion::physical_plan::statistics::{StatisticsArgs, StatisticsContext};
+use datafusion::prelude::SessionContext;
 use proptest::prelude::*;
 
 use self::views::*;
+use crate::dataflow::ViewTable;
 use crate::delta::DeltaBatch;
 use crate::functions::SetFunction;
 use crate::plan::AggregateFunction::{
@@ -597,6 +602,20 @@ fn a_row_is_found_by_its_key() {
     }
     assert_eq!(found(&[col("device").eq(lit(1))]), None, "half a key");
     assert_eq!(found(&[col("device").eq(lit(1_i64)), col("n").eq(lit(1_i64))]), None, "a key of another type");
+}
+
+/// What a join's sides are chosen by.
+#[test]
+fn the_planner_is_told_about_how_many_rows_a_view_has() {
+    let worker = TestWorker::new(0);
+    let rows: Vec<Row> = (0..1000).map(|n| views::reading(n % 50, n as f64, n)).collect();
+    let plan = plan(filter(readings(), col("n").gt_eq(lit(0_i64))));
+    worker.create(VIEW, &plan, &[(READINGS, batch_of(&readings_schema(), &rows))], false).unwrap();
+    let table = ViewTable::new("v", worker.read(VIEW).unwrap());
+    let state = SessionContext::new().state();
+    let scan = worker.block_on(table.scan(&state, None, &[], None)).unwrap();
+    let statistics = StatisticsContext::new().compute(scan.as_ref(), &StatisticsArgs::new()).unwrap();
+    assert_eq!(statistics.num_rows, Precision::Inexact(1000));
 }
 
 #[test]

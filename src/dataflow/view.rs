@@ -1,6 +1,5 @@
 //! A view at one commit, as readers hold it, and as DataFusion scans it.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
@@ -9,11 +8,8 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{Column, DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use super::content::{Content, Place, in_schema};
 use super::errors::{ErrorSet, ViewError};
@@ -22,6 +18,7 @@ use super::operators::LateRows;
 use super::readers::{HeldContent, Readers};
 use crate::delta::{DeltaBatch, Digest, digest_batch};
 use crate::error::{Error, Result, SqlState};
+use crate::leaf::{LeafExec, Part};
 use crate::types::CommitNumber;
 
 /// Rows of a batch where the reader does not say.
@@ -213,12 +210,14 @@ fn repeated(delta: &DeltaBatch) -> Result<RecordBatch> {
 /// DataFusion's view of a snapshot.
 #[derive(Debug)]
 pub struct ViewTable {
+    /// As plans print it.
+    name: String,
     snapshot: Arc<ViewSnapshot>,
 }
 
 impl ViewTable {
-    pub fn new(snapshot: ViewSnapshot) -> Self {
-        ViewTable { snapshot: Arc::new(snapshot) }
+    pub fn new(name: &str, snapshot: ViewSnapshot) -> Self {
+        ViewTable { name: name.to_owned(), snapshot: Arc::new(snapshot) }
     }
 }
 
@@ -262,12 +261,12 @@ impl TableProvider for ViewTable {
             false => self.snapshot.parts().map_err(external)?.min(state.config().target_partitions()).max(1),
         };
         let part = |part: usize| {
-            let (snapshot, schema, projection) = (self.snapshot.clone(), schema.clone(), projection.cloned());
+            let (snapshot, projection) = (self.snapshot.clone(), projection.cloned());
             let batch_rows = state.config().batch_size();
-            Arc::new(ViewPart { snapshot, schema, projection, batch_rows, part, parts }) as Arc<dyn PartitionStream>
+            Arc::new(ViewPart { snapshot, projection, batch_rows, part, parts }) as Arc<dyn Part>
         };
-        let partitions = (0..parts).map(part).collect();
-        Ok(Arc::new(StreamingTableExec::try_new(schema.clone(), partitions, None, None, false, limit)?))
+        let leaf = LeafExec::new("ViewRowsExec", &self.name, schema, (0..parts).map(part).collect());
+        Ok(Arc::new(leaf.fetching(limit)))
     }
 }
 
@@ -275,30 +274,24 @@ fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-/// A scan of a snapshot.
+/// A share of a snapshot's rows.
+#[derive(Debug)]
 struct ViewPart {
     snapshot: Arc<ViewSnapshot>,
-    schema: SchemaRef,
     projection: Option<Vec<usize>>,
     batch_rows: usize,
     part: usize,
     parts: usize,
 }
 
-impl fmt::Debug for ViewPart {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "materialized view at commit {}", self.snapshot.commit())
-    }
-}
-
-impl PartitionStream for ViewPart {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
+impl Part for ViewPart {
+    /// An even share.
+    fn rows(&self) -> usize {
+        usize::try_from(self.snapshot.rows_held()).unwrap_or(usize::MAX) / self.parts
     }
 
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+    fn read(&self) -> Box<dyn Iterator<Item = DataFusionResult<RecordBatch>> + Send> {
         let batches = self.snapshot.part_batches(self.projection.as_deref(), self.batch_rows, self.part, self.parts);
-        let batches = batches.map(|batch| batch.map_err(external));
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), futures::stream::iter(batches)))
+        Box::new(batches.map(|batch| batch.map_err(external)))
     }
 }

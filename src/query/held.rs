@@ -44,8 +44,9 @@ const PART_ROWS_MIN: usize = 65_536;
 const PARTS_MAX: usize = 16;
 
 /// Operators that work on each partition by itself.
-const LOCAL_OPERATORS: [&str; 8] = [
-    "StreamingTableExec",
+const LOCAL_OPERATORS: [&str; 9] = [
+    "HotRowsExec",
+    "ViewRowsExec",
     "DataSourceExec",
     "ColdRowsExec",
     "FilterExec",

@@ -189,7 +189,7 @@ impl Environment<'_> {
         self.session.waits_for(None);
         let snapshot = snapshot?;
         self.session.warn_of_errors(relation.name(), &snapshot);
-        Ok(Arc::new(ViewTable::new(snapshot)))
+        Ok(Arc::new(ViewTable::new(relation.name(), snapshot)))
     }
 
     /// What decides, beside the catalog, what a query's text means.

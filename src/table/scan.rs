@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! UnionExec
-//!   StreamingTableExec               hot rows: prefixes of segments, minus tombstones
+//!   HotRowsExec                      hot rows: prefixes of segments, minus tombstones
 //!   ColdRowsExec                     minus tombstones by row id, intervals from their stored form; left out where
 //!     DataSourceExec (Parquet)       neither is needed. Files and row groups pruned by the filters
 //! ```

@@ -44,6 +44,13 @@ pub(super) struct HotPart {
     rows: usize,
 }
 
+impl HotPart {
+    /// With those that are deleted.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+}
+
 #[derive(Debug, Clone)]
 enum HotSource {
     Segment(Arc<Segment>),
