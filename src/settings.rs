@@ -158,7 +158,8 @@ pub struct DataflowSettings {
     pub threads: usize,
     /// Changes kept of one table or view with subscribe_retention; the oldest go once there are more.
     pub changelog_bytes_max: u64,
-    /// Test switch: other than 0, steps are cut at random under this seed, and otherwise wait for more commits.
+    /// Test switch: other than 0, steps are cut at random under this seed, and otherwise wait for more commits; the seed also says how
+    /// little an operator gives at once.
     pub step_cuts_seed: u64,
     /// Changes that may wait for views. Past it the view that costs the most is suspended, and writers go on.
     pub lag_bytes_max: u64,

@@ -20,8 +20,8 @@ use super::operators::{
     LateRows, MatchInputs, MatchJoin, Project, SetOperation, Temporal, TimeBound, Top, Union, Unnest, Window,
     WindowInputs, commit_time_field,
 };
-use super::state::{LogState, StateRef};
-use super::tree::{Operator, Step, StepInput};
+use super::state::{LogState, Residence, StateRef};
+use super::tree::{Operator, Pieces, Step, StepInput};
 use crate::catalog::Cutoff;
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
@@ -58,6 +58,16 @@ enum Kept {
     /// Rows that only ever come.
     Log(LogState),
     Bag(Bag),
+}
+
+impl Kept {
+    fn states(&mut self) -> Vec<StateRef<'_>> {
+        match self {
+            Kept::Groups { .. } => Vec::new(),
+            Kept::Log(log) => vec![StateRef::Log(log)],
+            Kept::Bag(bag) => bag.states().into(),
+        }
+    }
 }
 
 /// What operators are built under.
@@ -140,19 +150,31 @@ impl Dataflow {
         self.cutoff
     }
 
-    /// One step. The output is made only where `emit` asks for it; otherwise it is empty.
-    pub fn step(&mut self, input: &StepInput, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
-        let mut step = Step::new(input, errors);
-        let mut output = self.root.step(&mut step, emit || !matches!(self.kept, Kept::Groups { .. }))?;
-        if let Some(cutoff) = self.cutoff {
-            output = output.into_iter().map(|delta| leave_out(cutoff, delta)).collect::<Result<_>>()?;
-        }
-        match &mut self.kept {
-            Kept::Groups { .. } => return Ok(output),
-            Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
-            Kept::Bag(bag) => bag.apply(&output)?,
-        }
-        Ok(if emit { output } else { Vec::new() })
+    /// One step. Its output is made only where `emit` asks for it, and is given on as it is made: mostly in one piece, and in more where
+    /// it is much, between which state that is too much for `residence` leaves.
+    pub fn step(
+        &mut self,
+        input: &StepInput,
+        emit: bool,
+        residence: &Residence,
+        errors: &mut ErrorDelta,
+        give: &mut dyn FnMut(Vec<DeltaBatch>) -> Result<()>,
+    ) -> Result<()> {
+        let mut step = Step::new(input, errors, residence);
+        let (kept, cutoff, mut pieces) = (&mut self.kept, self.cutoff, Pieces::default());
+        let emit_top = emit || !matches!(kept, Kept::Groups { .. });
+        self.root.step(&mut step, emit_top, &mut |step, mut output| {
+            step.between(&mut pieces, kept.states())?;
+            if let Some(cutoff) = cutoff {
+                output = output.into_iter().map(|delta| leave_out(cutoff, delta)).collect::<Result<_>>()?;
+            }
+            match kept {
+                Kept::Groups { .. } => {}
+                Kept::Log(log) => output.iter().try_for_each(|delta| log.push(delta))?,
+                Kept::Bag(bag) => bag.apply(&output)?,
+            }
+            if emit { give(output) } else { Ok(()) }
+        })
     }
 
     pub fn content(&self) -> Result<Content> {
@@ -214,11 +236,7 @@ impl Dataflow {
     pub fn states(&mut self) -> Vec<StateRef<'_>> {
         let mut states = Vec::new();
         self.root.add_states(&mut states);
-        match &mut self.kept {
-            Kept::Groups { .. } => {}
-            Kept::Log(log) => states.push(StateRef::Log(log)),
-            Kept::Bag(bag) => states.extend(bag.states()),
-        }
+        states.extend(self.kept.states());
         states
     }
 

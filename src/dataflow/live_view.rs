@@ -123,52 +123,62 @@ impl LiveView {
     }
 
     /// A step while the view is being made.
-    pub fn dataflow_step(&mut self, input: &StepInput) -> Result<()> {
-        self.try_step(input, false).map(drop)
+    pub fn dataflow_step(&mut self, input: &StepInput, residence: &Residence) -> Result<()> {
+        self.try_step(input, false, residence, &mut |_| {})
     }
 
-    fn try_step(&mut self, input: &StepInput, emit: bool) -> Result<Vec<DeltaBatch>> {
+    fn try_step(
+        &mut self,
+        input: &StepInput,
+        emit: bool,
+        residence: &Residence,
+        give: &mut dyn FnMut(Vec<DeltaBatch>),
+    ) -> Result<()> {
         let mut errors = ErrorDelta::default();
-        let output = self.dataflow.step(input, emit, &mut errors)?;
-        self.errors.apply(&errors)?;
-        output.iter().map(|delta| in_schema(delta, &self.schema)).collect()
+        let mut in_schema = |output: Vec<DeltaBatch>| {
+            give(output.iter().map(|delta| in_schema(delta, &self.schema)).collect::<Result<_>>()?);
+            Ok(())
+        };
+        self.dataflow.step(input, emit, residence, &mut errors, &mut in_schema)?;
+        self.errors.apply(&errors)
     }
 
     /// Shows the groups that are closed by the watermark of its table, while the view is being made.
-    pub fn close_to(&mut self, table: RelationId, watermark_us: i64) -> Result<()> {
+    pub fn close_to(&mut self, table: RelationId, watermark_us: i64, residence: &Residence) -> Result<()> {
         if self.closes_by == Some(table) {
             self.dataflow.close_to(watermark_us)?;
-            self.dataflow_step(&StepInput::default())?;
+            self.dataflow_step(&StepInput::default(), residence)?;
         }
         Ok(())
     }
 
-    /// A live step; `watermarks` are those that have moved, where it is the last of its commits.
+    /// A live step; `watermarks` are those that have moved, where it is the last of its commits. Where `emit` asks for the output, it is
+    /// given on as it is made.
     pub fn step(
         &mut self,
         input: &StepInput,
         watermarks: &BTreeMap<RelationId, i64>,
         emit: bool,
         now_us: i64,
-    ) -> Vec<DeltaBatch> {
+        residence: &Residence,
+        give: &mut dyn FnMut(Vec<DeltaBatch>),
+    ) {
         let watermark = self.closes_by.and_then(|table| watermarks.get(&table).copied());
         let changes =
             self.follows_time || watermark.is_some() || self.sources.iter().any(|source| input.contains_key(source));
         if self.failed.is_some() || !changes {
-            return Vec::new();
+            return;
         }
         let before = self.dataflow.counters();
         let closed = watermark.map_or(Ok(()), |watermark_us| self.dataflow.close_to(watermark_us));
-        let stepped = closed.and_then(|()| self.advance_to(now_us)).and_then(|()| self.try_step(input, emit));
-        let output = stepped.unwrap_or_else(|error| {
+        let advanced = closed.and_then(|()| self.advance_to(now_us));
+        if let Err(error) = advanced.and_then(|()| self.try_step(input, emit, residence, give)) {
             tracing::error!(%error, "a materialized view failed");
             self.failed = Some(error);
-            Vec::new()
-        });
+        }
         let after = self.dataflow.counters();
         let rows = (after.rows_read - before.rows_read) + (after.rows_emitted - before.rows_emitted);
         self.cost = self.cost / 2 + rows;
-        output
     }
 
     /// Test switch, for VERIFY's own test.

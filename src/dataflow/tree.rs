@@ -1,6 +1,6 @@
 //! A view's operators, the tree of its plan: one step through it, from the sources up, and what is asked of all of them.
 //!
-//! Each operator takes what those below it gave in the same step. What a plan reads twice runs at its first place, and is read again from
+//! Each operator takes what those below it give in the same step, piece by piece. What a plan reads twice runs at its first place, and is read again from
 //! the step.
 //!
 //! Does not know: plans, what the view shows.
@@ -12,10 +12,10 @@ use super::errors::ErrorDelta;
 use super::expression::batch;
 use super::handle::OperatorStats;
 use super::operators::{
-    Aggregate, Counters, DistinctValues, Filter, Join, Late, LateRows, MatchJoin, Project, SetOperation, Temporal, Top,
-    Union, Unnest, Window,
+    Aggregate, Counters, DistinctValues, Filter, Gathered, Join, Late, LateRows, MatchJoin, Output, Project,
+    SetOperation, Temporal, Top, Union, Unnest, Window,
 };
-use super::state::StateRef;
+use super::state::{Residence, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::plan::OperatorId;
@@ -61,84 +61,126 @@ pub enum Operator {
 pub struct Step<'a> {
     input: &'a StepInput,
     errors: &'a mut ErrorDelta,
+    residence: &'a Residence,
     /// What operators gave that are read again.
     repeated: HashMap<OperatorId, Vec<DeltaBatch>>,
 }
 
+/// Takes what an operator gives in a step.
+pub type Give<'g, 'a> = dyn FnMut(&mut Step<'a>, Vec<DeltaBatch>) -> Result<()> + 'g;
+
+/// What an operator does that has two inputs.
+type OfBoth<'g> = dyn FnMut([Vec<DeltaBatch>; 2], &mut ErrorDelta, &mut Output<'_>) -> Result<()> + 'g;
+
+/// Which piece of an operator's input comes.
+#[derive(Default)]
+pub struct Pieces {
+    is_later: bool,
+}
+
 impl<'a> Step<'a> {
-    pub fn new(input: &'a StepInput, errors: &'a mut ErrorDelta) -> Self {
-        Step { input, errors, repeated: HashMap::new() }
+    pub fn new(input: &'a StepInput, errors: &'a mut ErrorDelta, residence: &'a Residence) -> Self {
+        Step { input, errors, residence, repeated: HashMap::new() }
+    }
+
+    fn gathered(&self) -> Gathered {
+        Gathered::new(self.residence.piece_bytes_max())
+    }
+
+    /// Between the pieces of a step an operator's state may leave memory, as all of it may between steps.
+    pub fn between<'s>(&self, pieces: &mut Pieces, states: impl IntoIterator<Item = StateRef<'s>>) -> Result<()> {
+        let is_first = !std::mem::replace(&mut pieces.is_later, true);
+        if is_first || !self.residence.is_full() {
+            return Ok(());
+        }
+        states.into_iter().try_for_each(|mut state| state.make_room(self.residence))
     }
 }
 
 impl Operator {
-    pub fn step(&mut self, step: &mut Step<'_>, emit: bool) -> Result<Vec<DeltaBatch>> {
+    /// Gives the output in one piece, or in several where a join makes much: each is a change of its own to those above, who take it as
+    /// if it were a step. In the order of the pieces no row goes before it is there. There is always one, which may be empty: it brings
+    /// the time.
+    pub fn step<'a>(&mut self, step: &mut Step<'a>, emit: bool, give: &mut Give<'_, 'a>) -> Result<()> {
+        let mut pieces = Pieces::default();
         match self {
-            Operator::Repeated { id, below } => {
-                let output = below.step(step, true)?;
-                step.repeated.insert(*id, output.clone());
-                Ok(output)
-            }
+            Operator::Repeated { id, below } => below.step(step, true, &mut |step, output| {
+                step.repeated.entry(*id).or_default().extend(output.iter().cloned());
+                give(step, output)
+            }),
             Operator::Repeat { of, schema } => {
                 let output = step.repeated.get(of).ok_or_else(|| Error::internal("a repeat of what did not run"))?;
                 let renamed = |delta: &DeltaBatch| {
                     delta.with_rows(batch(schema, delta.rows().columns().to_vec(), delta.num_rows())?)
                 };
-                output.iter().map(renamed).collect()
+                let output = output.iter().map(renamed).collect::<Result<_>>()?;
+                give(step, output)
             }
-            Operator::Source { relation, columns, schema } => source(step.input, *relation, columns, schema),
-            Operator::Filter(below, filter) => {
-                let input = below.step(step, emit)?;
-                filter.step(input, step.errors)
+            Operator::Source { relation, columns, schema } => {
+                let input = source(step.input, *relation, columns, schema)?;
+                give(step, input)
             }
-            Operator::Temporal(below, temporal) => {
-                let input = below.step(step, true)?;
-                temporal.step(input, step.errors)
-            }
-            Operator::Late(below, late) => {
-                let input = below.step(step, true)?;
-                late.step(input, step.errors)
-            }
-            Operator::Project(below, project) => {
-                let input = below.step(step, emit)?;
-                project.step(input, step.errors)
-            }
-            Operator::Join(left, right, join) => {
-                let left = left.step(step, true)?;
-                let right = right.step(step, true)?;
-                join.step(left, right, step.errors)
-            }
+            Operator::Filter(below, filter) => below.step(step, emit, &mut |step, input| {
+                let output = filter.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Temporal(below, temporal) => below.step(step, true, &mut |step, input| {
+                step.between(&mut pieces, temporal.states())?;
+                let output = temporal.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Late(below, late) => below.step(step, true, &mut |step, input| {
+                let output = late.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Project(below, project) => below.step(step, emit, &mut |step, input| {
+                let output = project.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Join(left, right, join) => both([left, right], step, give, &mut |[left, right], errors, output| {
+                join.step(left, right, errors, output)
+            }),
             Operator::MatchJoin(left, right, join) => {
-                let left = left.step(step, true)?;
-                let right = right.step(step, true)?;
-                join.step(left, right, step.errors)
+                both([left, right], step, give, &mut |[left, right], errors, output| {
+                    join.step(left, right, errors, output)
+                })
             }
             Operator::SetOperation(left, right, set) => {
-                let left = left.step(step, true)?;
-                let right = right.step(step, true)?;
-                set.step(left, right)
+                both([left, right], step, give, &mut |[left, right], _, output| set.step(left, right, output))
             }
-            Operator::Top(below, top) => {
-                let input = below.step(step, true)?;
-                top.step(input, step.errors)
-            }
-            Operator::Window(below, window) => {
-                let input = below.step(step, true)?;
-                window.step(input, step.errors)
-            }
-            Operator::Union(below, union) => {
-                let mut batches = Vec::new();
-                for below in below {
-                    batches.extend(below.step(step, true)?);
+            Operator::Top(below, top) => below.step(step, true, &mut |step, input| {
+                step.between(&mut pieces, top.states())?;
+                let output = top.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Window(below, window) => below.step(step, true, &mut |step, input| {
+                step.between(&mut pieces, window.states())?;
+                let output = window.step(input, step.errors)?;
+                give(step, output)
+            }),
+            Operator::Union(inputs, union) => {
+                let mut gathered = step.gathered();
+                for below in inputs {
+                    below.step(step, true, &mut |step, input| {
+                        union.step(input, &mut Output::new(&mut gathered, &mut |output| give(step, output)))
+                    })?;
                 }
-                union.step(batches)
+                give(step, gathered.take())
             }
-            Operator::DistinctValues(below, distinct) => distinct.step(below.step(step, true)?),
-            Operator::Unnest(below, unnest) => unnest.step(below.step(step, true)?),
-            Operator::Aggregate(below, aggregate) => {
-                let input = below.step(step, true)?;
-                aggregate.step(input, emit, step.errors)
-            }
+            Operator::DistinctValues(below, distinct) => below.step(step, true, &mut |step, input| {
+                step.between(&mut pieces, distinct.states())?;
+                let output = distinct.step(input)?;
+                give(step, output)
+            }),
+            Operator::Unnest(below, unnest) => below.step(step, true, &mut |step, input| {
+                let output = unnest.step(input)?;
+                give(step, output)
+            }),
+            Operator::Aggregate(below, aggregate) => below.step(step, true, &mut |step, input| {
+                step.between(&mut pieces, aggregate.states())?;
+                let output = aggregate.step(input, emit, step.errors)?;
+                give(step, output)
+            }),
         }
     }
 
@@ -346,6 +388,29 @@ impl Operator {
             _ => None,
         }
     }
+}
+
+/// Steps an operator with two inputs: the last piece of the left one, which is mostly the only one, together with the first of the right.
+fn both<'a>(
+    [left, right]: [&mut Operator; 2],
+    step: &mut Step<'a>,
+    give: &mut Give<'_, 'a>,
+    run: &mut OfBoth<'_>,
+) -> Result<()> {
+    let mut gathered = step.gathered();
+    let mut run = |step: &mut Step<'a>, inputs: [Vec<DeltaBatch>; 2]| {
+        let mut errors = ErrorDelta::default();
+        let ran = run(inputs, &mut errors, &mut Output::new(&mut gathered, &mut |output| give(step, output)));
+        step.errors.append(errors);
+        ran
+    };
+    let mut held: Option<Vec<DeltaBatch>> = None;
+    left.step(step, true, &mut |step, input| match held.replace(input) {
+        Some(earlier) => run(step, [earlier, Vec::new()]),
+        None => Ok(()),
+    })?;
+    right.step(step, true, &mut |step, input| run(step, [held.take().unwrap_or_default(), input]))?;
+    give(step, gathered.take())
 }
 
 /// A relation's changes, with the columns that the plan reads; the row id of tables is behind them.

@@ -136,6 +136,9 @@ impl Worker {
 
     /// State counts to `residence`, and leaves for its store when there is too much of it.
     pub fn with_residence(mut self, residence: Arc<Residence>) -> Worker {
+        if self.settings.step_cuts_seed != 0 {
+            residence.set_piece_bytes_max(64 << (mixed(self.settings.step_cuts_seed) % 4 * 4));
+        }
         self.residence = residence;
         self
     }
@@ -431,6 +434,8 @@ impl Worker {
         }
     }
 
+    /// Takes a part of a step through all views. What a view changes comes to those that read it when it is whole; of a change in several
+    /// pieces the first ones are taken through them by themselves, as parts of a step are.
     fn step_part(
         &mut self,
         mut input: StepInput,
@@ -439,24 +444,34 @@ impl Worker {
     ) {
         let consumed: HashSet<RelationId> = self.views.values().flat_map(|view| view.sources.iter().copied()).collect();
         let mut failed: HashMap<RelationId, Error> = HashMap::new();
-        for (id, view) in &mut self.views {
+        let ids: Vec<RelationId> = self.views.keys().copied().collect();
+        for id in ids {
+            // Not among the views while it is stepped: they take what it gives.
+            let Some(mut view) = self.views.remove(&id) else { continue };
             if let Some(error) = view.sources.iter().find_map(|source| failed.get(source)) {
                 view.failed.get_or_insert(error.clone());
             }
-            let subscribed = self.taps.wants(*id);
-            let kept = self.changelogs.wants(*id);
-            let emit = subscribed || kept || consumed.contains(id);
+            let is_told = self.taps.wants(id) || self.changelogs.wants(id);
+            let is_consumed = consumed.contains(&id);
+            let (now_us, residence) = (self.timestamp_us, self.residence.clone());
+            let mut last: Option<Vec<DeltaBatch>> = None;
             self.busy_with.store(id.0, Ordering::Relaxed);
-            let output = view.step(&input, watermarks, emit, self.timestamp_us);
-            if subscribed || kept {
-                changes.entry(*id).or_default().extend(output.iter().cloned());
-            }
-            if emit {
-                input.insert(*id, output);
+            view.step(&input, watermarks, is_told || is_consumed, now_us, &residence, &mut |piece| {
+                if is_told {
+                    changes.entry(id).or_default().extend(piece.iter().cloned());
+                }
+                if is_consumed && let Some(earlier) = last.replace(piece) {
+                    self.step_part(StepInput::from_iter([(id, earlier)]), &BTreeMap::new(), changes);
+                    self.busy_with.store(id.0, Ordering::Relaxed);
+                }
+            });
+            if is_consumed {
+                input.insert(id, last.unwrap_or_default());
             }
             if let Some(error) = &view.failed {
-                failed.insert(*id, error.clone());
+                failed.insert(id, error.clone());
             }
+            self.views.insert(id, view);
         }
         self.busy_with.store(0, Ordering::Relaxed);
     }
@@ -501,7 +516,7 @@ impl Worker {
         let made = LiveView::build(view, plan, append_only, self.parallel.clone(), &self.residence)?;
         let mut made = made.with_cutoff(cutoff)?;
         made.advance_to(self.timestamp_us)?;
-        made.dataflow_step(&StepInput::default())?;
+        made.dataflow_step(&StepInput::default(), &self.residence)?;
         for source in source_relations(&plan.root) {
             if let Some(error) = self.unmade.get(&source) {
                 return Err(error.clone());
@@ -511,7 +526,7 @@ impl Worker {
                     .snapshot(self.commit, &mut self.readers)?
                     .deltas(self.settings.rows_per_step_max.min(1 << 16))
                 {
-                    made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]))?;
+                    made.dataflow_step(&StepInput::from_iter([(source, vec![delta?])]), &self.residence)?;
                     made.make_room(&self.residence)?;
                 }
             } else if !backfill.contains_key(&source) {
@@ -537,7 +552,7 @@ impl Worker {
                 if deltas.is_empty() {
                     break;
                 }
-                made.dataflow_step(&StepInput::from_iter([(relation, deltas)]))?;
+                made.dataflow_step(&StepInput::from_iter([(relation, deltas)]), &self.residence)?;
                 made.make_room(&self.residence)?;
                 self.stats.lock().insert(view.id, made.stats(view.id, self.commit, ViewStatus::Creating));
                 self.answer_applied();
@@ -547,7 +562,7 @@ impl Worker {
             }
         }
         for (relation, watermark_us) in watermarks {
-            made.close_to(relation, watermark_us)?;
+            made.close_to(relation, watermark_us, &self.residence)?;
         }
         Ok(made)
     }

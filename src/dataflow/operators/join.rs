@@ -5,8 +5,10 @@
 //! delta(L x R) = delta L x R before  +  L after x delta R
 //! ```
 //!
-//! NULL matches nothing, so rows with a NULL key are not kept.
+//! NULL matches nothing, so rows with a NULL key are not kept. However many pairs a step has, few of them are held at once: they are put
+//! out in batches, and a unit of rows that has many is left and taken up again.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, UInt32Array};
@@ -15,17 +17,18 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::row::{RowConverter, SortField};
 
-use super::{Counters, each_batch, filter, threads_for};
+use super::{Counters, Output, batch_rows, each_batch, filter, threads_for};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef, in_order};
-use crate::delta::DeltaBatch;
+use crate::delta::{DeltaBatch, batch_bytes};
 use crate::error::{Error, Result};
 use crate::functions::floats::canonical_array;
 use crate::io::{Parallel, parallel};
 
-/// Matches are turned into columns in batches of about this many.
-const BATCH_ROWS: usize = 8192;
+/// Rows that are paired together at first, fewer where they turn out to have many pairs; and about so many units of that size at a time.
+const UNIT_ROWS: usize = 1 << 14;
+const ROUND_UNITS: usize = 8;
 
 #[derive(Debug)]
 pub struct Join {
@@ -60,6 +63,12 @@ impl Keyed {
     fn key(&self, place: usize) -> &[u8] {
         &self.updates.key(place)[..self.rows[place].1 as usize]
     }
+
+    /// The place behind the last of `rows` that has this one's key.
+    fn end_of_key(&self, place: usize) -> usize {
+        let key = self.key(place);
+        (place..self.rows.len()).find(|place| self.key(*place) != key).unwrap_or(self.rows.len())
+    }
 }
 
 impl Join {
@@ -89,61 +98,101 @@ impl Join {
         left: Vec<DeltaBatch>,
         right: Vec<DeltaBatch>,
         errors: &mut ErrorDelta,
-    ) -> Result<Vec<DeltaBatch>> {
+        output: &mut Output<'_>,
+    ) -> Result<()> {
         let threads = &*self.parallel;
         let left = each_batch(threads, left, errors, |delta, errors| self.left.keyed(delta, errors))?;
         let right = each_batch(threads, right, errors, |delta, errors| self.right.keyed(delta, errors))?;
-        let mut output = Vec::new();
-        self.matches(&left, true, &mut output)?;
+        self.matches(&left, true, errors, output)?;
         self.left.arrange(left, &*self.parallel)?;
-        self.matches(&right, false, &mut output)?;
+        self.matches(&right, false, errors, output)?;
         self.right.arrange(right, &*self.parallel)?;
-        if let Some(residual) = &self.residual {
-            let apply = |delta, errors: &mut ErrorDelta| filter::apply(residual, delta, errors);
-            output = each_batch(&*self.parallel, output, errors, apply)?;
-        }
-        output.retain(|delta| !delta.is_empty());
-        self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
-        Ok(output)
-    }
-
-    /// Pairs the rows of one side's deltas with the other side's state.
-    fn matches(&mut self, deltas: &[Keyed], delta_is_left: bool, output: &mut Vec<DeltaBatch>) -> Result<()> {
-        let rows = deltas.iter().map(|delta| delta.rows.len()).sum();
-        let threads = threads_for(&*self.parallel, rows);
-        for found in parallel::map(threads, deltas.iter().collect(), |delta| self.matches_of(delta, delta_is_left)) {
-            let (pairs, rows_read) = found?;
-            output.extend(pairs);
-            self.counters.rows_read += rows_read;
-        }
+        self.counters.rows_emitted += output.rows;
         Ok(())
     }
 
-    /// The pairs, and how many entries were read.
-    fn matches_of(&self, delta: &Keyed, delta_is_left: bool) -> Result<(Vec<DeltaBatch>, u64)> {
+    /// Pairs the rows of one side's deltas with the other side's state. What is found is put in the order of the deltas, and of the keys
+    /// within each, so that a pair comes before it goes.
+    fn matches(
+        &mut self,
+        deltas: &[Keyed],
+        delta_is_left: bool,
+        errors: &mut ErrorDelta,
+        output: &mut Output<'_>,
+    ) -> Result<()> {
+        let mut todo = Todo { deltas, at: 0, row: 0 };
+        let mut unit_rows = UNIT_ROWS;
+        loop {
+            let units = todo.next(unit_rows);
+            if units.is_empty() {
+                return Ok(());
+            }
+            let rows = units.iter().map(|unit| unit.rows.len()).sum();
+            let bytes_max = (output.bytes_max() / units.len()).max(1);
+            let threads = threads_for(&*self.parallel, rows);
+            let found = parallel::map(threads, units, |unit| self.pairs_of(unit, delta_is_left, bytes_max));
+            let (mut bytes, mut is_cut) = (0, false);
+            for found in found {
+                let mut found = found?;
+                loop {
+                    self.counters.rows_read += found.rows_read;
+                    errors.append(found.errors);
+                    bytes += found.bytes;
+                    found.pairs.into_iter().try_for_each(|pairs| output.put(pairs))?;
+                    let Some(rest) = found.rest else { break };
+                    is_cut = true;
+                    found = self.pairs_of(rest, delta_is_left, bytes_max)?;
+                }
+            }
+            unit_rows = match is_cut {
+                true => (unit_rows / 4).max(1),
+                false if bytes < output.bytes_max() / 4 => (unit_rows * 2).min(UNIT_ROWS),
+                false => unit_rows,
+            };
+        }
+    }
+
+    /// As many pairs of the unit as make about `bytes_max`; those that the residual leaves.
+    fn pairs_of<'a>(&self, mut unit: Unit<'a>, delta_is_left: bool, bytes_max: usize) -> Result<Found<'a>> {
         let other = if delta_is_left { &self.right } else { &self.left };
-        let (mut output, mut rows_read, mut pairs) = (Vec::new(), 0, Pairs::default());
-        let mut start = 0;
+        let batch_rows = batch_rows(bytes_max);
+        let (delta, mut found, mut pairs) = (unit.delta, Found::default(), Pairs::default());
+        let make = |pairs: &mut Pairs<'_>, found: &mut Found<'_>| {
+            if pairs.rows.is_empty() {
+                return Ok(());
+            }
+            let made = pairs.flush(delta, other, delta_is_left, &self.schema)?;
+            let made = match &self.residual {
+                Some(residual) => filter::apply(residual, made, &mut found.errors)?,
+                None => made,
+            };
+            found.bytes += batch_bytes(made.rows());
+            found.pairs.push(made);
+            Ok::<_, Error>(())
+        };
         // Rows of one key stand together, and meet the same entries: each is looked up and read once.
-        while start < delta.rows.len() {
-            let key = delta.key(start);
-            let behind = (start..delta.rows.len()).find(|place| delta.key(*place) != key);
-            let same = &delta.rows[start..behind.unwrap_or(delta.rows.len())];
-            start += same.len();
-            for (entry, entry_weight) in other.state.with_prefix(key)? {
-                rows_read += 1;
-                for rows in same.chunks(BATCH_ROWS) {
+        while !unit.rows.is_empty() {
+            let same = unit.first_key();
+            let key = delta.key(same.start);
+            for (entry, entry_weight) in other.state.with_prefix(key)?.skip(unit.entries) {
+                if found.bytes > bytes_max {
+                    make(&mut pairs, &mut found)?;
+                    found.rest = Some(unit);
+                    return Ok(found);
+                }
+                unit.entries += 1;
+                found.rows_read += 1;
+                for rows in delta.rows[same.clone()].chunks(batch_rows) {
                     pairs.add(rows, &delta.delta, &entry[key.len()..], entry_weight);
-                    if pairs.rows.len() >= BATCH_ROWS {
-                        output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
+                    if pairs.rows.len() >= batch_rows {
+                        make(&mut pairs, &mut found)?;
                     }
                 }
             }
+            unit = Unit { delta, rows: same.end..unit.rows.end, entries: 0 };
         }
-        if !pairs.rows.is_empty() {
-            output.push(pairs.flush(delta, other, delta_is_left, &self.schema)?);
-        }
-        Ok((output, rows_read))
+        make(&mut pairs, &mut found)?;
+        Ok(found)
     }
 
     pub fn states(&mut self) -> [StateRef<'_>; 2] {
@@ -153,6 +202,62 @@ impl Join {
     pub fn memory_bytes(&self) -> usize {
         self.left.state.memory_bytes() + self.right.state.memory_bytes()
     }
+}
+
+/// Rows of a delta that are paired together, those of a key in one unit.
+struct Unit<'a> {
+    delta: &'a Keyed,
+    /// Places in its rows.
+    rows: Range<usize>,
+    /// How many entries of the first key are paired already.
+    entries: usize,
+}
+
+impl Unit<'_> {
+    /// The rows of the first key.
+    fn first_key(&self) -> Range<usize> {
+        self.rows.start..self.delta.end_of_key(self.rows.start).min(self.rows.end)
+    }
+}
+
+/// What is not in any unit yet.
+struct Todo<'a> {
+    deltas: &'a [Keyed],
+    at: usize,
+    row: usize,
+}
+
+impl<'a> Todo<'a> {
+    /// The next units: a few, each of about `unit_rows` at most.
+    fn next(&mut self, unit_rows: usize) -> Vec<Unit<'a>> {
+        let (mut units, mut rows) = (Vec::new(), 0);
+        while let Some(delta) = self.deltas.get(self.at)
+            && rows < unit_rows * ROUND_UNITS
+        {
+            let end = match delta.rows.len() - self.row <= unit_rows {
+                true => delta.rows.len(),
+                false => delta.end_of_key(self.row + unit_rows - 1),
+            };
+            if self.row < end {
+                units.push(Unit { delta, rows: self.row..end, entries: 0 });
+                rows += end - self.row;
+            }
+            (self.at, self.row) = if end < delta.rows.len() { (self.at, end) } else { (self.at + 1, 0) };
+        }
+        units
+    }
+}
+
+/// What was found of a unit.
+#[derive(Default)]
+struct Found<'a> {
+    pairs: Vec<DeltaBatch>,
+    bytes: usize,
+    errors: ErrorDelta,
+    /// Entries.
+    rows_read: u64,
+    /// What is still to be paired, where it was too much.
+    rest: Option<Unit<'a>>,
 }
 
 /// Matches on their way to columns.

@@ -27,7 +27,7 @@ use arrow::array::{ArrayRef, AsArray, BooleanArray, new_null_array};
 use arrow::datatypes::SchemaRef;
 
 use self::sides::{Changes, Pairs, Side, pairs};
-use super::Counters;
+use super::{Counters, Output};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
@@ -35,8 +35,8 @@ use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::plan::MatchKind;
 
-/// Pairs and single rows are turned into columns in batches of about this many.
-const BATCH_ROWS: usize = 8192;
+/// So many matches are counted together.
+const MATCHES: usize = 1 << 16;
 
 #[derive(Debug)]
 pub struct MatchJoin {
@@ -121,20 +121,19 @@ impl MatchJoin {
         left: Vec<DeltaBatch>,
         right: Vec<DeltaBatch>,
         errors: &mut ErrorDelta,
-    ) -> Result<Vec<DeltaBatch>> {
+        output: &mut Output<'_>,
+    ) -> Result<()> {
         let (left, right) = (self.left.changes(left, errors)?, self.right.changes(right, errors)?);
-        let mut output = Vec::new();
-        self.single_rows(true, &left.without_key, Status::Unmatched, &mut output)?;
+        self.single_rows(true, &left.without_key, Status::Unmatched, output)?;
         if self.kind == MatchKind::Full {
-            self.single_rows(false, &right.without_key, Status::Unmatched, &mut output)?;
+            self.single_rows(false, &right.without_key, Status::Unmatched, output)?;
         }
         match self.residual.clone() {
-            None => self.step_by_key(&left, &right, &mut output)?,
-            Some(residual) => self.step_by_row(&left, &right, &residual, errors, &mut output)?,
+            None => self.step_by_key(&left, &right, output)?,
+            Some(residual) => self.step_by_row(&left, &right, &residual, errors, output)?,
         }
-        output.retain(|delta| !delta.is_empty());
-        self.counters.rows_emitted += output.iter().map(|delta| delta.num_rows() as u64).sum::<u64>();
-        Ok(output)
+        self.counters.rows_emitted += output.rows;
+        Ok(())
     }
 
     fn emits_pairs(&self) -> bool {
@@ -142,21 +141,19 @@ impl MatchJoin {
     }
 
     /// Without a residual.
-    fn step_by_key(&mut self, left: &Changes, right: &Changes, output: &mut Vec<DeltaBatch>) -> Result<()> {
+    fn step_by_key(&mut self, left: &Changes, right: &Changes, output: &mut Output<'_>) -> Result<()> {
         let emits_pairs = self.emits_pairs();
         let mut read = 0;
-        let mut keep = |_: &Pairs<'_>, pairs: DeltaBatch| {
-            output.push(pairs);
-            Ok(())
-        };
+        let batch_rows = output.batch_rows();
+        let mut keep = |_: &Pairs<'_>, pairs: DeltaBatch| output.put(pairs);
         if emits_pairs {
-            read += self.pairs_of_left(left, &mut keep)?;
+            read += self.pairs_of_left(left, batch_rows, &mut keep)?;
         }
         let (left_before, right_before) = (self.left.state.clone(), self.right.state.clone());
         let whole_before = self.whole()?;
         self.left.state.apply(&left.updates())?;
         if emits_pairs {
-            read += self.pairs_of_right(right, &mut keep)?;
+            read += self.pairs_of_right(right, batch_rows, &mut keep)?;
         }
         self.right.state.apply(&right.updates())?;
         self.counters.rows_read += read;
@@ -240,37 +237,38 @@ impl MatchJoin {
         right: &Changes,
         residual: &Expressions,
         errors: &mut ErrorDelta,
-        output: &mut Vec<DeltaBatch>,
+        output: &mut Output<'_>,
     ) -> Result<()> {
         let (emits_pairs, is_full) = (self.emits_pairs(), self.kind == MatchKind::Full);
         // Matches that the step makes or takes, by left and by right entry: of its left rows with what was on the right,
         // and of all left rows with its right ones.
-        let (mut left_with_old, mut left_with_new) = (OrderedUpdates::default(), OrderedUpdates::default());
-        let (mut right_with_old, mut right_with_new) = (OrderedUpdates::default(), OrderedUpdates::default());
-        let mut read = self.pairs_of_left(left, &mut |pairs, delta| {
+        let (mut left_with_old, mut left_with_new) = (Matches::default(), Matches::default());
+        let (mut right_with_old, mut right_with_new) = (Matches::default(), Matches::default());
+        let batch_rows = output.batch_rows();
+        let mut read = self.pairs_of_left(left, batch_rows, &mut |pairs, delta| {
             let matching = matching(residual, &delta, errors)?;
             for pair in (0..delta.num_rows()).filter(|pair| matching.value(*pair)) {
-                left_with_old.push(&[left.entry(&pairs.changes[pair])], pairs.weights[pair]);
+                left_with_old.add(left.entry(&pairs.changes[pair]), pairs.weights[pair])?;
                 if is_full {
-                    right_with_old.push(&[pairs.entries[pair]], pairs.changes[pair].1);
+                    right_with_old.add(pairs.entries[pair], pairs.changes[pair].1)?;
                 }
             }
             if emits_pairs {
-                output.push(delta.filter(&matching)?);
+                output.put(delta.filter(&matching)?)?;
             }
             Ok(())
         })?;
         self.left.state.apply(&left.updates())?;
-        read += self.pairs_of_right(right, &mut |pairs, delta| {
+        read += self.pairs_of_right(right, batch_rows, &mut |pairs, delta| {
             let matching = matching(residual, &delta, errors)?;
             for pair in (0..delta.num_rows()).filter(|pair| matching.value(*pair)) {
-                left_with_new.push(&[pairs.entries[pair]], pairs.changes[pair].1);
+                left_with_new.add(pairs.entries[pair], pairs.changes[pair].1)?;
                 if is_full {
-                    right_with_new.push(&[right.entry(&pairs.changes[pair])], pairs.weights[pair]);
+                    right_with_new.add(right.entry(&pairs.changes[pair]), pairs.weights[pair])?;
                 }
             }
             if emits_pairs {
-                output.push(delta.filter(&matching)?);
+                output.put(delta.filter(&matching)?)?;
             }
             Ok(())
         })?;
@@ -279,14 +277,14 @@ impl MatchJoin {
 
         // A new left row meets the old right side and the step's right rows; one that was there only the latter. A new
         // right row meets the whole left side; one that was there the step's left rows.
-        let (old, new) = (collected(&left_with_old)?, collected(&left_with_new)?);
+        let (old, new) = (left_with_old.counted()?, left_with_new.counted()?);
         let mut singles: Vec<Single<'_>> = Vec::new();
         let matches = &mut self.left_matches;
         self.counters.rows_read +=
             singles_by_matches(left, &self.left.state, matches, (&[&old, &new], &new), &mut singles)?;
         self.singles(true, &singles, output)?;
         if is_full {
-            let (old, new) = (collected(&right_with_old)?, collected(&right_with_new)?);
+            let (old, new) = (right_with_old.counted()?, right_with_new.counted()?);
             let mut singles: Vec<Single<'_>> = Vec::new();
             let matches = &mut self.right_matches;
             self.counters.rows_read +=
@@ -300,9 +298,10 @@ impl MatchJoin {
     fn pairs_of_left(
         &self,
         changes: &Changes,
+        batch_rows: usize,
         each: &mut dyn FnMut(&Pairs<'_>, DeltaBatch) -> Result<()>,
     ) -> Result<u64> {
-        pairs(changes, &self.right.state, &mut |pairs| {
+        pairs(changes, &self.right.state, batch_rows, &mut |pairs| {
             let columns = [pairs.own_columns(changes)?, self.right.columns(&pairs.entries)?].concat();
             each(pairs, pairs.rows(columns, &self.pair_schema)?)
         })
@@ -312,16 +311,17 @@ impl MatchJoin {
     fn pairs_of_right(
         &self,
         changes: &Changes,
+        batch_rows: usize,
         each: &mut dyn FnMut(&Pairs<'_>, DeltaBatch) -> Result<()>,
     ) -> Result<u64> {
-        pairs(changes, &self.left.state, &mut |pairs| {
+        pairs(changes, &self.left.state, batch_rows, &mut |pairs| {
             let columns = [self.left.columns(&pairs.entries)?, pairs.own_columns(changes)?].concat();
             each(pairs, pairs.rows(columns, &self.pair_schema)?)
         })
     }
 
     /// Output rows of single entries of one side; of those whose status says so.
-    fn singles(&self, is_left: bool, singles: &[Single<'_>], output: &mut Vec<DeltaBatch>) -> Result<()> {
+    fn singles(&self, is_left: bool, singles: &[Single<'_>], output: &mut Output<'_>) -> Result<()> {
         let side = if is_left { &self.left } else { &self.right };
         for status in [Status::Matched, Status::Unmatched, Status::Unknown] {
             let own: Vec<(&[u8], i64)> = singles
@@ -332,7 +332,7 @@ impl MatchJoin {
             if !self.shows(status) {
                 continue;
             }
-            for part in own.chunks(BATCH_ROWS) {
+            for part in own.chunks(output.batch_rows()) {
                 let (entries, weights): (Vec<&[u8]>, Vec<i64>) = part.iter().copied().unzip();
                 let rows = batch(&side.schema, side.columns(&entries)?, entries.len())?;
                 self.single_rows(is_left, &DeltaBatch::new(rows, weights.into())?, status, output)?;
@@ -356,7 +356,7 @@ impl MatchJoin {
         is_left: bool,
         rows: &DeltaBatch,
         status: Status,
-        output: &mut Vec<DeltaBatch>,
+        output: &mut Output<'_>,
     ) -> Result<()> {
         if rows.is_empty() || !self.shows(status) {
             return Ok(());
@@ -379,8 +379,7 @@ impl MatchJoin {
             (_, true) => own.chain(nulls(&self.right)).collect(),
             (_, false) => nulls(&self.left).into_iter().chain(own).collect(),
         };
-        output.push(rows.with_rows(batch(&self.schema, columns, count)?)?);
-        Ok(())
+        output.put(rows.with_rows(batch(&self.schema, columns, count)?)?)
     }
 }
 
@@ -392,10 +391,23 @@ fn status_of(matched: bool) -> Status {
     if matched { Status::Matched } else { Status::Unmatched }
 }
 
-fn collected(updates: &OrderedUpdates) -> Result<OrderedState> {
-    let mut state = OrderedState::default();
-    state.apply(updates)?;
-    Ok(state)
+/// Of how many rows entries are matches, while a step looks for them.
+#[derive(Default)]
+struct Matches {
+    counted: OrderedState,
+    latest: OrderedUpdates,
+}
+
+impl Matches {
+    fn add(&mut self, entry: &[u8], matches: i64) -> Result<()> {
+        self.latest.push(&[entry], matches);
+        if self.latest.len() < MATCHES { Ok(()) } else { self.counted.apply(&std::mem::take(&mut self.latest)) }
+    }
+
+    fn counted(mut self) -> Result<OrderedState> {
+        self.counted.apply(&self.latest)?;
+        Ok(self.counted)
+    }
 }
 
 /// The rows of one side whose weight or number of matches a step changes, before it and after it; returns how many rows

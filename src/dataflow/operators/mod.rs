@@ -20,7 +20,7 @@ mod unnest;
 mod window;
 
 use super::errors::ErrorDelta;
-use crate::delta::DeltaBatch;
+use crate::delta::{DeltaBatch, batch_bytes};
 use crate::error::Result;
 use crate::io::{Inline, Parallel, parallel};
 
@@ -66,6 +66,76 @@ fn each_batch<T: Send>(
         output.push(made);
     }
     Ok(output)
+}
+
+/// Rows of a batch that an operator makes of what may be much, and what a row is taken to need at least, before it is made.
+const BATCH_ROWS: usize = 8192;
+const ROW_BYTES_MIN: usize = 64;
+
+/// Fewer rows where no more than `bytes_max` should stay together.
+fn batch_rows(bytes_max: usize) -> usize {
+    BATCH_ROWS.min(bytes_max / ROW_BYTES_MIN).max(1)
+}
+/// What an operator gave and did not hand on yet: of a step with much output little is held at once.
+#[derive(Debug)]
+pub struct Gathered {
+    deltas: Vec<DeltaBatch>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Gathered {
+    /// Rows of more than `bytes_max` do not stay together.
+    pub fn new(bytes_max: usize) -> Self {
+        Gathered { deltas: Vec::new(), bytes: 0, bytes_max }
+    }
+
+    pub fn take(&mut self) -> Vec<DeltaBatch> {
+        self.bytes = 0;
+        std::mem::take(&mut self.deltas)
+    }
+
+    fn add(&mut self, delta: DeltaBatch) {
+        self.bytes += batch_bytes(delta.rows());
+        self.deltas.push(delta);
+    }
+
+    fn is_much(&self) -> bool {
+        self.bytes > self.bytes_max
+    }
+}
+
+/// Where an operator puts its output.
+pub struct Output<'a> {
+    gathered: &'a mut Gathered,
+    give: &'a mut dyn FnMut(Vec<DeltaBatch>) -> Result<()>,
+    /// Rows that were put.
+    rows: u64,
+}
+
+impl<'a> Output<'a> {
+    /// `give` gets what has gathered, when it is much.
+    pub fn new(gathered: &'a mut Gathered, give: &'a mut dyn FnMut(Vec<DeltaBatch>) -> Result<()>) -> Self {
+        Output { gathered, give, rows: 0 }
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.gathered.bytes_max
+    }
+
+    fn batch_rows(&self) -> usize {
+        batch_rows(self.bytes_max())
+    }
+
+    /// In the order that they are put in, no row is taken back before it is there.
+    fn put(&mut self, delta: DeltaBatch) -> Result<()> {
+        if delta.is_empty() {
+            return Ok(());
+        }
+        self.rows += delta.num_rows() as u64;
+        self.gathered.add(delta);
+        if self.gathered.is_much() { (self.give)(self.gathered.take()) } else { Ok(()) }
+    }
 }
 
 /// What an operator did since it was built.

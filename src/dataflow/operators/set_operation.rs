@@ -9,7 +9,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::Counters;
+use super::{Counters, Output};
 use crate::dataflow::expression::batch;
 use crate::dataflow::state::{ColumnType, KeyLayout, KeyedState, StateRef};
 use crate::delta::DeltaBatch;
@@ -45,20 +45,19 @@ impl SetOperation {
         [StateRef::Keyed(&mut self.state)]
     }
 
-    pub fn step(&mut self, left: Vec<DeltaBatch>, right: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>> {
-        let mut output = Vec::new();
+    pub fn step(&mut self, left: Vec<DeltaBatch>, right: Vec<DeltaBatch>, output: &mut Output<'_>) -> Result<()> {
         for (side, deltas) in [(LEFT, left), (RIGHT, right)] {
             for delta in deltas.iter().filter(|delta| !delta.is_empty()) {
-                self.apply(side, delta, &mut output)?;
+                self.apply(side, delta, output)?;
             }
         }
         self.state.rebalance()?;
-        self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
-        Ok(output)
+        self.counters.rows_emitted += output.rows;
+        Ok(())
     }
 
     /// Each batch by itself: what one takes back of another is taken back in the output as well.
-    fn apply(&mut self, side: usize, delta: &DeltaBatch, output: &mut Vec<DeltaBatch>) -> Result<()> {
+    fn apply(&mut self, side: usize, delta: &DeltaBatch, output: &mut Output<'_>) -> Result<()> {
         let packed = self.layout.pack(delta.rows().columns(), delta.num_rows())?;
         let (starts, order) = self.state.rows_by_chunk(&packed);
         let keys = packed.take(&order);
@@ -95,7 +94,6 @@ impl SetOperation {
         }
         // From the keys, in which floats that are equal in SQL are one value.
         let columns = self.layout.unpack(rows.iter().map(|row| packed.get(*row as usize)))?;
-        output.push(DeltaBatch::new(batch(&self.schema, columns, rows.len())?, weights.into())?);
-        Ok(())
+        output.put(DeltaBatch::new(batch(&self.schema, columns, rows.len())?, weights.into())?)
     }
 }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::SchemaRef;
 
-use super::Counters;
+use super::{Counters, Output};
 use crate::dataflow::expression::batch;
 use crate::delta::DeltaBatch;
 use crate::error::Result;
@@ -19,15 +19,14 @@ impl Union {
         Union { schema, counters: Counters::default() }
     }
 
-    /// `inputs`: the batches of all inputs.
-    pub fn step(&mut self, inputs: Vec<DeltaBatch>) -> Result<Vec<DeltaBatch>> {
-        let mut output = Vec::new();
-        for delta in inputs.into_iter().filter(|delta| !delta.is_empty()) {
-            self.counters.rows_emitted += delta.num_rows() as u64;
+    /// `input`: batches of any of the inputs.
+    pub fn step(&mut self, input: Vec<DeltaBatch>, output: &mut Output<'_>) -> Result<()> {
+        for delta in input {
             let rows = batch(&self.schema, delta.rows().columns().to_vec(), delta.num_rows())?;
-            output.push(delta.with_rows(rows)?);
+            output.put(delta.with_rows(rows)?)?;
         }
-        Ok(output)
+        self.counters.rows_emitted += output.rows;
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The memory of all states together: who is counted, when pages should leave, and whose pages turned out damaged.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -10,12 +11,17 @@ use tokio::sync::Notify;
 use super::page::PageStore;
 use crate::types::RelationId;
 
+/// Bounds of what an operator gives at once: what is less costs more time than it saves memory.
+const PIECE_BYTES: RangeInclusive<usize> = 1 << 12..=1 << 26;
+
 /// All states of one server, and where they go when they are too much.
 #[derive(Debug, Default)]
 pub struct Residence {
     /// 0: no limit.
     bytes_max: AtomicUsize,
     bytes: AtomicUsize,
+    /// 0: as `bytes_max` has it.
+    piece_bytes_max: AtomicUsize,
     store: OnceLock<Arc<dyn PageStore>>,
     pub evicted_bytes: AtomicUsize,
     pub reloaded_bytes: AtomicUsize,
@@ -63,6 +69,20 @@ impl Residence {
     pub fn is_half_full(&self) -> bool {
         let bytes_max = self.bytes_max();
         bytes_max > 0 && self.bytes() > bytes_max / 2 && self.store.get().is_some()
+    }
+
+    /// What an operator's output may hold in memory at once.
+    pub fn piece_bytes_max(&self) -> usize {
+        match (self.piece_bytes_max.load(Ordering::Relaxed), self.bytes_max()) {
+            (0, 0) => *PIECE_BYTES.end(),
+            (0, bytes_max) => (bytes_max / 16).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end()),
+            (piece_bytes_max, _) => piece_bytes_max,
+        }
+    }
+
+    /// Instead of what follows from the memory of all states.
+    pub fn set_piece_bytes_max(&self, bytes_max: usize) {
+        self.piece_bytes_max.store(bytes_max, Ordering::Relaxed);
     }
 
     /// Once pages leave, they do until a tenth is free.

@@ -277,10 +277,11 @@ impl TestWorker {
 
     pub fn with_settings(settings: DataflowSettings) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        // Every other bound of a step is tried with no memory for state at all.
+        // Every other bound of a step is tried with no memory for state at all, and with pieces of a row.
         let has_memory = settings.commits_per_step_max.is_multiple_of(2);
         let residence = Residence::with_store(PageFiles::new(Arc::new(SimDisk::new(1)), &[]).unwrap());
         residence.set_bytes_max(usize::from(!has_memory));
+        residence.set_piece_bytes_max(usize::from(!has_memory));
         let (dataflows, worker) = Worker::new(settings, CommitNumber::default());
         let task = runtime.spawn(worker.with_residence(residence).at_time(0).run());
         TestWorker { dataflows, runtime, task, commit: 0 }
@@ -380,12 +381,13 @@ pub fn commit(number: u64, deltas: Vec<(RelationId, DeltaBatch)>) -> Arc<Commit>
 pub struct Stepper {
     dataflow: Dataflow,
     errors: ErrorSet,
+    pub residence: Arc<Residence>,
 }
 
 impl Stepper {
     pub fn new(root: Node) -> Self {
         let dataflow = Dataflow::build(&plan(root), &BTreeMap::new(), &Default::default(), Arc::new(Inline)).unwrap();
-        Stepper { dataflow, errors: ErrorSet::default() }
+        Stepper { dataflow, errors: ErrorSet::default(), residence: Arc::default() }
     }
 
     /// Output rows as `+1 | columns`, sorted.
@@ -393,8 +395,13 @@ impl Stepper {
         let schema = if table == READINGS { readings_schema() } else { devices_schema() };
         let (weights, rows): (Vec<i64>, Vec<Row>) = changes.iter().cloned().unzip();
         let delta = DeltaBatch::new(batch_of(&schema, &rows), weights.into()).unwrap();
-        let mut errors = ErrorDelta::default();
-        let output = self.dataflow.step(&StepInput::from_iter([(table, vec![delta])]), true, &mut errors).unwrap();
+        let (mut errors, input) = (ErrorDelta::default(), StepInput::from_iter([(table, vec![delta])]));
+        let mut output = Vec::new();
+        let mut add = |piece| {
+            output.extend::<Vec<DeltaBatch>>(piece);
+            Ok(())
+        };
+        self.dataflow.step(&input, true, &self.residence, &mut errors, &mut add).unwrap();
         self.errors.apply(&errors).unwrap();
         let mut lines = Vec::new();
         for delta in output {

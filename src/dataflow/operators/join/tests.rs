@@ -3,7 +3,7 @@
 use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Expr, cast, col};
 
-use super::BATCH_ROWS;
+use crate::dataflow::operators::BATCH_ROWS;
 use crate::dataflow::tests::views::*;
 use crate::testing::oracle::{Row, Value};
 use crate::types::RelationId;

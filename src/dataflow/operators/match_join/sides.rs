@@ -6,7 +6,6 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 
-use super::BATCH_ROWS;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch, take_rows};
 use crate::dataflow::state::{OrderedState, OrderedUpdates, in_order};
@@ -130,8 +129,13 @@ impl Changes {
     }
 }
 
-/// Pairs each change with the entries of its key, in batches.
-pub fn pairs(changes: &Changes, others: &OrderedState, each: &mut dyn FnMut(&Pairs<'_>) -> Result<()>) -> Result<u64> {
+/// Pairs each change with the entries of its key, in batches of so many; returns how many entries were read.
+pub fn pairs(
+    changes: &Changes,
+    others: &OrderedState,
+    batch_rows: usize,
+    each: &mut dyn FnMut(&Pairs<'_>) -> Result<()>,
+) -> Result<u64> {
     let (mut pairs, mut read) = (Pairs::default(), 0);
     for (key, of_key) in changes.by_key() {
         for change in of_key {
@@ -140,7 +144,7 @@ pub fn pairs(changes: &Changes, others: &OrderedState, each: &mut dyn FnMut(&Pai
                 pairs.changes.push(*change);
                 pairs.entries.push(entry);
                 pairs.weights.push(weight);
-                if pairs.entries.len() == BATCH_ROWS {
+                if pairs.entries.len() == batch_rows {
                     each(&pairs)?;
                     pairs = Pairs::default();
                 }

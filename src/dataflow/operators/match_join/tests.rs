@@ -2,7 +2,7 @@
 
 use datafusion::logical_expr::{Expr, col, lit};
 
-use super::BATCH_ROWS;
+use crate::dataflow::operators::BATCH_ROWS;
 use crate::dataflow::tests::views::*;
 use crate::testing::oracle::{Row, Value};
 use crate::types::RelationId;
