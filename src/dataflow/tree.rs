@@ -153,11 +153,17 @@ impl Operator {
                 let output = top.step(input, step.errors)?;
                 give(step, output)
             }),
-            Operator::Window(below, window) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, window.states())?;
-                let output = window.step(input, step.errors)?;
-                give(step, output)
-            }),
+            Operator::Window(below, window) => {
+                let mut rows = window.begin();
+                below.step(step, true, &mut |step, input| {
+                    step.between(&mut pieces, rows.states())?;
+                    window.take(&mut rows, input, step.errors)
+                })?;
+                let (mut gathered, mut errors) = (step.gathered(), ErrorDelta::default());
+                window.finish(rows, &mut errors, &mut Output::new(&mut gathered, &mut |output| give(step, output)))?;
+                step.errors.append(errors);
+                give(step, gathered.take())
+            }
             Operator::Union(inputs, union) => {
                 let mut gathered = step.gathered();
                 for below in inputs {

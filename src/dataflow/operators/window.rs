@@ -6,6 +6,8 @@
 //!                                    `---- rows whose values a change concerns ---'
 //! ```
 //!
+//! Input in several pieces is computed when all of it has come.
+//!
 //! Where the calls look only so many rows back and ahead, or at sessions ([`Reach`]), a step reads the rows around its changes alone.
 //!
 //! The functions and their frames are evaluated by DataFusion, as ad hoc, on the partition's rows as one batch. Where one
@@ -21,7 +23,7 @@ use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::physical_expr::window::WindowExpr;
 
-use super::Counters;
+use super::{Counters, Output};
 use super::ordered_rows::{OrderedRows, repeated};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
@@ -30,6 +32,8 @@ use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 use crate::plan::{OperatorId, Reach, SortDirection};
 
+/// Fewer partitions are not worth putting in order before the step's end.
+const TOUCHED_MIN: usize = 1024;
 /// A session is looked for among so many rows at first.
 const SESSION_ROWS: usize = 32;
 
@@ -63,6 +67,41 @@ pub struct WindowInputs<'a> {
     pub keeps_nothing: bool,
     pub partition_schema: SchemaRef,
     pub input: SchemaRef,
+}
+
+/// A step while its input comes.
+pub struct WindowStep {
+    before: OrderedState,
+    after: OrderedState,
+    touched: Vec<Touched>,
+    /// So many of them are in order, each partition once.
+    in_order: usize,
+}
+
+/// A partition that a step changes, and the first and the last entry of what it changes.
+struct Touched {
+    partition: Box<[u8]>,
+    first: Box<[u8]>,
+    last: Box<[u8]>,
+}
+
+impl WindowStep {
+    pub fn states(&mut self) -> [StateRef<'_>; 1] {
+        [StateRef::Ordered(&mut self.after)]
+    }
+
+    fn put_in_order(&mut self) {
+        self.touched.sort_by(|left, right| left.partition.cmp(&right.partition));
+        self.touched.dedup_by(|next, kept| {
+            let is_same = next.partition == kept.partition;
+            if is_same {
+                kept.first = std::mem::take(&mut kept.first).min(std::mem::take(&mut next.first));
+                kept.last = std::mem::take(&mut kept.last).max(std::mem::take(&mut next.last));
+            }
+            is_same
+        });
+        self.in_order = self.touched.len();
+    }
 }
 
 /// Rows of a partition, in order, among them those that a change concerns.
@@ -118,25 +157,40 @@ impl Window {
         [StateRef::Ordered(&mut self.rows.state)]
     }
 
-    pub fn step(&mut self, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+    /// Before the input of a step comes.
+    pub fn begin(&self) -> WindowStep {
+        WindowStep { before: self.rows.state.clone(), after: self.rows.state.clone(), touched: Vec::new(), in_order: 0 }
+    }
+
+    /// A piece of the step's input.
+    pub fn take(&self, step: &mut WindowStep, input: Vec<DeltaBatch>, errors: &mut ErrorDelta) -> Result<()> {
         let change = self.rows.change(input, None, errors)?;
-        let before = self.rows.state.clone();
-        let mut after = before.clone();
-        after.apply(&change.updates())?;
-        let mut output = Vec::new();
-        let mut rows_read = 0;
+        step.after.apply(&change.updates())?;
         for (partition, first, last) in change.partitions() {
+            let [partition, first, last] = [partition, first, last].map(Box::from);
+            step.touched.push(Touched { partition, first, last });
+        }
+        if step.touched.len() >= 2 * step.in_order.max(TOUCHED_MIN) {
+            step.put_in_order();
+        }
+        Ok(())
+    }
+
+    /// When all of it has come.
+    pub fn finish(&mut self, mut step: WindowStep, errors: &mut ErrorDelta, output: &mut Output<'_>) -> Result<()> {
+        step.put_in_order();
+        let WindowStep { before, after, touched, .. } = step;
+        for Touched { partition, first, last } in &touched {
             let (old, read_before) = self.computed(&before, partition, (first, last), -1, errors)?;
             let (new, read_after) = self.computed(&after, partition, (first, last), 1, errors)?;
-            rows_read += read_before + read_after;
-            self.difference(&old, &new, &mut output)?;
+            self.counters.rows_read += (read_before + read_after) as u64;
+            self.difference(&old, &new, output)?;
         }
         if !self.keeps_nothing {
             self.rows.state = after;
         }
-        self.counters.rows_read += rows_read as u64;
-        self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
-        Ok(output)
+        self.counters.rows_emitted += output.rows;
+        Ok(())
     }
 
     /// The rows that a change between two entries concerns, with their values, and how many were read; none, and an error of this
@@ -242,7 +296,7 @@ impl Window {
     }
 
     /// What is in `new` and not in `old`, and the reverse with weight -1.
-    fn difference(&self, old: &Computed<'_>, new: &Computed<'_>, output: &mut Vec<DeltaBatch>) -> Result<()> {
+    fn difference(&self, old: &Computed<'_>, new: &Computed<'_>, output: &mut Output<'_>) -> Result<()> {
         let (mut gone, mut come): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
         let (mut left, mut right) = (old.order.iter().peekable(), new.order.iter().peekable());
         loop {
@@ -265,8 +319,8 @@ impl Window {
             let entries: Vec<&[u8]> = places.iter().map(|place| computed.entries[*place as usize]).collect();
             let values = places.iter().map(|place| computed.values.row(*place as usize));
             let columns = [self.rows.columns(&entries)?, self.values.convert_rows(values)?].concat();
-            output
-                .push(DeltaBatch::new(batch(&self.schema, columns, places.len())?, vec![weight; places.len()].into())?);
+            let rows = batch(&self.schema, columns, places.len())?;
+            output.put(DeltaBatch::new(rows, vec![weight; places.len()].into())?)?;
         }
         Ok(())
     }
