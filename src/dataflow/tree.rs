@@ -137,9 +137,11 @@ impl Operator {
                 let output = project.step(input, step.errors)?;
                 give(step, output)
             }),
-            Operator::Join(left, right, join) => both([left, right], step, give, &mut |[left, right], errors, output| {
-                join.step(left, right, errors, output)
-            }),
+            Operator::Join(left, right, join) => {
+                both([left, right], step, give, &mut |[left, right], errors, output| {
+                    join.step(left, right, errors, output)
+                })
+            }
             Operator::MatchJoin(left, right, join) => {
                 both([left, right], step, give, &mut |[left, right], errors, output| {
                     join.step(left, right, errors, output)

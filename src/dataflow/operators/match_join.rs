@@ -351,13 +351,7 @@ impl MatchJoin {
     }
 
     /// Rows of one side as rows of the output.
-    fn single_rows(
-        &self,
-        is_left: bool,
-        rows: &DeltaBatch,
-        status: Status,
-        output: &mut Output<'_>,
-    ) -> Result<()> {
+    fn single_rows(&self, is_left: bool, rows: &DeltaBatch, status: Status, output: &mut Output<'_>) -> Result<()> {
         if rows.is_empty() || !self.shows(status) {
             return Ok(());
         }

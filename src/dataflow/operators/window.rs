@@ -23,8 +23,8 @@ use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use datafusion::physical_expr::window::WindowExpr;
 
-use super::{Counters, Output};
 use super::ordered_rows::{OrderedRows, repeated};
+use super::{Counters, Output};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedState, StateRef};
