@@ -2,7 +2,10 @@
 within the limit as the machine sees it. So it does while many readers of a view or a table stall, each at another commit."""
 
 import psycopg
+import pyarrow
+import pyarrow.flight
 
+from flight_client import info_of
 from harness import Server, equal, expect, main
 
 #: The program of the dev profile alone is 80 MiB of it.
@@ -133,7 +136,7 @@ def readers_that_stall_keep_little(folder):
     server.psql(f"INSERT INTO readings SELECT n, n, repeat('note ', 200) || n FROM {devices}")
     readers = []
     for step in range(STALLED):
-        copied = copied_rows(server, "COPY (SELECT * FROM by_device) TO STDOUT")
+        copied = copied_rows(server, "SELECT * FROM by_device")
         readers.append((copied, next(copied)))
         server.psql(f"INSERT INTO readings SELECT n, {step}, '' FROM {devices}")
         equal(server.value("SELECT min(n) FROM by_device"), str(step + 2), "readings of each device")
@@ -158,7 +161,8 @@ def readers_that_stall_keep_little(folder):
 
 
 def readers_of_tables_that_stall_keep_little(folder):
-    """The same over a table whose hot rows are flushed again and again: each reader holds those that were hot when it began."""
+    """The same over a table whose hot rows are flushed again and again: each reader holds those that were hot when it began, be it that
+    it takes nothing from its socket, leaves a cursor open, or does not read a Flight stream."""
     server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
     server.psql("CREATE TABLE readings (device bigint, note text) APPEND ONLY")
     readers = []
@@ -168,31 +172,61 @@ def readers_of_tables_that_stall_keep_little(folder):
                 f"INSERT INTO readings SELECT {step}, repeat('a note of some length ', 10) || n"
                 f" FROM generate_series(1, {STALLED_ROWS // STATEMENTS}) AS s(n)"
             )
-        copied = copied_rows(server, "COPY (SELECT device, note FROM readings) TO STDOUT")
-        readers.append((copied, next(copied)))
+        rows = KINDS[step % len(KINDS)](server, "SELECT device, note FROM readings")
+        readers.append((rows, next(rows)))
     peak = int(server.resident_mib("VmHWM") * (1 << 20))
-    ended = 0
-    for number, (copied, first) in enumerate(readers):
+    ended = [0] * len(KINDS)
+    for number, (rows, first) in enumerate(readers):
         try:
-            devices = [first[0], *(row[0] for row in copied)]
+            devices = [first, *rows]
             equal(len(devices), (number + 1) * STALLED_ROWS, f"rows that reader {number} sees")
             equal(len(set(devices)), number + 1, f"statements that reader {number} sees")
         except psycopg.Error as error:
             equal(error.sqlstate, "53400", f"SQLSTATE of reader {number}: {error}")
             expect("memory.limit_bytes" in (error.diag.message_hint or ""), f"its hint: {error.diag.message_hint}")
-            ended += 1
-    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED_AT_TABLE} readers of a table {ended} were ended, the others read all")
-    expect(ended > STALLED_AT_TABLE // 4, f"{ended} readers were ended")
+            ended[number % len(KINDS)] += 1
+        except pyarrow.ArrowException as error:
+            expect("53400" in str(error) and "memory.limit_bytes" in str(error), f"reader {number}: {error}")
+            ended[number % len(KINDS)] += 1
+    names = ", ".join(f"{count} of {kind.__name__}" for count, kind in zip(ended, KINDS))
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; of {STALLED_AT_TABLE} readers of a table were ended: {names}; the others read all")
+    expect(sum(ended) > STALLED_AT_TABLE // 4 and min(ended) > 0, f"readers that were ended: {names}")
     expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
     equal(server.value("SELECT count(*) FROM readings"), str(STALLED_AT_TABLE * STALLED_ROWS), "rows")
     server.stop()
 
 
-def copied_rows(server, statement):
-    """The rows of a COPY on a connection of its own, one by one, as lists of texts."""
-    with psycopg.connect(server.address(), autocommit=True) as connection, connection.cursor().copy(statement) as copy:
-        for row in copy:
-            yield bytes(row).decode().rstrip("\n").split("\t")
+def copied_rows(server, query):
+    """The rows of a query, from a COPY on a connection of its own, one by one, as lists of texts."""
+    with psycopg.connect(server.address(), autocommit=True) as connection:
+        with connection.cursor().copy(f"COPY ({query}) TO STDOUT") as copy:
+            for row in copy:
+                yield bytes(row).decode().rstrip("\n").split("\t")
+
+
+def copied(server, query):
+    """The first column alone."""
+    yield from (row[0] for row in copied_rows(server, query))
+
+
+def fetched(server, query):
+    """The same from a cursor that the server holds."""
+    with psycopg.connect(server.address()) as connection, connection.cursor("held") as cursor:
+        cursor.itersize = 1000
+        for row in cursor.execute(query):
+            yield str(row[0])
+
+
+def flown(server, query):
+    """The same from Flight streams, one after the other."""
+    with pyarrow.flight.FlightClient(server.flight_address()) as client:
+        for endpoint in info_of(client, query).endpoints:
+            for chunk in client.do_get(endpoint.ticket):
+                yield from map(str, chunk.data.column(0).to_pylist())
+
+
+#: How a table is read.
+KINDS = (copied, fetched, flown)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::io::machine;
-use crate::server::SlowClients;
 use crate::settings::Settings;
 use crate::statement::Handles;
 
@@ -142,7 +141,6 @@ impl Shares {
 /// Who decides.
 pub struct Governor {
     handles: Arc<Handles>,
-    slow: Arc<SlowClients>,
     limit: u64,
     give_back: GiveBack,
     /// When a client was ended last.
@@ -151,9 +149,9 @@ pub struct Governor {
 
 impl Governor {
     /// Decides for the first time: a start steps views before anyone can connect.
-    pub fn new(handles: Arc<Handles>, slow: Arc<SlowClients>, limit: u64, give_back: GiveBack) -> Governor {
+    pub fn new(handles: Arc<Handles>, limit: u64, give_back: GiveBack) -> Governor {
         handles.sequencer.admission().set_held_bytes_max(limit / 8);
-        let mut governor = Governor { handles, slow, limit, give_back, ended_at: None };
+        let mut governor = Governor { handles, limit, give_back, ended_at: None };
         governor.decide();
         governor
     }
@@ -197,7 +195,7 @@ impl Governor {
         if self.ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) < ENDED_PAUSE) {
             return;
         }
-        if self.slow.end_first(waited) {
+        if self.handles.slow.end_first(waited) {
             self.ended_at = Some(now);
             tracing::warn!("memory is short: the statement whose client has not read for the longest was ended");
         }

@@ -26,10 +26,10 @@ use crate::error::{Error, Result, SqlState};
 use crate::functions;
 use crate::io::{Clock, Disk, OsDisk, ScopedThreads, SystemClock, SystemRng, open_store};
 use crate::query::QueryEngine;
-use crate::server::{self, SlowClients};
+use crate::server;
 use crate::session::{Connection, Response, Sessions};
 use crate::settings::Settings;
-use crate::statement::{Handles, SourceBoard, system_stats};
+use crate::statement::{Handles, SlowClients, SourceBoard, system_stats};
 use crate::system::SystemStats;
 use crate::tier::identity;
 
@@ -106,14 +106,14 @@ impl Server {
             sources: Arc::new(SourceBoard::default()),
             live_views: core.publisher.live_views.clone(),
             residence: core.residence.clone(),
+            slow: SlowClients::new(clock.clone()),
             memory_limit,
             definitions: Arc::default(),
         });
         // Before views step.
         core.residence.set_bytes_max(usize::try_from(settings.dataflow.state_bytes_max).unwrap_or(usize::MAX));
-        let slow = SlowClients::new(clock.clone());
         let governor = memory_limit.map(|limit| {
-            let (governor, stopped) = (Governor::new(handles.clone(), slow.clone(), limit, give_back), stopped.clone());
+            let (governor, stopped) = (Governor::new(handles.clone(), limit, give_back), stopped.clone());
             spawn("memory", move || governor.run(stopped))
         });
         let governor = governor.transpose()?;
@@ -154,13 +154,20 @@ impl Server {
             tokio::spawn(rebuild(rebuilding, clock.clone(), started, rebuilt_sender, stopped.clone())),
             tokio::spawn(expire_by_age(sessions.clone(), handles.clone(), stopped.clone())),
             tokio::spawn(heal(handles.clone(), residence, stopped.clone())),
-            tokio::spawn(server::pg::serve(sql, sessions.clone(), settings.server.clone(), slow, stopped.clone())),
+            tokio::spawn(server::pg::serve(
+                sql,
+                sessions.clone(),
+                settings.server.clone(),
+                handles.slow.clone(),
+                stopped.clone(),
+            )),
             tokio::spawn(server::flight::serve(
                 flight,
                 sessions,
                 settings.flight.clone(),
                 settings.server.connections_max,
                 clock,
+                handles.slow.clone(),
                 stopped.clone(),
             )),
             tokio::spawn(supervise(handles.clone(), initial, source_changes, stopped.clone())),

@@ -21,7 +21,9 @@ use arrow::datatypes::DataType;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{DFSchema, ExprSchema, Result, ScalarValue};
-use datafusion::logical_expr::expr::{AggregateFunction, InList, ScalarFunction, Sort as SortExpr, WindowFunction};
+use datafusion::logical_expr::expr::{
+    AggregateFunction, GroupingSet, InList, ScalarFunction, Sort as SortExpr, WindowFunction,
+};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{
@@ -349,13 +351,17 @@ fn canonical_groups(mut aggregate: Aggregate) -> Result<Transformed<LogicalPlan>
     let schema = Arc::clone(aggregate.input.schema());
     let mut changed = false;
     for group in &mut aggregate.group_expr {
-        if !matches!(group, Expr::GroupingSet(_))
-            && type_is(group, &schema, is_canonical_form_needed)
-            && !is_canonical(group)
-        {
-            let (relation, name) = group.qualified_name();
-            *group = canonical(std::mem::take(group).unalias()).alias_qualified(relation, name);
-            changed = true;
+        let keys: Vec<&mut Expr> = match group {
+            Expr::GroupingSet(GroupingSet::Rollup(keys) | GroupingSet::Cube(keys)) => keys.iter_mut().collect(),
+            Expr::GroupingSet(GroupingSet::GroupingSets(sets)) => sets.iter_mut().flatten().collect(),
+            key => vec![key],
+        };
+        for key in keys {
+            if type_is(key, &schema, is_canonical_form_needed) && !is_canonical(key) {
+                let (relation, name) = key.qualified_name();
+                *key = canonical(std::mem::take(key).unalias()).alias_qualified(relation, name);
+                changed = true;
+            }
         }
     }
     let plan = LogicalPlan::Aggregate(aggregate);

@@ -3,6 +3,3 @@
 pub mod flight;
 pub mod http;
 pub mod pg;
-mod slow_clients;
-
-pub use slow_clients::SlowClients;

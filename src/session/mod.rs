@@ -10,7 +10,9 @@ mod recent;
 mod surface;
 
 pub use crate::query::HeldQuery;
-pub use crate::statement::{CopyChunk, CopyFormat, CopyInSink, Notice, OutputColumn, Response, RowStream};
+pub use crate::statement::{
+    CopyChunk, CopyFormat, CopyInSink, LeftOpen, Notice, OutputColumn, Response, RowStream, SlowClients,
+};
 pub use crate::types::text::EncodeSettings;
 pub use connection::Session;
 pub use database::{NAME, Sessions};

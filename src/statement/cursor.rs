@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::response::{OutputColumn, Response, RowStream};
 use super::scope::{Environment, with_parameters};
 use super::select::{output_columns, refuse_locks};
+use super::slow_clients::{LeftOpen, SlowClients, too_slow};
 use super::subscribe::{Barrier, Feed};
 use super::transaction::Transaction;
 use crate::error::{Error, Result, SqlState};
@@ -69,7 +70,31 @@ struct Source {
 
 enum Rows {
     Query(RowStream),
+    /// Of a query, between two FETCHes.
+    Left(LeftOpen<RowStream>),
+    /// Was ended there.
+    Ended,
     Subscription(Box<Feed>),
+}
+
+impl Source {
+    /// Before it is read. Errors: 53400 where it was ended since it was read last.
+    fn resume(&mut self) -> Result<()> {
+        self.rows = match std::mem::replace(&mut self.rows, Rows::Ended) {
+            Rows::Left(rows) => Rows::Query(rows.take()?),
+            Rows::Ended => return Err(too_slow()),
+            rows => rows,
+        };
+        Ok(())
+    }
+
+    /// When it is not read any more, for now.
+    fn leave(&mut self, slow: &Arc<SlowClients>) {
+        self.rows = match std::mem::replace(&mut self.rows, Rows::Ended) {
+            Rows::Query(rows) => Rows::Left(slow.leave_open(rows)),
+            rows => rows,
+        };
+    }
 }
 
 pub async fn declare_cursor(
@@ -96,7 +121,8 @@ pub async fn declare_cursor(
             // statement_timeout bounds each FETCH, not the life of the cursor.
             let result = environment.handles.query.execute(&planned.context, plan, None).await?;
             // At its end it may be asked again and again.
-            (output_columns(&result.schema)?, result.schema, Rows::Query(result.rows.fuse().boxed()))
+            let rows = environment.handles.slow.leave_open(result.rows.fuse().boxed());
+            (output_columns(&result.schema)?, result.schema, Rows::Left(rows))
         }
         CursorQuery::Subscribe(subscribe) => {
             let feed = Feed::open(environment, transaction, subscribe).await?;
@@ -112,7 +138,7 @@ pub async fn declare_cursor(
 /// FETCH and MOVE.
 pub async fn fetch(environment: &Environment<'_>, transaction: &Transaction, fetch: &Fetch) -> Result<Response> {
     let cursor = transaction.cursors.get(&fetch.cursor)?;
-    let source = cursor.source.clone().try_lock_owned().map_err(|_| {
+    let mut source = cursor.source.clone().try_lock_owned().map_err(|_| {
         Error::new(SqlState::OBJECT_IN_USE, format!("cursor \"{}\" is being read by another portal", fetch.cursor))
             .with_hint("Read that portal to its end, or close it.")
     })?;
@@ -122,11 +148,13 @@ pub async fn fetch(environment: &Environment<'_>, transaction: &Transaction, fet
             .with_detail("A timeout says how long to wait for changes of a subscription.")
             .with_hint("Use statement_timeout to bound a query."));
     }
+    source.resume()?;
     let barrier = match &source.rows {
         Rows::Subscription(feed) => Some(feed.barrier(environment.handles)),
-        Rows::Query(_) => None,
+        Rows::Query(_) | Rows::Left(_) | Rows::Ended => None,
     };
-    let reading = Reading { source, rows_left: fetch.rows_max, any: false, barrier, patience: fetch.timeout };
+    let (slow, rows_left) = (environment.handles.slow.clone(), fetch.rows_max);
+    let reading = Reading { source, slow, rows_left, any: false, barrier, patience: fetch.timeout };
     let deadline = Deadline::after(environment.session.variables().statement_timeout());
     let rows = reading.rows(deadline);
     if fetch.moves {
@@ -155,6 +183,7 @@ pub fn close_cursor(transaction: &mut Transaction, name: Option<&str>) -> Result
 /// One FETCH under way.
 struct Reading {
     source: OwnedMutexGuard<Source>,
+    slow: Arc<SlowClients>,
     /// `None`: all that there are.
     rows_left: Option<u64>,
     /// A row was read.
@@ -199,6 +228,7 @@ impl Reading {
     async fn read(&mut self, patience: &mut Deadline) -> Result<Option<RecordBatch>> {
         let feed = match &mut self.source.rows {
             Rows::Query(rows) => return rows.next().await.transpose(),
+            Rows::Left(_) | Rows::Ended => return Err(Error::internal("a cursor that is read and left open")),
             Rows::Subscription(feed) => feed,
         };
         if let Some(rows) = feed.ready().await? {
@@ -218,6 +248,43 @@ impl Reading {
     }
 }
 
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.source.leave(&self.slow);
+    }
+}
+
 fn no_cursor(name: &str) -> Error {
     Error::new(SqlState::INVALID_CURSOR_NAME, format!("cursor \"{name}\" does not exist"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::SystemClock;
+
+    fn source(slow: &Arc<SlowClients>) -> Source {
+        let batch = RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()));
+        let rows = slow.leave_open(stream::iter([Ok(batch.clone()), Ok(batch)]).boxed());
+        Source { rows: Rows::Left(rows), rest: None }
+    }
+
+    #[tokio::test]
+    async fn a_cursor_waits_for_its_next_fetch_and_may_be_ended_meanwhile() {
+        let slow = SlowClients::new(Arc::new(SystemClock::new()));
+        let mut source = source(&slow);
+        for _ in 0..2 {
+            source.resume().unwrap();
+            assert!(!slow.end_first(Duration::ZERO), "it is being read");
+            let Rows::Query(rows) = &mut source.rows else { panic!("it is not read") };
+            rows.next().await.unwrap().unwrap();
+            source.leave(&slow);
+        }
+        assert!(slow.end_first(Duration::ZERO));
+        for _ in 0..2 {
+            assert_eq!(source.resume().unwrap_err().state(), SqlState::CONFIGURATION_LIMIT_EXCEEDED);
+            source.leave(&slow);
+        }
+        assert!(!slow.end_first(Duration::ZERO));
+    }
 }

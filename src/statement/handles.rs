@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use super::slow_clients::SlowClients;
 use crate::catalog::Catalog;
 use crate::commit::Sequencer;
 use crate::dataflow::Dataflows;
@@ -33,6 +34,8 @@ pub struct Handles {
     pub live_views: Arc<LiveViews>,
     /// Memory of views' state.
     pub residence: Arc<Residence>,
+    /// Clients that do not take what is there for them.
+    pub slow: Arc<SlowClients>,
     /// What everything together may hold, if there is a limit.
     pub memory_limit: Option<u64>,
     /// Held from the check of a definition until its commit is published, so that two sessions cannot take one name.

@@ -41,8 +41,7 @@ impl LeftRows {
             if bytes <= bytes_max {
                 break;
             }
-            if segment.can_be_emptied() {
-                segment.empty();
+            if segment.empty() {
                 bytes -= segment.bytes() as u64;
                 emptied += 1;
             }

@@ -72,18 +72,20 @@ impl Segment {
         self.rows().ok_or_else(|| Error::internal("hot rows that are gone"))
     }
 
-    /// Whether there are rows in it that may go.
-    pub fn can_be_emptied(&self) -> bool {
-        self.kept.load(Ordering::Acquire) == 0 && self.rows.read().is_some()
-    }
-
-    /// Lets the rows go, whoever still holds the segment.
-    pub fn empty(&self) {
-        *self.rows.write() = None;
+    /// Lets the rows go, whoever still holds the segment, unless it is kept; whether there were any.
+    pub fn empty(&self) -> bool {
+        let mut rows = self.rows.write();
+        let may_go = self.kept.load(Ordering::Acquire) == 0 && rows.is_some();
+        if may_go {
+            *rows = None;
+        }
+        may_go
     }
 
     /// From now on it may not be emptied, until [`Segment::unkeep`].
     pub fn keep(&self) {
+        // Nobody is about to empty it, having seen that it is not kept.
+        let _rows = self.rows.read();
         self.kept.fetch_add(1, Ordering::AcqRel);
     }
 

@@ -40,7 +40,7 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 
 use crate::io::Clock;
-use crate::session::Database;
+use crate::session::{Database, SlowClients};
 use crate::settings::FlightSettings;
 use login::{Gate, Guarded};
 use service::Service;
@@ -65,12 +65,13 @@ pub async fn serve(
     settings: FlightSettings,
     connections_max: usize,
     clock: Arc<dyn Clock>,
+    slow: Arc<SlowClients>,
     shutdown: watch::Receiver<bool>,
 ) {
     let tokens = Store::new("logins", settings.tokens_max, settings.session_age_ms, clock.clone());
     let gate = Arc::new(Gate::new(database.clone(), tokens));
     let message_bytes_max = settings.message_bytes_max;
-    let service = Arc::new(Service::new(database, gate.clone(), settings, &clock, shutdown.clone()));
+    let service = Arc::new(Service::new(database, gate.clone(), settings, &clock, slow, shutdown.clone()));
     let inner = FlightServiceServer::from_arc(service.clone()).max_decoding_message_size(message_bytes_max);
     let stop = |mut shutdown: watch::Receiver<bool>| async move { is_set(&mut shutdown).await };
     let served = Server::builder()

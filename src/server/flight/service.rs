@@ -32,7 +32,7 @@ use super::store::Store;
 use super::stream::{Stop, send, shutting_down};
 use crate::error::{Error, Result, SqlState};
 use crate::io::Clock;
-use crate::session::{Connection, Database, Login, NAME, Notice};
+use crate::session::{Connection, Database, Login, NAME, Notice, SlowClients};
 use crate::settings::FlightSettings;
 
 /// A header `tidemark-set-statement-timeout: 5s` sets `statement_timeout` for its call.
@@ -60,6 +60,7 @@ pub(super) struct Service {
     results: Arc<Store<Promised>>,
     prepared: Store<Prepared>,
     settings: FlightSettings,
+    slow: Arc<SlowClients>,
     shutdown: watch::Receiver<bool>,
 }
 
@@ -78,12 +79,13 @@ impl Service {
         gate: Arc<Gate>,
         settings: FlightSettings,
         clock: &Arc<dyn Clock>,
+        slow: Arc<SlowClients>,
         shutdown: watch::Receiver<bool>,
     ) -> Service {
         let results = Store::new("results", settings.results_max, settings.result_age_ms, clock.clone());
         let prepared =
             Store::new("prepared statements", settings.prepared_statements_max, settings.session_age_ms, clock.clone());
-        Service { database, gate, results: Arc::new(results), prepared, settings, shutdown }
+        Service { database, gate, results: Arc::new(results), prepared, settings, slow, shutdown }
     }
 
     pub fn sweep(&self) {
@@ -191,7 +193,7 @@ impl Service {
                         results.remove(&part.id);
                     }
                 };
-                Ok(send(rows, schema, self.settings.batch_bytes, stop, read_whole))
+                Ok(send(rows, schema, self.settings.batch_bytes, self.slow.clone(), stop, read_whole))
             }
             Command::CommandPreparedStatementQuery(_) => {
                 Err(Error::new(SqlState::INVALID_CURSOR_NAME, "a prepared statement's handle is no ticket")

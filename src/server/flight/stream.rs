@@ -2,10 +2,11 @@
 //!
 //! A task of its own draws batches, encodes them and waits in a bounded channel for gRPC, which waits for the client's
 //! flow-control window: a slow reader costs a few messages and no more. The task ends, and with it the query, when the
-//! client goes away, cancels, takes longer than `statement_timeout`, or the server stops, whether the client reads or
-//! not.
+//! client goes away, cancels, takes longer than `statement_timeout`, does not read while memory is short, or the server
+//! stops, whether the client reads or not.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use arrow::datatypes::SchemaRef;
 use arrow_flight::FlightData;
 use futures::stream::BoxStream;
 use futures::{StreamExt, poll};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tonic::Status;
@@ -22,7 +24,7 @@ use tonic::Status;
 use super::encode::{Encoder, bytes_of, cut};
 use super::status::status;
 use crate::error::{Error, Result, SqlState};
-use crate::session::RowStream;
+use crate::session::{RowStream, SlowClients};
 
 /// Messages that may wait for the client.
 const MESSAGES_WAITING_MAX: usize = 2;
@@ -77,6 +79,7 @@ pub(super) fn send<F: FnOnce() + Send + 'static>(
     rows: RowStream,
     schema: SchemaRef,
     message_bytes: usize,
+    slow: Arc<SlowClients>,
     stop: Stop,
     read_whole: F,
 ) -> BoxStream<'static, Result<FlightData, Status>> {
@@ -86,7 +89,7 @@ pub(super) fn send<F: FnOnce() + Send + 'static>(
         tokio::select! {
             biased;
             error = stop.reason() => Err(error),
-            sent = send_all(rows, schema, message_bytes, &sender) => sent,
+            sent = send_all(rows, schema, message_bytes, &sender, &slow) => sent,
         }
     });
     let outgoing = Outgoing { messages, task, read_whole };
@@ -116,8 +119,9 @@ async fn send_all(
     schema: SchemaRef,
     message_bytes: usize,
     sender: &mpsc::Sender<FlightData>,
+    slow: &Arc<SlowClients>,
 ) -> Result<()> {
-    let mut out = Out { encoder: Encoder::new(), message_bytes, sender, waiting: Vec::new(), waiting_bytes: 0 };
+    let mut out = Out { encoder: Encoder::new(), message_bytes, sender, slow, waiting: Vec::new(), waiting_bytes: 0 };
     out.send(out.encoder.schema(&schema)).await?;
     loop {
         let next = if out.waiting.is_empty() {
@@ -143,6 +147,7 @@ struct Out<'a> {
     encoder: Encoder,
     message_bytes: usize,
     sender: &'a mpsc::Sender<FlightData>,
+    slow: &'a Arc<SlowClients>,
     /// Small batches that will go out as one message.
     waiting: Vec<RecordBatch>,
     waiting_bytes: usize,
@@ -182,9 +187,17 @@ impl Out<'_> {
     }
 
     async fn send(&self, message: FlightData) -> Result<()> {
-        let gone = |_| Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost");
-        self.sender.send(message).await.map_err(gone)
+        let message = match self.sender.try_send(message) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(gone()),
+            Err(TrySendError::Full(message)) => message,
+        };
+        self.slow.wait(self.sender.send(message)).await?.map_err(|_| gone())
     }
+}
+
+fn gone() -> Error {
+    Error::new(SqlState::CONNECTION_FAILURE, "connection to client lost")
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::encode::Format;
 use crate::error::{Error, Result, SqlState};
-use crate::server::SlowClients;
+use crate::session::SlowClients;
 use crate::session::{Notice, OutputColumn, TransactionStatus};
 
 /// Flush when this much is waiting.

@@ -18,7 +18,7 @@ use super::gate::{Frame, FrameReader, Phase};
 use super::rows::RowCursor;
 use super::{Shared, farewell};
 use crate::error::{Error, Result, SqlState};
-use crate::session::{Connection, Parsed, Response, TransactionStatus};
+use crate::session::{Connection, Parsed, Response, SlowClients, TransactionStatus};
 
 /// Settings that every client is told, unless the session says another value.
 const PARAMETERS: [(&str, &str); 10] = [
@@ -63,6 +63,7 @@ pub(super) struct Client {
     pub(super) session: Box<dyn Connection>,
     registration: Registration,
     shutdown: watch::Receiver<bool>,
+    pub(super) slow: Arc<SlowClients>,
     pub(super) phase: Phase,
     pub(super) statements: HashMap<String, Arc<Prepared>>,
     pub(super) portals: HashMap<String, Portal>,
@@ -88,6 +89,7 @@ impl Client {
             session,
             registration,
             shutdown: shared.shutdown.clone(),
+            slow: shared.slow.clone(),
             phase: Phase::Ready { message_bytes_max: shared.settings.message_bytes_max },
             statements: HashMap::new(),
             portals: HashMap::new(),

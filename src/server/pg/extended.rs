@@ -15,7 +15,7 @@ use super::gate::violation;
 use super::parameter::{declared_type, decode};
 use super::rows::RowCursor;
 use crate::error::{Error, Result, SqlState};
-use crate::session::{OutputColumn, Parsed, Response, TransactionStatus};
+use crate::session::{LeftOpen, OutputColumn, Parsed, Response, TransactionStatus};
 use crate::types::SqlType;
 
 /// Parameters of a statement: the count fields of the protocol hold 16 bits.
@@ -44,8 +44,10 @@ pub(super) struct Portal {
 
 enum PortalState {
     New(Vec<ScalarValue>),
-    /// A result set with rows that have not been asked for.
+    /// A result set that is being read.
     Open(RowCursor),
+    /// One with rows that have not been asked for.
+    Suspended(LeftOpen<RowCursor>),
     /// A result set at its end; asked again it has no more rows.
     Drained(RowCursor),
     /// Anything else runs once.
@@ -177,6 +179,7 @@ impl Client {
                     PortalState::Done
                 }
             },
+            PortalState::Suspended(cursor) => PortalState::Open(cursor.take()?),
             PortalState::Done => return Err(ran_already(&name).into()),
             state => state,
         };
@@ -190,7 +193,11 @@ impl Client {
                     PortalState::Drained(cursor)
                 } else {
                     self.out.portal_suspended();
-                    PortalState::Open(cursor)
+                    match cursor.is_live() {
+                        // What waits for it has a bound of its own.
+                        true => PortalState::Open(cursor),
+                        false => PortalState::Suspended(self.slow.leave_open(cursor)),
+                    }
                 }
             }
             PortalState::Drained(cursor) => {

@@ -34,8 +34,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::error::{Error, Result, SqlState};
-use crate::server::SlowClients;
 use crate::session::Database;
+use crate::session::SlowClients;
 use crate::settings::ServerSettings;
 
 use backend::{Outbox, Severity};

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, Config, NoTls};
 
 use crate::io::SystemClock;
-use crate::server::SlowClients;
+use crate::session::SlowClients;
 use crate::settings::ServerSettings;
 use fake::FakeDatabase;
 

@@ -7,6 +7,7 @@ use arrow::array::{ArrayRef, Int64Array};
 use futures::stream;
 
 use super::*;
+use crate::io::SystemClock;
 
 const MESSAGE_BYTES: usize = 64 << 10;
 
@@ -34,6 +35,7 @@ fn endless(drawn: Arc<AtomicUsize>, dropped: Arc<AtomicBool>) -> RowStream {
 
 struct Running {
     messages: BoxStream<'static, Result<FlightData, Status>>,
+    slow: Arc<SlowClients>,
     cancel: watch::Sender<bool>,
     shutdown: watch::Sender<bool>,
     drawn: Arc<AtomicUsize>,
@@ -50,8 +52,9 @@ fn run(rows: Option<RowStream>, timeout: Option<Duration>) -> Running {
     let stop = Stop { cancelled, shutdown: stopping, timeout };
     let whole = read_whole.clone();
     let done = move || whole.store(true, Ordering::SeqCst);
-    let messages = send(rows, batch(0).schema(), MESSAGE_BYTES, stop, done);
-    Running { messages, cancel, shutdown, drawn, dropped, read_whole }
+    let slow = SlowClients::new(Arc::new(SystemClock::new()));
+    let messages = send(rows, batch(0).schema(), MESSAGE_BYTES, slow.clone(), stop, done);
+    Running { messages, slow, cancel, shutdown, drawn, dropped, read_whole }
 }
 
 async fn eventually(what: impl Fn() -> bool) {
@@ -119,6 +122,16 @@ async fn shutdown_and_the_statement_timeout_end_it_too() {
     let running = run(None, Some(Duration::from_millis(20)));
     eventually(|| running.dropped.load(Ordering::SeqCst)).await;
     assert!(failure(running.messages).await.message().contains("statement timeout"));
+}
+
+#[tokio::test]
+async fn one_that_does_not_read_can_be_ended_for_its_memory() {
+    let mut running = run(None, None);
+    running.messages.next().await.unwrap().unwrap();
+    eventually(|| running.slow.end_first(Duration::from_millis(10))).await;
+    eventually(|| running.dropped.load(Ordering::SeqCst)).await;
+    assert_eq!(failure(running.messages).await.metadata().get("sqlstate").unwrap(), "53400");
+    assert!(!running.slow.end_first(Duration::ZERO), "it waits for nobody any more");
 }
 
 #[tokio::test]

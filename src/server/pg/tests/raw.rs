@@ -260,6 +260,34 @@ async fn portals_suspend_at_their_limit_and_end() {
     eventually_dropped(&server).await;
 }
 
+/// What a client leaves open is held for it, until memory is short.
+#[tokio::test]
+async fn a_suspended_portal_can_be_ended() {
+    let server = TestServer::start().await;
+    let mut socket = Socket::login(&server).await;
+    let flush = frame(b'H', b"");
+    let mut begin = extended(b"rows 5", &[execute(2), flush.clone()]);
+    begin.truncate(begin.len() - frame(b'S', b"").len());
+    socket.send(&begin).await;
+    let mut kinds = String::new();
+    while !kinds.ends_with('s') {
+        kinds.push(socket.answer().await.unwrap().kind);
+    }
+    assert_eq!(kinds, "12DDs");
+    assert!(!server.slow.end_first(Duration::from_secs(3600)), "it has not waited for so long");
+    assert!(server.slow.end_first(Duration::ZERO));
+    eventually_dropped(&server).await;
+    socket.send(&[execute(2), frame(b'S', b"")].concat()).await;
+    let answers = socket.until('Z').await;
+    assert_eq!((answers[0].kind, answers[0].field(b'C').as_str()), ('E', "53400"));
+    // One that goes on in time is not ended.
+    socket.send(&begin).await;
+    while socket.answer().await.unwrap().kind != 's' {}
+    socket.send(&[execute(10), frame(b'S', b"")].concat()).await;
+    assert_eq!(socket.kinds().await, "DDDCZ");
+    assert!(!server.slow.end_first(Duration::ZERO));
+}
+
 async fn eventually_dropped(server: &TestServer) {
     for _ in 0..200 {
         if server.database.journal.lock().streams_dropped == 1 {
