@@ -164,7 +164,7 @@ impl Dataflow {
         let (kept, cutoff, mut pieces) = (&mut self.kept, self.cutoff, Pieces::default());
         let emit_top = emit || !matches!(kept, Kept::Groups { .. });
         self.root.step(&mut step, emit_top, &mut |step, mut output| {
-            step.between(&mut pieces, kept.states())?;
+            step.between(&mut pieces, kept.states());
             if let Some(cutoff) = cutoff {
                 output = output.into_iter().map(|delta| leave_out(cutoff, delta)).collect::<Result<_>>()?;
             }

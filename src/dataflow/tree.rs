@@ -87,13 +87,17 @@ impl<'a> Step<'a> {
         Gathered::new(self.residence.piece_bytes_max())
     }
 
-    /// Between the pieces of a step an operator's state may leave memory, as all of it may between steps.
-    pub fn between<'s>(&self, pieces: &mut Pieces, states: impl IntoIterator<Item = StateRef<'s>>) -> Result<()> {
+    /// Between the pieces of a step an operator's state may leave memory, as all of it may between steps. Where the disk does not take
+    /// it, it stays.
+    pub fn between<'s>(&self, pieces: &mut Pieces, states: impl IntoIterator<Item = StateRef<'s>>) {
         let is_first = !std::mem::replace(&mut pieces.is_later, true);
         if is_first || !self.residence.is_full() {
-            return Ok(());
+            return;
         }
-        states.into_iter().try_for_each(|mut state| state.make_room(self.residence))
+        let left = states.into_iter().try_for_each(|mut state| state.make_room(self.residence));
+        if let Err(error) = left {
+            tracing::debug!(%error, "state stays in memory");
+        }
     }
 }
 
@@ -125,7 +129,7 @@ impl Operator {
                 give(step, output)
             }),
             Operator::Temporal(below, temporal) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, temporal.states())?;
+                step.between(&mut pieces, temporal.states());
                 let output = temporal.step(input, step.errors)?;
                 give(step, output)
             }),
@@ -151,14 +155,14 @@ impl Operator {
                 both([left, right], step, give, &mut |[left, right], _, output| set.step(left, right, output))
             }
             Operator::Top(below, top) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, top.states())?;
+                step.between(&mut pieces, top.states());
                 let output = top.step(input, step.errors)?;
                 give(step, output)
             }),
             Operator::Window(below, window) => {
                 let mut rows = window.begin();
                 below.step(step, true, &mut |step, input| {
-                    step.between(&mut pieces, rows.states())?;
+                    step.between(&mut pieces, rows.states());
                     window.take(&mut rows, input, step.errors)
                 })?;
                 let (mut gathered, mut errors) = (step.gathered(), ErrorDelta::default());
@@ -176,7 +180,7 @@ impl Operator {
                 give(step, gathered.take())
             }
             Operator::DistinctValues(below, distinct) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, distinct.states())?;
+                step.between(&mut pieces, distinct.states());
                 let output = distinct.step(input)?;
                 give(step, output)
             }),
@@ -185,7 +189,7 @@ impl Operator {
                 give(step, output)
             }),
             Operator::Aggregate(below, aggregate) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, aggregate.states())?;
+                step.between(&mut pieces, aggregate.states());
                 let output = aggregate.step(input, emit, step.errors)?;
                 give(step, output)
             }),

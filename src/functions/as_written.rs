@@ -27,7 +27,7 @@ use super::floats::CANONICAL_FLOAT;
 use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
 use super::peer_frames;
-use super::set_types::check_set_operation;
+use super::set_types::{check_set_operation, union_as_written};
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -49,6 +49,14 @@ impl AnalyzerRule for AsWritten {
 /// `changed`: a node so far, perhaps below, so that types may have changed.
 fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<LogicalPlan>> {
     check_set_operation(&plan)?;
+    let plan = match &plan {
+        LogicalPlan::Union(union) => {
+            let as_written = union_as_written(union, &mut |input| Ok(rewrite_plan(input, changed)?.data))?;
+            changed.set(changed.get() || as_written.is_some());
+            as_written.unwrap_or(plan)
+        }
+        _ => plan,
+    };
     let mut schema = merge_schema(&plan.inputs());
     if let LogicalPlan::TableScan(scan) = &plan {
         schema.merge(&scan.projected_schema);

@@ -15,7 +15,7 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DataFusionError, JoinType, NullEquality, Result};
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
-use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, cast};
+use datafusion::logical_expr::{Distinct, Expr, Join, LogicalPlan, LogicalPlanBuilder, Union, cast};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::type_name;
@@ -63,21 +63,70 @@ pub fn check_set_operation(plan: &LogicalPlan) -> Result<()> {
     }
 }
 
+/// UNION before types are made to fit: a text that is written out is of the type that it stands beside; `convert` gets the inputs that
+/// have one, with the types of their columns. `None` where there is nothing to do. Errors: 42804 for types that have none in common.
+pub fn union_as_written(
+    union: &Union,
+    convert: &mut dyn FnMut(LogicalPlan) -> Result<LogicalPlan>,
+) -> Result<Option<LogicalPlan>> {
+    let columns = union.inputs.first().map_or(0, |input| input.schema().fields().len());
+    let mut types = Vec::with_capacity(columns);
+    for column in 0..columns {
+        let mut common: Option<(DataType, bool)> = None;
+        for input in &union.inputs {
+            // Inputs of other numbers of columns are refused behind this.
+            let Some(field) = input.schema().fields().get(column) else { return Ok(None) };
+            let next = (field.data_type(), is_written(input, column));
+            let found = match &common {
+                None => next.0.clone(),
+                Some((so_far, is_written)) => {
+                    common_with((so_far, *is_written), next).ok_or_else(|| no_common_type("UNION", so_far, next.0))?
+                }
+            };
+            common = Some((found, next.1 && common.is_none_or(|(_, is_written)| is_written)));
+        }
+        types.extend(common.map(|(data_type, _)| data_type));
+    }
+    let mut changed = false;
+    let mut in_type = |input: &Arc<LogicalPlan>| {
+        let fields = input.schema().fields().iter().zip(&types).enumerate();
+        let wanted: Vec<DataType> = fields
+            .map(|(column, (field, common))| match (kind_of(field.data_type()), kind_of(common)) {
+                (Kind::Text, other) if other != Kind::Text && is_written(input, column) => common.clone(),
+                _ => field.data_type().clone(),
+            })
+            .collect();
+        if input.schema().fields().iter().zip(&wanted).all(|(field, wanted)| field.data_type() == wanted) {
+            return Ok(Arc::clone(input));
+        }
+        changed = true;
+        converted(input.as_ref().clone(), &wanted).and_then(&mut *convert).map(Arc::new)
+    };
+    let inputs = union.inputs.iter().map(&mut in_type).collect::<Result<Vec<_>>>()?;
+    if changed { Ok(Some(LogicalPlan::Union(Union::try_new_with_loose_types(inputs)?))) } else { Ok(None) }
+}
+
 fn common_types(join: &Join) -> Result<Vec<DataType>> {
     let fields = join.left.schema().fields().iter().zip(join.right.schema().fields());
     let common = fields.enumerate().map(|(column, (left, right))| {
         let (left, right) = (left.data_type(), right.data_type());
-        let common = match (kind_of(left), kind_of(right)) {
-            (left_kind, right_kind) if left_kind == right_kind => common_type(left, right),
-            (Kind::Unknown, _) => Some(right.clone()),
-            (_, Kind::Unknown) => Some(left.clone()),
-            (Kind::Text, _) if is_written(&join.left, column) => Some(right.clone()),
-            (_, Kind::Text) if is_written(&join.right, column) => Some(left.clone()),
-            _ => None,
-        };
-        common.ok_or_else(|| no_common_type(join, left, right))
+        let operation = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+        common_with((left, is_written(&join.left, column)), (right, is_written(&join.right, column)))
+            .ok_or_else(|| no_common_type(operation, left, right))
     });
     common.collect()
+}
+
+/// The type of two columns that stand beside one another, each with whether it is written out.
+fn common_with((left, left_written): (&DataType, bool), (right, right_written): (&DataType, bool)) -> Option<DataType> {
+    match (kind_of(left), kind_of(right)) {
+        (left_kind, right_kind) if left_kind == right_kind => common_type(left, right),
+        (Kind::Unknown, _) => Some(right.clone()),
+        (_, Kind::Unknown) => Some(left.clone()),
+        (Kind::Text, _) if left_written => Some(right.clone()),
+        (_, Kind::Text) if right_written => Some(left.clone()),
+        _ => None,
+    }
 }
 
 /// Types of different kinds have none in common.
@@ -159,8 +208,7 @@ fn in_common_types(join: Join) -> Result<Transformed<LogicalPlan>> {
     Ok(Transformed::yes(LogicalPlan::Join(joined)))
 }
 
-fn no_common_type(join: &Join, left: &DataType, right: &DataType) -> DataFusionError {
-    let operation = if join.join_type == JoinType::LeftSemi { "INTERSECT" } else { "EXCEPT" };
+fn no_common_type(operation: &str, left: &DataType, right: &DataType) -> DataFusionError {
     let message = format!("{operation} types {} and {} cannot be matched", type_name(left), type_name(right));
     DataFusionError::External(Box::new(Error::new(SqlState::DATATYPE_MISMATCH, message)))
 }

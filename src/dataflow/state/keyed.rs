@@ -120,7 +120,7 @@ impl KeyedState {
             let (high, low): (Vec<u32>, Vec<u32>) = (0..chunk.len() as u32).partition(is_upper);
             for (rows, half) in [(low, &mut lower), (high, &mut upper)] {
                 let mut page = Page::new(chunk.take(&rows), &self.account);
-                Page::leave_if_full(&mut page, &self.layout)?;
+                Page::leave_if_full(&mut page, &self.layout);
                 half.push(page);
             }
         }
@@ -182,7 +182,7 @@ impl ChunkWriter<'_> {
         let stays = self.page.resident_bytes().is_some() && Arc::strong_count(self.page) == 1;
         let written = write(&mut *Page::open(self.page, self.layout)?)?;
         if !stays {
-            Page::leave_if_full(self.page, self.layout)?;
+            Page::leave_if_full(self.page, self.layout);
         }
         Ok(written)
     }

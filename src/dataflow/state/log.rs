@@ -98,7 +98,7 @@ impl LogState {
         }
         merged.push(delta.clone());
         let mut page = Page::new(DeltaBatch::concat(&self.schema, &merged)?, &self.account);
-        Page::leave_if_full(&mut page, &self.schema)?;
+        Page::leave_if_full(&mut page, &self.schema);
         batches.push(page);
         Ok(())
     }
@@ -117,7 +117,7 @@ impl LogState {
             page.leave();
             if !kept.is_empty() {
                 let mut page = Page::new(kept, &self.account);
-                Page::leave_if_full(&mut page, &self.schema)?;
+                Page::leave_if_full(&mut page, &self.schema);
                 batches.push(page);
             }
         }

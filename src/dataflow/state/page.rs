@@ -237,11 +237,12 @@ impl<T: Content> Page<T> {
         left.try_for_each(|page| Page::evict(page, layout, store))
     }
 
-    /// Lets the page go if memory is full.
-    pub fn leave_if_full(this: &mut Arc<Self>, layout: &T::Layout) -> Result<()> {
-        match this.account.full_store().cloned() {
-            Some(store) => Page::evict(this, layout, &store),
-            None => Ok(()),
+    /// Lets the page go if memory is full. Where the disk does not take it, it stays: that costs memory, and not the view.
+    pub fn leave_if_full(this: &mut Arc<Self>, layout: &T::Layout) {
+        if let Some(store) = this.account.full_store().cloned()
+            && let Err(error) = Page::evict(this, layout, &store)
+        {
+            tracing::debug!(%error, "a page of state stays in memory");
         }
     }
 

@@ -123,7 +123,7 @@ impl LeafWriter<'_> {
             Page::open(&mut before.page, &())?.extend(&leaf, 0..leaf.len());
         } else if leaf.len() > 0 {
             let mut leaf = LeafPage::new(leaf, self.account);
-            Page::leave_if_full(&mut leaf.page, &())?;
+            Page::leave_if_full(&mut leaf.page, &());
             self.leaves.push(leaf);
         }
         Ok(())

@@ -16,10 +16,15 @@ pub struct MemoryStore {
     held: Mutex<HashMap<u64, i64>>,
     /// Everything should be written anew.
     pub sparse: AtomicBool,
+    /// Takes no page.
+    pub full: AtomicBool,
 }
 
 impl PageStore for MemoryStore {
     fn write(&self, bytes: &[u8]) -> Result<Place> {
+        if self.full.load(Ordering::Relaxed) {
+            return Err(Error::new(SqlState::DISK_FULL, "no space left"));
+        }
         let mut pages = self.pages.lock();
         let place = Place { segment: pages.len() as u64, offset: 0, length: bytes.len() as u32 };
         pages.insert(place.segment, bytes.to_vec());
@@ -115,18 +120,34 @@ fn a_page_is_written_once_for_each_change() {
     let as_store: Arc<dyn PageStore> = store.clone();
     let mut page = Page::new(Text("one".to_owned()), &account);
     page.settle(&(), &as_store).unwrap();
-    Page::leave_if_full(&mut page, &()).unwrap();
+    Page::leave_if_full(&mut page, &());
     assert_eq!((page.resident_bytes(), page.rows(), residence.bytes()), (None, 1, 0));
     page.settle(&(), &as_store).unwrap();
     assert_eq!(store.pages_written(), 1);
     Page::open(&mut page, &()).unwrap().0.push_str("\ntwo");
     assert_eq!((page.resident_bytes(), page.rows(), residence.bytes()), (Some(7), 2, 7));
     assert_eq!(store.pages_held(), 0);
-    Page::leave_if_full(&mut page, &()).unwrap();
+    Page::leave_if_full(&mut page, &());
     assert_eq!(page.peek(&()).unwrap().0, "one\ntwo");
     assert_eq!((store.pages_written(), store.pages_held(), residence.bytes()), (2, 1, 0));
     drop(page);
     assert_eq!(store.pages_held(), 0);
+}
+
+#[test]
+fn a_page_that_the_disk_does_not_take_stays() {
+    let (store, residence) = tiny_residence();
+    let account = Arc::new(Account::default());
+    account.attach(&residence, RelationId(1));
+    let mut page = Page::new(Text("one".to_owned()), &account);
+    store.full.store(true, Ordering::Relaxed);
+    Page::leave_if_full(&mut page, &());
+    assert_eq!((page.resident_bytes(), residence.bytes(), store.pages_written()), (Some(3), 3, 0));
+    Page::open(&mut page, &()).unwrap().0.push_str("\ntwo");
+    store.full.store(false, Ordering::Relaxed);
+    Page::leave_if_full(&mut page, &());
+    assert_eq!((page.resident_bytes(), residence.bytes(), store.pages_written()), (None, 0, 1));
+    assert_eq!(page.get(&()).unwrap().0, "one\ntwo");
 }
 
 #[test]
@@ -137,7 +158,7 @@ fn a_clone_keeps_a_page_that_is_changed_or_leaves() {
     let mut page = Page::new(Text("old".to_owned()), &account);
     let held = page.clone();
     Page::open(&mut page, &()).unwrap().0.push_str("er");
-    Page::leave_if_full(&mut page, &()).unwrap();
+    Page::leave_if_full(&mut page, &());
     assert_eq!(held.get(&()).unwrap().0, "old");
     assert_eq!(page.get(&()).unwrap().0, "older");
     assert_eq!((residence.bytes(), store.pages_written()), (8, 1));
@@ -163,7 +184,7 @@ fn damage_is_told_with_the_view_whose_page_it_is() {
     let account = Arc::new(Account::default());
     account.attach(&residence, RelationId(7));
     let mut page = Page::new(Text("\u{7f}\u{7f}".to_owned()), &account);
-    Page::leave_if_full(&mut page, &()).unwrap();
+    Page::leave_if_full(&mut page, &());
     assert!(residence.damaged().now_or_never().is_none());
     // No longer UTF-8.
     store.damage(7);
