@@ -166,7 +166,10 @@ impl Operator {
                     window.take(&mut rows, input, step.errors)
                 })?;
                 let (mut gathered, mut errors) = (step.gathered(), ErrorDelta::default());
-                window.finish(rows, &mut errors, &mut Output::new(&mut gathered, &mut |output| give(step, output)))?;
+                let gather_bytes_max = step.residence.gather_bytes_max();
+                let mut give_step = |output| give(step, output);
+                let mut output = Output::new(&mut gathered, &mut give_step);
+                window.finish(rows, gather_bytes_max, &mut errors, &mut output)?;
                 step.errors.append(errors);
                 give(step, gathered.take())
             }

@@ -35,6 +35,7 @@ use super::context::{ContextInput, QueryContext};
 use super::decorrelate::decorrelate;
 use super::filters_by_name::guarded;
 use super::forget_constants::ForgetConstants;
+use super::gathering::GatheringWindows;
 use super::held::HeldQuery;
 use super::output::present;
 use super::prepared::Workbench;
@@ -219,6 +220,7 @@ fn base_state(settings: &QuerySettings, environment: Arc<RuntimeEnv>) -> Result<
     let mut rules: Vec<_> = PhysicalOptimizer::new().rules.into_iter().map(guarded).collect();
     rules.insert(0, Arc::new(ForgetConstants));
     rules.push(Arc::new(YieldingJoins));
+    rules.push(Arc::new(GatheringWindows));
     let mut state = session_state(config, environment).with_physical_optimizer_rules(rules).build();
     state.register_udaf(Arc::new(single_value()))?;
     state.register_udf(Arc::new(any_of()))?;

@@ -11,22 +11,21 @@
 //! grouping sets, where what was equal is not either. It stays in the finished plan: a sort looks at what its input promises whenever a plan
 //! is put together.
 
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinType, Result, internal_err};
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{JoinType, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
-use datafusion::physical_plan::statistics::StatisticsArgs;
 use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    ReplaceChildrenOptions, Statistics,
+    ChildrenPropertiesMode, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions,
 };
+
+use super::pass_through::{Pass, PassThrough};
 
 /// Puts the nodes in, before every other rule.
 #[derive(Debug)]
@@ -40,7 +39,7 @@ impl PhysicalOptimizerRule for ForgetConstants {
             let mut changed = false;
             for (child, gets_nulls) in children.iter_mut().zip(gets_nulls) {
                 if *gets_nulls && !child.equivalence_properties().eq_group().is_empty() {
-                    *child = Arc::new(Forgetful::new(Arc::clone(child)));
+                    *child = PassThrough::over(Arc::clone(child), Forgetful);
                     changed = true;
                 }
             }
@@ -85,75 +84,20 @@ fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
     plan.downcast_ref::<SortMergeJoinExec>().map(SortMergeJoinExec::join_type)
 }
 
-/// Hands its input on, and says nothing of which of its columns have one value or the same.
-#[derive(Debug)]
-struct Forgetful {
-    input: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+/// Says nothing of which columns have one value or the same.
+#[derive(Debug, Clone)]
+struct Forgetful;
 
-impl Forgetful {
-    fn new(input: Arc<dyn ExecutionPlan>) -> Self {
+impl Pass for Forgetful {
+    const NAME: &'static str = "ForgetfulExec";
+
+    fn properties(input: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
         let mut known = EquivalenceProperties::new(input.schema());
         known.add_orderings(input.equivalence_properties().oeq_class().iter().cloned());
-        let properties = Arc::new(input.properties().as_ref().clone().with_eq_properties(known));
-        Forgetful { input, properties }
-    }
-}
-
-impl DisplayAs for Forgetful {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ForgetfulExec")
-    }
-}
-
-impl ExecutionPlan for Forgetful {
-    fn name(&self) -> &str {
-        "ForgetfulExec"
+        Arc::new(input.properties().as_ref().clone().with_eq_properties(known))
     }
 
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[Arc<dyn ExecutionPlan>; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Forgetful::new(input))),
-            Err(children) => internal_err!("{} children of a node with one", children.len()),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn statistics_from_inputs(&self, inputs: &[Arc<Statistics>], _: &StatisticsArgs) -> Result<Arc<Statistics>> {
-        match inputs {
-            [input] => Ok(Arc::clone(input)),
-            _ => internal_err!("{} inputs of a node with one", inputs.len()),
-        }
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        self.input.execute(partition, context)
+    fn pass(&self, rows: SendableRecordBatchStream, _: &TaskContext) -> SendableRecordBatchStream {
+        rows
     }
 }

@@ -4,24 +4,22 @@
 //! A node of this kind stands above each join, and gives way to the runtime between batches; below the probe side of a
 //! nested loop another one hands on few rows at a time, so that a join that finds no pair comes back for more.
 
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Result, internal_err};
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::joins::{CrossJoinExec, HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
-use datafusion::physical_plan::{
-    ChildrenPropertiesMode, DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties, ReplaceChildrenOptions,
-};
+use datafusion::physical_plan::{ChildrenPropertiesMode, ExecutionPlan, ReplaceChildrenOptions};
 use futures::{Stream, StreamExt};
+
+use super::pass_through::{Pass, PassThrough};
 
 /// Rows of the probe side that a nested loop pairs with all of the other side before it gives way.
 const PROBE_ROWS: usize = 64;
@@ -46,12 +44,12 @@ impl PhysicalOptimizerRule for YieldingJoins {
             let mut children: Vec<Arc<dyn ExecutionPlan>> = plan.children().into_iter().cloned().collect();
             let plan = match children.pop() {
                 Some(probe) if is_nested_loop => {
-                    children.push(Arc::new(Yielding::new(probe, Some(PROBE_ROWS), 1)));
+                    children.push(PassThrough::over(probe, Yielding { rows_max: Some(PROBE_ROWS), batches: 1 }));
                     plan.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))?
                 }
                 _ => plan,
             };
-            Ok(Transformed::yes(Arc::new(Yielding::new(plan, None, BATCHES)) as Arc<dyn ExecutionPlan>))
+            Ok(Transformed::yes(PassThrough::over(plan, Yielding { rows_max: None, batches: BATCHES })))
         })?;
         Ok(yielding.data)
     }
@@ -65,70 +63,20 @@ impl PhysicalOptimizerRule for YieldingJoins {
     }
 }
 
-/// Hands its input on, in slices, and gives way after every few of them.
+/// Gives way after every few batches, or slices of them.
 #[derive(Debug, Clone)]
 struct Yielding {
-    input: Arc<dyn ExecutionPlan>,
     /// `None`: batches as they come.
     rows_max: Option<usize>,
     batches: usize,
 }
 
-impl Yielding {
-    fn new(input: Arc<dyn ExecutionPlan>, rows_max: Option<usize>, batches: usize) -> Self {
-        Yielding { input, rows_max, batches }
-    }
-}
+impl Pass for Yielding {
+    const NAME: &'static str = "YieldingExec";
 
-impl DisplayAs for Yielding {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("YieldingExec")
-    }
-}
-
-impl ExecutionPlan for Yielding {
-    fn name(&self) -> &str {
-        "YieldingExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.input.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.input]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match <[Arc<dyn ExecutionPlan>; 1]>::try_from(children) {
-            Ok([input]) => Ok(Arc::new(Yielding::new(input, self.rows_max, self.batches))),
-            Err(children) => internal_err!("{} children of a node with one", children.len()),
-        }
-    }
-
-    fn with_new_children(self: Arc<Self>, children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(children, ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute))
-    }
-
-    fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let input = self.input.execute(partition, context)?;
-        let (rows_max, batches) = (self.rows_max, self.batches);
-        Ok(Box::pin(YieldingStream { input, rows_max, batches, given: 0, rest: None }))
+    fn pass(&self, input: SendableRecordBatchStream, _: &TaskContext) -> SendableRecordBatchStream {
+        let Yielding { rows_max, batches } = *self;
+        Box::pin(YieldingStream { input, rows_max, batches, given: 0, rest: None })
     }
 }
 

@@ -29,7 +29,8 @@ use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
 use crate::dataflow::state::{OrderedState, StateRef};
 use crate::delta::DeltaBatch;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
+use crate::functions::GatherBudget;
 use crate::plan::{OperatorId, Reach, SortDirection};
 
 /// Fewer partitions are not worth putting in order before the step's end.
@@ -176,13 +177,21 @@ impl Window {
         Ok(())
     }
 
-    /// When all of it has come.
-    pub fn finish(&mut self, mut step: WindowStep, errors: &mut ErrorDelta, output: &mut Output<'_>) -> Result<()> {
+    /// When all of it has come. Errors: 53200 where the calls put more than `gather_bytes_max` together for one partition.
+    pub fn finish(
+        &mut self,
+        mut step: WindowStep,
+        gather_bytes_max: Option<usize>,
+        errors: &mut ErrorDelta,
+        output: &mut Output<'_>,
+    ) -> Result<()> {
         step.put_in_order();
         let WindowStep { before, after, touched, .. } = step;
         for Touched { partition, first, last } in &touched {
-            let (old, read_before) = self.computed(&before, partition, (first, last), -1, errors)?;
-            let (new, read_after) = self.computed(&after, partition, (first, last), 1, errors)?;
+            let mut computed =
+                |state, weight| self.computed(state, partition, (first, last), (weight, gather_bytes_max), errors);
+            let (old, read_before) = computed(&before, -1)?;
+            let (new, read_after) = computed(&after, 1)?;
             self.counters.rows_read += (read_before + read_after) as u64;
             self.difference(&old, &new, output)?;
         }
@@ -200,7 +209,7 @@ impl Window {
         state: &'a OrderedState,
         partition: &'a [u8],
         (first, last): (&[u8], &[u8]),
-        weight: i64,
+        (weight, gather_bytes_max): (i64, Option<usize>),
         errors: &mut ErrorDelta,
     ) -> Result<(Computed<'a>, usize)> {
         let Around { entries, concerned } = match self.reach {
@@ -212,7 +221,11 @@ impl Window {
         let columns = repeated(&self.rows.columns(&distinct)?, &counts)?;
         let read = counts.iter().sum();
         let rows = batch(&self.rows.schema, columns, read)?;
-        match self.call(&rows) {
+        let called = match gather_bytes_max {
+            Some(bytes_max) => GatherBudget::Bytes(bytes_max).bound(|| self.call(&rows)).0,
+            None => self.call(&rows),
+        };
+        match called {
             Ok(values) => {
                 let entries = distinct.iter().zip(&counts);
                 let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count));
@@ -221,6 +234,7 @@ impl Window {
                     values.iter().map(|values| values.slice(concerned.start, concerned.len())).collect();
                 Ok((Computed::of(entries, self.values.convert_columns(&values)?)?, read))
             }
+            Err(error) if error.state() == SqlState::OUT_OF_MEMORY => Err(error),
             Err(error) => {
                 let columns = self.rows.partition_columns(&[first])?;
                 let key = DeltaBatch::inserts(batch(&self.partition_schema, columns, 1)?);

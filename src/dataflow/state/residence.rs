@@ -14,6 +14,9 @@ use crate::types::RelationId;
 /// Bounds of what an operator gives at once: what is less costs more time than it saves memory.
 const PIECE_BYTES: RangeInclusive<usize> = 1 << 12..=1 << 26;
 
+/// So much window functions may always put together.
+const GATHER_BYTES_MIN: usize = 1 << 25;
+
 /// All states of one server, and where they go when they are too much.
 #[derive(Debug, Default)]
 pub struct Residence {
@@ -77,6 +80,15 @@ impl Residence {
             (0, 0) => *PIECE_BYTES.end(),
             (0, bytes_max) => (bytes_max / 16).clamp(*PIECE_BYTES.start(), *PIECE_BYTES.end()),
             (piece_bytes_max, _) => piece_bytes_max,
+        }
+    }
+
+    /// What window functions may put together for the rows that a change concerns; `None`: without a bound. It is in memory several times
+    /// while it is on its way.
+    pub fn gather_bytes_max(&self) -> Option<usize> {
+        match self.bytes_max() {
+            0 => None,
+            bytes_max => Some((bytes_max / 16).max(GATHER_BYTES_MIN)),
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::logical_expr::{Expr, col, lit};
 use proptest::prelude::*;
 
+use super::by_sql::sql;
 use super::views::*;
 use super::{Case, Change, Tables, cases, change, devices, readings};
 use crate::dataflow::build::Dataflow;
@@ -13,6 +14,7 @@ use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::state::Residence;
 use crate::dataflow::tree::StepInput;
 use crate::delta::{DeltaBatch, batch_bytes};
+use crate::error::SqlState;
 use crate::io::{Inline, Parallel, ScopedThreads};
 use crate::plan::{MatchKind, Node};
 use crate::testing::oracle::{self, Row, Value};
@@ -137,4 +139,25 @@ fn again() -> Node {
 
 fn key_and_name() -> Vec<(Expr, Expr)> {
     vec![(col("device"), col("id2")), (col("name"), col("name2"))]
+}
+
+/// A list of all rows for each row: of few rows it is made, of many it would be more than fits.
+#[test]
+fn what_a_window_function_puts_together_is_bounded() {
+    let residence = in_pieces_of(1 << 20);
+    residence.set_bytes_max(1);
+    let step = |rows: i64| {
+        let mut dataflow =
+            dataflow(sql("SELECT n, array_agg(n) OVER () AS all_of_them FROM readings").root, Arc::new(Inline));
+        let rows: Vec<Row> = (0..rows).map(|n| reading(1, 0.0, n)).collect();
+        let delta = DeltaBatch::inserts(batch_of(&readings_schema(), &rows));
+        let (input, mut errors) = (StepInput::from_iter([(READINGS, vec![delta])]), ErrorDelta::default());
+        let stepped = dataflow.step(&input, true, &residence, &mut errors, &mut |_| Ok(()));
+        assert!(errors.is_empty(), "it is no error of the rows");
+        stepped
+    };
+    step(500).unwrap();
+    let error = step(2500).unwrap_err();
+    assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{error}");
+    assert!(error.to_string().contains("window function"), "{error}");
 }

@@ -22,6 +22,7 @@ use datafusion::physical_expr::expressions::Literal;
 
 use super::fold::{Fold, FoldAccumulator, FoldGroups, Rows, state_fields};
 use crate::error::Error;
+use crate::functions::gather_budget;
 use crate::functions::gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
 
 /// Names in the registry and in stored plans.
@@ -222,7 +223,9 @@ impl Fold for GatherFold {
             .iter()
             .map(|state| state.iter().map(|(entry, count)| (entry.as_slice(), times(*count))).collect())
             .collect();
-        gathered.gather(&groups).map_err(external)
+        let together = gathered.gather(&groups).map_err(external)?;
+        gather_budget::count(together.get_array_memory_size())?;
+        Ok(together)
     }
 
     fn heap_bytes(state: &Self::State) -> usize {

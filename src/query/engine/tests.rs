@@ -89,6 +89,20 @@ async fn memory_and_disk_are_bounded() {
     assert_eq!(fixture.rows("SELECT 1").await.unwrap(), 1);
 }
 
+/// A list of all rows for each row is more than any operator counts.
+#[tokio::test]
+async fn what_window_functions_put_together_is_memory_of_the_query() {
+    let fixture = fixture(QuerySettings { memory_bytes: 8 << 20, ..QuerySettings::default() });
+    for call in ["array_agg(n)", "string_agg(n::text, ',')", "jsonb_agg(n)"] {
+        let over = |rows: usize| format!("SELECT {call} OVER () FROM generate_series(1, {rows}) AS t(n)");
+        assert_eq!(fixture.rows(&over(200)).await.unwrap(), 200, "{call}");
+        let error = fixture.rows(&over(3000)).await.unwrap_err();
+        assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{call}: {error:?}");
+        assert_eq!(fixture.engine.memory_used_bytes(), 0, "{call}");
+    }
+    assert_eq!(fixture.rows("SELECT array_agg(n) OVER (ORDER BY n ROWS 5 PRECEDING) FROM generate_series(1, 3000) AS t(n)").await.unwrap(), 3000);
+}
+
 /// A reader that goes away must free what its query holds, also one that is waiting for it.
 #[tokio::test]
 async fn a_dropped_result_ends_its_query() {
