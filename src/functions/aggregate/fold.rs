@@ -10,6 +10,8 @@ use datafusion::logical_expr::function::StateFieldsArgs;
 use datafusion::logical_expr::utils::format_state_name;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 
+use crate::functions::gather_budget;
+
 /// Invariant: merging states, and updating in any order, gives the same result.
 pub trait Fold: Debug + Send + Sync + 'static {
     type State: Default + Clone + Debug + Send + Sync + 'static;
@@ -33,6 +35,9 @@ pub trait Fold: Debug + Send + Sync + 'static {
 
     /// Whether rows can be taken out again, as sliding window frames need.
     const REMOVES: bool = false;
+
+    /// Whether a result may be large beside the rows that it is of, and is counted where there is a budget.
+    const GATHERS: bool = false;
 
     /// Memory of a state beyond its own size.
     fn heap_bytes(_: &Self::State) -> usize {
@@ -78,15 +83,22 @@ pub fn state_fields<F: Fold>(fold: &F, args: StateFieldsArgs) -> Vec<FieldRef> {
 pub struct FoldAccumulator<F: Fold> {
     fold: F,
     state: F::State,
+    /// Rows that came before the first result. Where a frame is all of its partition there is but one, which DataFusion repeats for each
+    /// row of it.
+    rows_at_first: usize,
+    has_result: bool,
 }
 
 impl<F: Fold> FoldAccumulator<F> {
     pub fn boxed(fold: F) -> Box<dyn Accumulator> {
-        Box::new(FoldAccumulator { fold, state: F::State::default() })
+        Box::new(FoldAccumulator { fold, state: F::State::default(), rows_at_first: 0, has_result: false })
     }
 
     fn step(&mut self, values: &[ArrayRef], weight: i64) -> Result<()> {
         let rows = Rows::one_group(values.first().map_or(0, |values| values.len()));
+        if !self.has_result {
+            self.rows_at_first += rows.count;
+        }
         self.fold.update(values, &rows, std::slice::from_mut(&mut self.state), weight)
     }
 }
@@ -98,6 +110,11 @@ impl<F: Fold> Accumulator for FoldAccumulator<F> {
 
     fn evaluate(&mut self) -> Result<ScalarValue> {
         let finished = self.fold.finish(std::slice::from_ref(&self.state))?;
+        if F::GATHERS {
+            let times = if self.has_result { 1 } else { self.rows_at_first.max(1) };
+            gather_budget::count(finished.get_array_memory_size().saturating_mul(times))?;
+        }
+        self.has_result = true;
         ScalarValue::try_from_array(&finished, 0)
     }
 

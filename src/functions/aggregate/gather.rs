@@ -22,7 +22,6 @@ use datafusion::physical_expr::expressions::Literal;
 
 use super::fold::{Fold, FoldAccumulator, FoldGroups, Rows, state_fields};
 use crate::error::Error;
-use crate::functions::gather_budget;
 use crate::functions::gathered::{Entries, Gathered, GatheredForm, null_where_not_taken};
 
 /// Names in the registry and in stored plans.
@@ -171,6 +170,7 @@ impl Fold for GatherFold {
     type State = BTreeMap<Vec<u8>, i64>;
 
     const REMOVES: bool = true;
+    const GATHERS: bool = true;
 
     fn state_types(&self) -> Vec<DataType> {
         vec![DataType::Binary]
@@ -223,9 +223,7 @@ impl Fold for GatherFold {
             .iter()
             .map(|state| state.iter().map(|(entry, count)| (entry.as_slice(), times(*count))).collect())
             .collect();
-        let together = gathered.gather(&groups).map_err(external)?;
-        gather_budget::count(together.get_array_memory_size())?;
-        Ok(together)
+        gathered.gather(&groups).map_err(external)
     }
 
     fn heap_bytes(state: &Self::State) -> usize {

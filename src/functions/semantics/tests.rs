@@ -10,6 +10,13 @@ fn zeros_are_one_and_so_are_nans() {
     check(&format!("SELECT count(*) FROM {zeros} WHERE x IN (0)"), "2");
     check(&format!("SELECT x, count(*) FROM {zeros} GROUP BY x ORDER BY x"), "0.0|2\n1.0|1");
     check(&format!("SELECT DISTINCT x FROM {zeros} ORDER BY x"), "0.0\n1.0");
+    // Between infinities NaN has another sign.
+    let infinite = "(VALUES ('Infinity'::float8), ('-Infinity'::float8)) AS i(y)";
+    let middle = format!("SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY y) FROM {infinite}");
+    let nans = format!("(SELECT ({middle}) AS x UNION ALL SELECT 'NaN'::float8) AS t");
+    for (keys, groups) in [("x", 1), ("ROLLUP (x)", 2), ("CUBE (x)", 2), ("GROUPING SETS ((x), (x))", 2)] {
+        check(&format!("SELECT count(*) FROM (SELECT x FROM {nans} GROUP BY {keys}) AS g"), &groups.to_string());
+    }
     check(&format!("SELECT count(DISTINCT x) FROM {zeros}"), "2");
     check(&format!("SELECT count(*) FROM {zeros} JOIN (SELECT x AS y FROM {zeros}) u ON x = y"), "5");
 }

@@ -100,7 +100,13 @@ async fn what_window_functions_put_together_is_memory_of_the_query() {
         assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{call}: {error:?}");
         assert_eq!(fixture.engine.memory_used_bytes(), 0, "{call}");
     }
-    assert_eq!(fixture.rows("SELECT array_agg(n) OVER (ORDER BY n ROWS 5 PRECEDING) FROM generate_series(1, 3000) AS t(n)").await.unwrap(), 3000);
+    assert_eq!(
+        fixture
+            .rows("SELECT array_agg(n) OVER (ORDER BY n ROWS 5 PRECEDING) FROM generate_series(1, 3000) AS t(n)")
+            .await
+            .unwrap(),
+        3000
+    );
 }
 
 /// A reader that goes away must free what its query holds, also one that is waiting for it.
