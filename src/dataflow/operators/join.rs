@@ -319,7 +319,10 @@ impl Side {
         let value = |row: u32| rows.as_ref().map_or(&[][..], |rows| rows.row(row as usize).data());
         let is_kept = |row: &u32| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(*row as usize));
         let mut unordered = OrderedUpdates::default();
-        let kept: Vec<u32> = (0..delta.num_rows() as u32).filter(is_kept).collect();
+        // Of one row what comes stands before what goes, however a commit has them.
+        let (comes, goes): (Vec<u32>, Vec<u32>) =
+            (0..delta.num_rows() as u32).filter(is_kept).partition(|row| delta.weight(*row as usize) > 0);
+        let kept = [comes, goes].concat();
         kept.iter().for_each(|row| unordered.push(&[key(*row), value(*row)], delta.weight(*row as usize)));
         let order = in_order(0..kept.len() as u32, |place| unordered.key(place as usize));
         let mut updates = OrderedUpdates::default();
