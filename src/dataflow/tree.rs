@@ -1,7 +1,7 @@
 //! A view's operators, the tree of its plan: one step through it, from the sources up, and what is asked of all of them.
 //!
-//! Each operator takes what those below it give in the same step, piece by piece. What a plan reads twice runs at its first place, and is read again from
-//! the step.
+//! Each operator takes what those below it give in the same step, piece by piece. What a plan reads twice runs at its first place, and is
+//! read again from the step.
 //!
 //! Does not know: plans, what the view shows.
 
