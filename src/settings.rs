@@ -92,7 +92,8 @@ pub struct TableSettings {
     pub row_group_rows: usize,
     /// Rows of a Parquet file; larger flushes are split.
     pub file_rows_max: usize,
-    /// Rows that a flush or a compaction sorts in one piece, which must stay far below the 2 GiB of text that a column may hold.
+    /// Rows that a flush sorts in one piece, which must stay far below the 2 GiB of text that a column may hold; a compaction has about
+    /// as many of its files in memory.
     pub piece_bytes_max: usize,
     /// So many cold files of like size are compacted into one; 0: never.
     pub compact_files_min: usize,

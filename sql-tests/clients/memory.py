@@ -1,5 +1,6 @@
 """The limit of memory: state of views four times as large as the limit leaves for disk and comes back, and the process stays
-within the limit as the machine sees it. So it does while many readers of a view or a table stall, each at another commit."""
+within the limit as the machine sees it. So it does while many readers of a view or a table stall, each at another commit, and while files
+of wide rows are compacted beside large writes."""
 
 import psycopg
 import pyarrow
@@ -28,6 +29,9 @@ STALLED_AT_TABLE = 12
 STALLED_ROWS = 150_000
 #: That bring these rows.
 STATEMENTS = 6
+#: Rows of two kilobytes of one statement, about an eighth of the limit, and statements one after the other.
+LARGE_ROWS = 17_000
+LARGE_STATEMENTS = 24
 
 
 def state_leaves_and_comes_back(folder):
@@ -196,6 +200,26 @@ def readers_of_tables_that_stall_keep_little(folder):
     server.stop()
 
 
+def large_writes_beside_compactions(folder):
+    """What a compaction reads is far larger in memory than in its files, whose texts are alike."""
+    server = Server(folder, settings={"TIDEMARK__MEMORY__LIMIT_BYTES": str(LIMIT)}).start()
+    server.psql("CREATE TABLE readings (device bigint, value double precision, note text) APPEND ONLY")
+    files = []
+    for step in range(LARGE_STATEMENTS):
+        server.psql(
+            f"INSERT INTO readings SELECT n % 1000, n, repeat('note ', 400) || n"
+            f" FROM generate_series({step * LARGE_ROWS}, {(step + 1) * LARGE_ROWS - 1}) AS s(n)"
+        )
+        files.append(int(server.value("SELECT files FROM tidemark.tables WHERE name = 'readings'")))
+    peak = int(server.resident_mib("VmHWM") * (1 << 20))
+    print(f"limit {LIMIT >> 20} MiB, peak {peak >> 20} MiB; files after each statement {files}")
+    expect(any(later < earlier for earlier, later in zip(files, files[1:])), f"files were never compacted: {files}")
+    expect(peak <= LIMIT * 1.15, f"peak {peak}, limit {LIMIT}")
+    rows = LARGE_STATEMENTS * LARGE_ROWS
+    equal(server.rows("SELECT count(*), sum(value) FROM readings"), [[str(rows), str(rows * (rows - 1) // 2)]], "rows")
+    server.stop()
+
+
 def copied_rows(server, query):
     """The rows of a query, from a COPY on a connection of its own, one by one, as lists of texts."""
     with psycopg.connect(server.address(), autocommit=True) as connection:
@@ -235,4 +259,5 @@ if __name__ == "__main__":
         rows_by_key_leave_and_are_found,
         readers_that_stall_keep_little,
         readers_of_tables_that_stall_keep_little,
+        large_writes_beside_compactions,
     )

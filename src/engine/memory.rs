@@ -75,6 +75,7 @@ pub fn shared(settings: &Settings, limit: Option<u64>) -> Settings {
         settings.table.flush_total_bytes = settings.table.flush_total_bytes.min(limit / 8);
         settings.table.flush_bytes = settings.table.flush_bytes.min(limit / 16);
         settings.table.piece_bytes_max = settings.table.piece_bytes_max.min(share(64));
+        settings.table.compact_bytes_max = settings.table.compact_bytes_max.min(limit / 16);
         settings.table.keyed_restore_bytes = settings.table.keyed_restore_bytes.min(limit / 16);
         settings.query.memory_bytes = settings.query.memory_bytes.min(share(4));
         settings.dataflow.snapshot_bytes_max = settings.dataflow.snapshot_bytes_max.min(limit);
@@ -296,6 +297,7 @@ mod tests {
         let limited = shared(&Settings::default(), Some(64 * MIB));
         assert_eq!(limited.table.flush_total_bytes, 8 * MIB);
         assert_eq!(limited.table.piece_bytes_max as u64, MIB);
+        assert_eq!(limited.table.compact_bytes_max, 4 * MIB);
         assert_eq!(limited.table.keyed_restore_bytes, 4 * MIB);
         assert_eq!(limited.query.memory_bytes as u64, 16 * MIB);
         assert_eq!(limited.server.copy_bytes_max as u64, 8 * MIB);

@@ -1,20 +1,31 @@
 //! Compaction: many small cold files become few, and the deletions of their rows are folded in.
 //!
 //! ```text
-//! files of like size, eight or more   -> read, without rows that no readable commit has -> sorted -> one file
+//! files of like size, eight or more   -> read, without rows that no readable commit has -> merged -> one file
 //! files of which a quarter is deleted -> the same, one by one
 //! ```
 //!
 //! It is part of a publication (`flush`): the new files are in the next manifest, or nothing happened. Only deletions that
 //! the manifest has are folded: the log still brings the later ones, and they must find their rows; and only those by commits
-//! up to the oldest that can be read (`history`): a later one still sees the row. Row ids stay, so that a transaction that saw a row in an old file can delete it in the new one. Readers of the old files keep them (`garbage`).
+//! up to the oldest that can be read (`history`): a later one still sees the row. Row ids stay, so that a transaction that saw a row in an
+//! old file can delete it in the new one. Readers of the old files keep them (`garbage`).
 //!
-//! Memory is bounded by what is read at a time: `piece_bytes_max` of decoded rows, and one file.
+//! Files are in order, and so they are merged while they are read: in memory are some rows of each and what the new file has so far, which
+//! is compressed. Where an ALTER changed what files are sorted by, older ones have another order, and the new one has none; nothing needs it.
 
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::TryStreamExt;
+use datafusion::common::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, UnboundedMemoryPool};
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
+use datafusion::physical_plan::metrics::{BaselineMetrics, ExecutionPlanMetricsSet};
+use datafusion::physical_plan::sorts::streaming_merge::StreamingMergeBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::{StreamExt, TryStreamExt};
+use parking_lot::Mutex;
 use rustc_hash::FxHashSet;
 
 use super::cell::TableCell;
@@ -24,9 +35,8 @@ use super::snapshot::TableSnapshot;
 use super::tables::Tables;
 use super::tombstone::Tombstones;
 use super::version::Version;
-use crate::delta::batch_bytes;
-use crate::error::Result;
-use crate::tier::{DataFile, FileSettings, TableFiles, Tier};
+use crate::error::{Error, Result};
+use crate::tier::{DataFile, FileSettings, TableFiles, Tier, encode_in_order};
 use crate::types::{CommitNumber, RelationId, RowId};
 
 /// Smallest size that is told from others; below it all files are alike.
@@ -37,7 +47,9 @@ const CLASS_FACTOR: u64 = 8;
 const DELETED_ONE_IN: u64 = 4;
 /// And at least so many.
 const DELETED_ROWS_MIN: u64 = 1024;
-const BATCH_ROWS: usize = 1 << 16;
+/// Rows of a file that are merged at a time are so many at most, fewer where they would not fit if each had so many bytes.
+const BATCH_ROWS_MAX: usize = 8192;
+const ROW_BYTES: usize = 1024;
 
 /// Tables with files that should be compacted, most of them first.
 pub(super) fn due(tables: &Tables) -> Option<RelationId> {
@@ -121,57 +133,28 @@ impl Tables {
         naming: Naming,
     ) -> Result<Option<Compacted>> {
         let Some(chosen) = choose(cell, version, self) else { return Ok(None) };
-        let folded_to = version.cold.flushed.min(cut.readable_from);
-        // Without deletions, so that every row is seen, and which of them are gone.
-        let undeleted = Version { tombstones: Tombstones::default(), ..version.clone() };
-        let all = TableSnapshot::at_version(cell.clone(), self.tier.clone(), CommitNumber::MAX, Arc::new(undeleted));
-        let (mut batches, mut folded) = (Vec::<RecordBatch>::new(), FxHashSet::default());
-        let (mut bytes, mut read) = (0, Vec::new());
-        for position in chosen {
-            let mut rows = all.clone().cold_file(position, (0..all.columns()).collect(), BATCH_ROWS).await?;
-            while let Some(rows) = rows.try_next().await? {
-                let alive = version.tombstones.alive(row_ids(&rows)?, folded_to);
-                let kept = match &alive {
-                    Some(alive) => {
-                        let ids = row_ids(&rows)?.values().iter().zip(alive.values());
-                        folded.extend(ids.filter(|(_, alive)| !alive).map(|(id, _)| *id));
-                        arrow::compute::filter_record_batch(&rows, alive)?
-                    }
-                    None => rows,
-                };
-                if kept.num_rows() > 0 {
-                    bytes += batch_bytes(&kept);
-                    batches.push(kept);
-                }
-            }
-            read.push(position);
-            // Two at least, so that something is gained.
-            if bytes > self.settings.piece_bytes_max && read.len() > 1 {
-                break;
-            }
-        }
-        if folded.is_empty() && read.len() < 2 {
-            let seen = version.tombstones.count_at(folded_to) as u64;
+        let olds: Vec<DataFile> =
+            chosen.iter().filter_map(|position| version.cold.files.get(*position).cloned()).collect();
+        let (merged, folded) = self.merged(cell, version, chosen, version.cold.flushed.min(cut.readable_from)).await?;
+        let settings =
+            FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
+        let encoded = encode_in_order(&cell.form, merged.err_into(), &olds, &settings).await?;
+        let folded = std::mem::take(&mut *folded.lock());
+        if folded.is_empty() && olds.len() < 2 {
+            let seen = version.tombstones.count_at(version.cold.flushed.min(cut.readable_from)) as u64;
             cell.futile_tombstones.store(seen, std::sync::atomic::Ordering::Relaxed);
             return Ok(None);
         }
         let mut files = cold.clone();
-        let olds: Vec<DataFile> =
-            read.iter().filter_map(|position| version.cold.files.get(*position).cloned()).collect();
         files.files.retain(|file| !olds.iter().any(|old| old.path == file.path));
         let mut rows_written = 0;
-        if !batches.is_empty() {
+        if let Some(encoded) = encoded {
             let commits = (
                 olds.iter().map(|file| file.commit_min).min().unwrap_or_default(),
                 olds.iter().map(|file| file.commit_max).max().unwrap_or_default(),
             );
-            let settings = FileSettings {
-                row_group_rows: self.settings.row_group_rows,
-                file_rows_max: self.settings.file_rows_max,
-            };
             let path = Tier::rows_path(cell.table.id, naming.number, naming.attempt, 0);
-            let sort = sort_columns(&cell.table);
-            let file = self.tier.write_rows(path, &cell.form, &batches, &sort, &settings, commits).await?;
+            let file = self.tier.put_rows(path, &cell.form, encoded, commits).await?;
             rows_written = file.rows;
             files.files.push(file);
         }
@@ -179,7 +162,50 @@ impl Tables {
             files.readable_from = cut.readable_from;
             self.rewrite_tombstones(cell, version, naming, &folded, &mut files).await?;
         }
-        Ok(Some(Compacted { folded, files, files_read: read.len(), rows_written }))
+        Ok(Some(Compacted { folded, files, files_read: olds.len(), rows_written }))
+    }
+
+    /// The rows of these files in one order, without those that were deleted by `folded_to`, whose ids are put aside when the rows come.
+    async fn merged(
+        &self,
+        cell: &Arc<TableCell>,
+        version: &Version,
+        chosen: Vec<usize>,
+        folded_to: CommitNumber,
+    ) -> Result<(SendableRecordBatchStream, Arc<Mutex<FxHashSet<RowId>>>)> {
+        let schema = cell.form.table_schema().clone();
+        let batch_rows = self.settings.piece_bytes_max / (chosen.len() * ROW_BYTES).max(1);
+        let batch_rows = batch_rows.clamp(1, BATCH_ROWS_MAX);
+        let folded = Arc::new(Mutex::new(FxHashSet::default()));
+        // Without deletions, so that every row is seen, and which of them are gone.
+        let undeleted = Version { tombstones: Tombstones::default(), ..version.clone() };
+        let all = TableSnapshot::at_version(cell.clone(), self.tier.clone(), CommitNumber::MAX, Arc::new(undeleted));
+        let mut streams: Vec<SendableRecordBatchStream> = Vec::with_capacity(chosen.len());
+        for position in chosen {
+            let rows = all.clone().cold_file(position, (0..all.columns()).collect(), batch_rows).await?;
+            let (tombstones, folded) = (version.tombstones.clone(), folded.clone());
+            let kept = rows.map(move |rows| {
+                let rows = rows.and_then(|rows| without_deleted(rows, &tombstones, folded_to, &folded));
+                rows.map_err(|error| DataFusionError::External(Box::new(error)))
+            });
+            streams.push(Box::pin(RecordBatchStreamAdapter::new(schema.clone(), kept)));
+        }
+        let row_id = schema.fields().len().saturating_sub(1);
+        let by = sort_columns(&cell.table).into_iter().chain([row_id]).map(|column| {
+            let name = schema.fields().get(column).map_or("", |field| field.name());
+            PhysicalSortExpr::new_default(Arc::new(Column::new(name, column)))
+        });
+        let order = LexOrdering::new(by).ok_or_else(|| Error::internal("a table without columns"))?;
+        let pool: Arc<dyn MemoryPool> = Arc::new(UnboundedMemoryPool::default());
+        let merged = StreamingMergeBuilder::new()
+            .with_streams(streams)
+            .with_schema(schema)
+            .with_expressions(&order)
+            .with_batch_size(batch_rows)
+            .with_metrics(BaselineMetrics::new(&ExecutionPlanMetricsSet::new(), 0))
+            .with_reservation(MemoryConsumer::new("compaction").register(&pool))
+            .build()?;
+        Ok((merged, folded))
     }
 
     /// One file of the deletions that are left.
@@ -205,6 +231,18 @@ impl Tables {
         }
         Ok(())
     }
+}
+
+fn without_deleted(
+    rows: RecordBatch,
+    tombstones: &Tombstones,
+    folded_to: CommitNumber,
+    folded: &Mutex<FxHashSet<RowId>>,
+) -> Result<RecordBatch> {
+    let Some(alive) = tombstones.alive(row_ids(&rows)?, folded_to) else { return Ok(rows) };
+    let ids = row_ids(&rows)?.values().iter().zip(alive.values());
+    folded.lock().extend(ids.filter(|(_, alive)| !alive).map(|(id, _)| *id));
+    Ok(arrow::compute::filter_record_batch(&rows, &alive)?)
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ mod verified;
 pub use checksums::Checksums;
 pub use manifest::{CommitMark, DataFile, HistoryFile, MANIFEST_FORMAT, Manifest, TableFiles, TombstoneFile, WriterId};
 pub(crate) use parquet::from_stored;
-pub use parquet::{ColdRows, FileSettings, OpenFile, StoredForm};
+pub use parquet::{ColdRows, EncodedRows, FileSettings, OpenFile, StoredForm, encode_in_order};
 pub use statistics::{Bound, ColumnBounds};
 pub use store::{LoadedManifest, MANIFESTS_KEPT, Published, Tier};
 

@@ -38,17 +38,47 @@ pub struct ColumnBounds {
 
 impl ColumnBounds {
     pub fn of(column: &ArrayRef) -> Result<ColumnBounds> {
-        let null_count = column.null_count() as u64;
-        if !has_bounds(column.data_type()) || holds_nan(column) {
-            return Ok(ColumnBounds { min: None, max: None, null_count });
+        let mut builder = BoundsBuilder::new(column.data_type())?;
+        builder.add(column)?;
+        builder.finish()
+    }
+}
+
+/// Finds them of a column whose rows come batch by batch.
+pub(in crate::tier) struct BoundsBuilder {
+    /// `None` where there are no bounds.
+    extremes: Option<(MinAccumulator, MaxAccumulator)>,
+    null_count: u64,
+}
+
+impl BoundsBuilder {
+    pub fn new(data_type: &DataType) -> Result<Self> {
+        let extremes = match has_bounds(data_type) {
+            true => Some((MinAccumulator::try_new(data_type)?, MaxAccumulator::try_new(data_type)?)),
+            false => None,
+        };
+        Ok(BoundsBuilder { extremes, null_count: 0 })
+    }
+
+    pub fn add(&mut self, column: &ArrayRef) -> Result<()> {
+        self.null_count += column.null_count() as u64;
+        if holds_nan(column) {
+            self.extremes = None;
         }
-        let mut min = MinAccumulator::try_new(column.data_type())?;
-        let mut max = MaxAccumulator::try_new(column.data_type())?;
-        min.update_batch(std::slice::from_ref(column))?;
-        max.update_batch(std::slice::from_ref(column))?;
+        if let Some((min, max)) = &mut self.extremes {
+            min.update_batch(std::slice::from_ref(column))?;
+            max.update_batch(std::slice::from_ref(column))?;
+        }
+        Ok(())
+    }
+
+    pub fn finish(self) -> Result<ColumnBounds> {
+        let Some((mut min, mut max)) = self.extremes else {
+            return Ok(ColumnBounds { min: None, max: None, null_count: self.null_count });
+        };
         let (min, max) = (to_bound(&min.evaluate()?), to_bound(&max.evaluate()?));
         let (min, max) = min.map(|bound| bound.around_zero("-0")).zip(max.map(|bound| bound.around_zero("0"))).unzip();
-        Ok(ColumnBounds { min, max, null_count })
+        Ok(ColumnBounds { min, max, null_count: self.null_count })
     }
 }
 
@@ -68,7 +98,7 @@ fn has_bounds(data_type: &DataType) -> bool {
     )
 }
 
-pub(super) fn holds_nan(column: &dyn Array) -> bool {
+pub(in crate::tier) fn holds_nan(column: &ArrayRef) -> bool {
     match column.data_type() {
         DataType::Float32 => column.as_primitive::<Float32Type>().iter().flatten().any(f32::is_nan),
         DataType::Float64 => column.as_primitive::<Float64Type>().iter().flatten().any(f64::is_nan),

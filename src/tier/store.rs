@@ -21,7 +21,7 @@ use super::parquet::{
 };
 use super::verified::VerifiedStore;
 use super::{
-    Checksums, ColdRows, CommitMark, DataFile, FileSettings, HistoryFile, Manifest, OpenFile, StoredForm,
+    Checksums, ColdRows, CommitMark, DataFile, EncodedRows, FileSettings, HistoryFile, Manifest, OpenFile, StoredForm,
     TombstoneFile, WriterId,
 };
 use crate::error::{Error, Result, SqlState};
@@ -199,8 +199,17 @@ impl Tier {
         settings: &FileSettings,
         commits: (CommitNumber, CommitNumber),
     ) -> Result<DataFile> {
-        let (row_id_min, row_id_max) = row_id_range(batches)?;
-        let encoded = encode_rows(form, batches, sort_columns, settings)?;
+        self.put_rows(path, form, encode_rows(form, batches, sort_columns, settings)?, commits).await
+    }
+
+    /// Writes what has been encoded.
+    pub async fn put_rows(
+        &self,
+        path: String,
+        form: &StoredForm,
+        encoded: EncodedRows,
+        commits: (CommitNumber, CommitNumber),
+    ) -> Result<DataFile> {
         let bytes = encoded.bytes.len() as u64;
         let checksums = self.put(&path, encoded.bytes).await?;
         Ok(DataFile {
@@ -208,8 +217,8 @@ impl Tier {
             checksums: Some(checksums),
             rows: encoded.rows,
             bytes,
-            row_id_min,
-            row_id_max,
+            row_id_min: encoded.row_id_min,
+            row_id_max: encoded.row_id_max,
             commit_min: commits.0,
             commit_max: commits.1,
             columns: encoded.columns,
@@ -352,17 +361,6 @@ fn fenced(number: u64) -> Error {
     Error::new(SqlState::OBJECT_IN_USE, format!("manifest {number} was written by another server"))
         .with_detail("Another server has taken over the object store; this one writes no more.")
         .with_hint("Stop one of the two. Reads of this server go on, of what it had.")
-}
-
-fn row_id_range(batches: &[RecordBatch]) -> Result<(RowId, RowId)> {
-    use arrow::array::AsArray;
-    use arrow::datatypes::Int64Type;
-    let columns = batches.iter().filter_map(|rows| rows.columns().last()?.as_primitive_opt::<Int64Type>());
-    let mut range: Option<(RowId, RowId)> = None;
-    for row_id in columns.flat_map(|column| column.values().iter().copied()) {
-        range = Some(range.map_or((row_id, row_id), |(low, high)| (low.min(row_id), high.max(row_id))));
-    }
-    range.ok_or_else(|| Error::internal("a file without rows"))
 }
 
 #[cfg(test)]

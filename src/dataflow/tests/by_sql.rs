@@ -354,6 +354,24 @@ fn joins() -> Vec<Case> {
             plan: sql("SELECT * FROM readings r FULL JOIN devices d ON r.device IS NOT DISTINCT FROM d.id"),
             oracle: |readings, devices| oracle::full_join(readings, devices, &[], (5, 2), |row| same(&row[0], &row[5])),
         },
+        Case {
+            name: "join of a join",
+            plan: sql(
+                "SELECT r.*, d.*, e.id AS other, e.name AS other_name FROM readings r JOIN devices d ON r.device = d.id \
+                 JOIN devices e ON d.name = e.name",
+            ),
+            oracle: |readings, devices| oracle::join(&oracle::join(readings, devices, &[(0, 0)]), devices, &[(6, 1)]),
+        },
+        Case {
+            name: "left join with a join",
+            plan: sql("SELECT d.*, j.device, j.n, j.other FROM devices d LEFT JOIN \
+                 (SELECT device, n, e.name AS other FROM readings JOIN devices e ON device = e.id) j ON d.id = j.device"),
+            oracle: |readings, devices| {
+                let joined = oracle::join(readings, devices, &[(0, 0)]);
+                let joined = oracle::project(&joined, |row| vec![row[0].clone(), row[3].clone(), row[6].clone()]);
+                oracle::left_join(devices, &joined, &[(0, 0)], 3, |_| Some(true))
+            },
+        },
     ]
 }
 
@@ -478,6 +496,20 @@ fn windows() -> Vec<Case> {
                     let reached = ranks.iter().filter(|ranks| ranks[1] <= rank).count() as f64;
                     let share = if members.len() == 1 { 0.0 } else { (rank - 1) as f64 / (count - 1.0) };
                     vec![Value::Float(share), Value::Float(reached / count)]
+                })
+            },
+        },
+        Case {
+            name: "neighbours and frames of rows of a join",
+            plan: sql("SELECT device, site, x, n, time, id, name, lag(id) OVER w AS before, \
+                 sum(device) OVER (PARTITION BY site ORDER BY n ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING) AS around \
+                 FROM readings JOIN devices ON device = id WINDOW w AS (PARTITION BY site ORDER BY n)"),
+            oracle: |readings, devices| {
+                let joined = oracle::join(readings, devices, &[(0, 0)]);
+                oracle::window(&joined, &[1], BY_N, |members, place| {
+                    let before = place.checked_sub(1).map_or(Value::Null, |before| members[before][5].clone());
+                    let around = &members[place.saturating_sub(1)..members.len().min(place + 2)];
+                    vec![before, oracle::value_of(around, Call::Sum(0))]
                 })
             },
         },

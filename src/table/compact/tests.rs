@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::TimestampMicrosecondType;
 use futures::TryStreamExt;
 use object_store::ObjectStore;
 
@@ -14,10 +16,14 @@ use crate::table::tests::{Database, Media, READINGS, TRUCKS, collect, reading_ro
 use crate::tier::MANIFESTS_KEPT;
 
 async fn open(media: &Media) -> Database {
+    open_with(media, TableSettings::default()).await
+}
+
+async fn open_with(media: &Media, settings: TableSettings) -> Database {
     let spawn = |task| {
         tokio::spawn(task);
     };
-    let settings = TableSettings { compact_files_min: 3, file_rows_max: 5000, ..TableSettings::default() };
+    let settings = TableSettings { compact_files_min: 3, file_rows_max: 5000, ..settings };
     Database::open(media, Arc::new(SystemClock::new()), settings, &spawn).await.unwrap()
 }
 
@@ -74,6 +80,32 @@ async fn small_files_become_one_and_deletions_are_folded_in() {
     again.tables.flush_all(&again.sequencer).await.unwrap();
     again.sequencer.shutdown().await;
     assert_eq!(ids(&open(&media).await, READINGS).await, before);
+}
+
+/// Of each file a row at a time is in memory.
+#[tokio::test]
+async fn files_are_merged_whatever_fits_in_memory() {
+    let media = Media::new(1);
+    let database = open_with(&media, TableSettings { piece_bytes_max: 1, ..TableSettings::default() }).await;
+    database.create(readings()).await.unwrap();
+    let minutes = |place: i64| (0..100).map(|n| (n * 7 + place * 3) % 100).collect::<Vec<_>>();
+    for place in 0..4 {
+        database.insert(READINGS, reading_rows(&minutes(place))).await.unwrap();
+        database.tables.flush_all(&database.sequencer).await.unwrap();
+    }
+    delete(&database, READINGS, 90..111).await;
+    database.tables.flush_all(&database.sequencer).await.unwrap();
+    let before = ids(&database, READINGS).await;
+    let report = database.tables.compact(READINGS, &database.sequencer).await.unwrap();
+    assert_eq!((report.compacted, report.files, report.rows, report.tombstones), (4, 1, 379, 21));
+    assert_eq!(ids(&database, READINGS).await, before);
+    let snapshot = database.at_head(READINGS);
+    let [file] = snapshot.files() else { panic!("one file: {:?}", snapshot.files()) };
+    assert_eq!((file.row_id_min, file.row_id_max), (1, 400));
+    let rows = collect(&snapshot, None).await;
+    let times = rows.column(1).as_primitive::<TimestampMicrosecondType>().values().iter();
+    let order: Vec<_> = times.zip(row_ids(&rows).unwrap().values()).collect();
+    assert!(order.is_sorted(), "{order:?}");
 }
 
 #[tokio::test]

@@ -29,7 +29,8 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store: Arc<dyn ObjectStore> = Arc::new(DurableLocalStore::open(directory.path()).unwrap());
         let media = Media { store: store.clone(), disk: SimDisk::new(1) };
-        let settings = TableSettings { row_group_rows: 10, file_rows_max: 100, ..TableSettings::default() };
+        let settings =
+            TableSettings { row_group_rows: 10, file_rows_max: 100, compact_files_min: 2, ..TableSettings::default() };
         let spawn = |task| {
             tokio::spawn(task);
         };
@@ -200,6 +201,14 @@ async fn nan_is_greater_than_every_number_and_is_not_pruned() {
     assert_eq!(fixture.readings(sql).await, [2]);
     fixture.flush().await;
     assert_eq!(fixture.readings(sql).await, [2]);
+    fixture.database.insert(READINGS, reading_rows(&[3, 4])).await.unwrap();
+    fixture.flush().await;
+    let report = fixture.database.tables.compact(READINGS, &fixture.database.sequencer).await.unwrap();
+    assert_eq!((report.compacted, report.rows), (2, 4));
+    assert_eq!(fixture.readings(sql).await, [2]);
+    let cold = fixture.database.at_head(READINGS).files()[0].columns.clone();
+    assert_eq!(cold[2].min, None);
+    assert!(cold[1].min.is_some(), "the other columns have bounds: {cold:?}");
 }
 
 #[tokio::test]

@@ -15,13 +15,14 @@ use arrow::array::{
 };
 use arrow::compute::take;
 use arrow::datatypes::{
-    DataType, Field, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
+    DataType, Field, FieldRef, IntervalMonthDayNano, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
 };
 use arrow::ipc::reader::StreamReader;
 
 use crate::catalog::{StoredColumn, Table};
 use crate::error::{Error, Result};
 use crate::tier::DataFile;
+use crate::tier::statistics::holds_nan;
 use crate::types::{ROW_ID, widened};
 
 /// Field id of `_row_id`.
@@ -72,6 +73,20 @@ impl StoredForm {
         let value = self.columns.get(column).map(|(_, value)| value);
         let value = value.ok_or_else(|| Error::internal("a column that no table has"))?;
         Ok(take(value, &UInt32Array::from_value(0, rows), None)?)
+    }
+
+    /// For each of the table's columns, whether rows of these files may have a NaN in it.
+    pub fn may_hold_nan(&self, files: &[DataFile]) -> Result<Vec<bool>> {
+        let in_file = |column: usize, file: &DataFile| match self.position_in(file, column) {
+            Some(position) => Ok(file.columns.get(position).is_none_or(|bounds| bounds.min.is_none())),
+            None => Ok(holds_nan(&self.missing(column, 1)?)),
+        };
+        let may_hold_nan = |(column, field): (usize, &FieldRef)| -> Result<bool> {
+            let files = files.iter().map(|file| in_file(column, file));
+            Ok(field.data_type().is_floating() && files.collect::<Result<Vec<_>>>()?.contains(&true))
+        };
+        let fields = self.table.fields().iter().take(self.columns.len());
+        fields.enumerate().map(may_hold_nan).collect()
     }
 
     /// Whether some files have a column in a narrower type, whose values were written down otherwise.

@@ -7,14 +7,15 @@ use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder, WriterVersion};
 use ::parquet::schema::types::ColumnPath;
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::compute::{SortColumn, concat_batches, lexsort_to_indices, max, min, take_record_batch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use futures::{Stream, TryStreamExt};
 
 use super::StoredForm;
 use crate::error::{Error, Result};
-use crate::tier::CommitMark;
-use crate::tier::statistics::{ColumnBounds, holds_nan};
+use crate::tier::statistics::{BoundsBuilder, ColumnBounds, holds_nan};
+use crate::tier::{CommitMark, DataFile};
 use crate::types::{CommitNumber, RowId};
 
 /// How files are cut.
@@ -25,10 +26,12 @@ pub struct FileSettings {
 }
 
 /// A file's bytes and what the manifest says of it.
-pub(in crate::tier) struct EncodedRows {
-    pub bytes: Vec<u8>,
-    pub rows: u64,
-    pub columns: Vec<ColumnBounds>,
+pub struct EncodedRows {
+    pub(in crate::tier) bytes: Vec<u8>,
+    pub(in crate::tier) rows: u64,
+    pub(in crate::tier) row_id_min: RowId,
+    pub(in crate::tier) row_id_max: RowId,
+    pub(in crate::tier) columns: Vec<ColumnBounds>,
 }
 
 /// Sorts the rows (the table's columns and `_row_id`) by `sort_columns`, then row id, and encodes them as one file.
@@ -38,12 +41,73 @@ pub(in crate::tier) fn encode_rows(
     sort_columns: &[usize],
     settings: &FileSettings,
 ) -> Result<EncodedRows> {
-    let rows = concat_batches(form.table_schema(), batches)?;
-    let rows = form.to_stored(&sorted(rows, sort_columns)?)?;
-    let user_columns = rows.num_columns().saturating_sub(1);
-    let columns = rows.columns().iter().take(user_columns).map(ColumnBounds::of).collect::<Result<Vec<_>>>()?;
-    let bytes = encode(&rows, properties(&rows, settings))?;
-    Ok(EncodedRows { bytes, rows: rows.num_rows() as u64, columns })
+    let rows = sorted(concat_batches(form.table_schema(), batches)?, sort_columns)?;
+    let with_nan: Vec<bool> = rows.columns().iter().map(holds_nan).collect();
+    let mut encoder = RowsEncoder::new(form, &with_nan, settings)?;
+    encoder.add(&rows)?;
+    encoder.finish()
+}
+
+/// Encodes rows (the table's columns and `_row_id`) that come in the order of the file, as one file; of what came it holds what is
+/// compressed. `files` are those that the rows are from. `None` where no row comes. Errors: those of `rows`.
+pub async fn encode_in_order(
+    form: &StoredForm,
+    mut rows: impl Stream<Item = Result<RecordBatch>> + Unpin,
+    files: &[DataFile],
+    settings: &FileSettings,
+) -> Result<Option<EncodedRows>> {
+    let mut encoder = RowsEncoder::new(form, &form.may_hold_nan(files)?, settings)?;
+    while let Some(rows) = rows.try_next().await? {
+        encoder.add(&rows)?;
+    }
+    if encoder.rows == 0 { Ok(None) } else { encoder.finish().map(Some) }
+}
+
+struct RowsEncoder<'a> {
+    form: &'a StoredForm,
+    writer: ArrowWriter<Vec<u8>>,
+    rows: u64,
+    row_ids: Option<(RowId, RowId)>,
+    /// Of the table's columns.
+    bounds: Vec<BoundsBuilder>,
+}
+
+impl<'a> RowsEncoder<'a> {
+    /// `may_hold_nan`: for each column whether one may come, which has no statistics then: Parquet's pass over a NaN, which is
+    /// greater than every number.
+    fn new(form: &'a StoredForm, may_hold_nan: &[bool], settings: &FileSettings) -> Result<Self> {
+        let schema = form.file_schema();
+        let mut properties = base_properties().set_max_row_group_row_count(Some(settings.row_group_rows.max(1)));
+        for (field, _) in schema.fields().iter().zip(may_hold_nan).filter(|(_, may)| **may) {
+            let path = ColumnPath::new(vec![field.name().clone()]);
+            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
+        }
+        let user_columns = schema.fields().iter().take(schema.fields().len().saturating_sub(1));
+        let bounds = user_columns.map(|field| BoundsBuilder::new(field.data_type())).collect::<Result<_>>()?;
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties.build())).map_err(failed)?;
+        Ok(RowsEncoder { form, writer, rows: 0, row_ids: None, bounds })
+    }
+
+    fn add(&mut self, rows: &RecordBatch) -> Result<()> {
+        let rows = self.form.to_stored(rows)?;
+        for (bounds, column) in self.bounds.iter_mut().zip(rows.columns()) {
+            bounds.add(column)?;
+        }
+        let row_ids = rows.columns().last().and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let row_ids = row_ids.ok_or_else(|| Error::internal("rows without their ids"))?;
+        if let Some((low, high)) = min(row_ids).zip(max(row_ids)) {
+            self.row_ids = Some(self.row_ids.map_or((low, high), |(min, max)| (min.min(low), max.max(high))));
+        }
+        self.rows += rows.num_rows() as u64;
+        self.writer.write(&rows).map_err(failed)
+    }
+
+    fn finish(self) -> Result<EncodedRows> {
+        let (row_id_min, row_id_max) = self.row_ids.ok_or_else(|| Error::internal("a file without rows"))?;
+        let columns = self.bounds.into_iter().map(BoundsBuilder::finish).collect::<Result<_>>()?;
+        let bytes = self.writer.into_inner().map_err(failed)?;
+        Ok(EncodedRows { bytes, rows: self.rows, row_id_min, row_id_max, columns })
+    }
 }
 
 /// Sorted by row id.
@@ -93,22 +157,12 @@ fn base_properties() -> WriterPropertiesBuilder {
         .set_statistics_enabled(EnabledStatistics::Page)
 }
 
-/// No statistics for a float column that holds a NaN: Parquet's pass over it, and a NaN is greater than every number.
-fn properties(rows: &RecordBatch, settings: &FileSettings) -> WriterPropertiesBuilder {
-    let schema = rows.schema();
-    let mut properties = base_properties().set_max_row_group_row_count(Some(settings.row_group_rows.max(1)));
-    for (field, column) in schema.fields().iter().zip(rows.columns()) {
-        if holds_nan(column) {
-            let path = ColumnPath::new(vec![field.name().clone()]);
-            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::None);
-        }
-    }
-    properties
-}
-
 fn encode(rows: &RecordBatch, properties: WriterPropertiesBuilder) -> Result<Vec<u8>> {
-    let failed = |error: ParquetError| Error::internal(format!("encoding Parquet: {error}"));
     let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties.build())).map_err(failed)?;
     writer.write(rows).map_err(failed)?;
     writer.into_inner().map_err(failed)
+}
+
+fn failed(error: ParquetError) -> Error {
+    Error::internal(format!("encoding Parquet: {error}"))
 }
