@@ -135,13 +135,14 @@ impl Tables {
         let Some(chosen) = choose(cell, version, self) else { return Ok(None) };
         let olds: Vec<DataFile> =
             chosen.iter().filter_map(|position| version.cold.files.get(*position).cloned()).collect();
-        let (merged, folded) = self.merged(cell, version, chosen, version.cold.flushed.min(cut.readable_from)).await?;
+        let folded_to = version.cold.flushed.min(cut.readable_from);
+        let (merged, folded) = self.merged(cell, version, chosen, folded_to).await?;
         let settings =
             FileSettings { row_group_rows: self.settings.row_group_rows, file_rows_max: self.settings.file_rows_max };
         let encoded = encode_in_order(&cell.form, merged.err_into(), &olds, &settings).await?;
         let folded = std::mem::take(&mut *folded.lock());
         if folded.is_empty() && olds.len() < 2 {
-            let seen = version.tombstones.count_at(version.cold.flushed.min(cut.readable_from)) as u64;
+            let seen = version.tombstones.count_at(folded_to) as u64;
             cell.futile_tombstones.store(seen, std::sync::atomic::Ordering::Relaxed);
             return Ok(None);
         }
