@@ -87,6 +87,19 @@ impl<'a> Step<'a> {
         Gathered::new(self.residence.piece_bytes_max())
     }
 
+    /// Runs an operator that may give its output in pieces; what it gave last stays in `gathered`.
+    fn run(
+        &mut self,
+        gathered: &mut Gathered,
+        give: &mut Give<'_, 'a>,
+        run: impl FnOnce(&mut ErrorDelta, &mut Output<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let mut errors = ErrorDelta::default();
+        let ran = run(&mut errors, &mut Output::new(gathered, &mut |output| give(self, output)));
+        self.errors.append(errors);
+        ran
+    }
+
     /// Between the pieces of a step an operator's state may leave memory, as all of it may between steps. Where the disk does not take
     /// it, it stays.
     pub fn between<'s>(&self, pieces: &mut Pieces, states: impl IntoIterator<Item = StateRef<'s>>) {
@@ -165,12 +178,8 @@ impl Operator {
                     step.between(&mut pieces, rows.states());
                     window.take(&mut rows, input, step.errors)
                 })?;
-                let (mut gathered, mut errors) = (step.gathered(), ErrorDelta::default());
-                let gather_bytes_max = step.residence.gather_bytes_max();
-                let mut give_step = |output| give(step, output);
-                let mut output = Output::new(&mut gathered, &mut give_step);
-                window.finish(rows, gather_bytes_max, &mut errors, &mut output)?;
-                step.errors.append(errors);
+                let (mut gathered, gather_bytes_max) = (step.gathered(), step.residence.gather_bytes_max());
+                step.run(&mut gathered, give, |errors, output| window.finish(rows, gather_bytes_max, errors, output))?;
                 give(step, gathered.take())
             }
             Operator::Union(inputs, union) => {
@@ -191,11 +200,15 @@ impl Operator {
                 let output = unnest.step(input)?;
                 give(step, output)
             }),
-            Operator::Aggregate(below, aggregate) => below.step(step, true, &mut |step, input| {
-                step.between(&mut pieces, aggregate.states());
-                let output = aggregate.step(input, emit, step.errors)?;
-                give(step, output)
-            }),
+            Operator::Aggregate(below, aggregate) => {
+                let mut gathered = step.gathered();
+                below.step(step, true, &mut |step, input| {
+                    step.between(&mut pieces, aggregate.states());
+                    let what = (emit, step.residence.gather_bytes_max());
+                    step.run(&mut gathered, give, |errors, output| aggregate.step(input, what, errors, output))
+                })?;
+                give(step, gathered.take())
+            }
         }
     }
 
@@ -414,10 +427,7 @@ fn both<'a>(
 ) -> Result<()> {
     let mut gathered = step.gathered();
     let mut run = |step: &mut Step<'a>, inputs: [Vec<DeltaBatch>; 2]| {
-        let mut errors = ErrorDelta::default();
-        let ran = run(inputs, &mut errors, &mut Output::new(&mut gathered, &mut |output| give(step, output)));
-        step.errors.append(errors);
-        ran
+        step.run(&mut gathered, give, |errors, output| run(inputs, errors, output))
     };
     let mut held: Option<Vec<DeltaBatch>> = None;
     left.step(step, true, &mut |step, input| match held.replace(input) {

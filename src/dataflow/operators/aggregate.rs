@@ -34,14 +34,14 @@ use arrow::datatypes::{DataType, SchemaRef};
 use self::expiring::Expiry;
 use self::extreme::Multiset;
 use self::gathered::Values;
-use self::groups::{Groups, Output};
+use self::groups::{GroupRows, Groups};
 use self::sets::Sets;
 use super::time_bound::TimeBound;
-use super::{Counters, each_batch, threads_for};
+use super::{Counters, Output, each_batch, threads_for};
 use crate::catalog::Cutoff;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch, take_rows};
-use crate::dataflow::state::{Chunk, KeyedState, Keys, StateRef};
+use crate::dataflow::state::{CHUNK_BYTES, Chunk, KeyedState, Keys, StateRef};
 use crate::delta::{DeltaBatch, Weights};
 use crate::error::{Error, Result, SqlState};
 use crate::io::{Parallel, parallel};
@@ -49,6 +49,9 @@ use crate::plan::{AggregateCall, OperatorId};
 
 pub use self::expiring::Expiring;
 pub use self::groups::AggregateScan;
+
+/// Chunks that are merged together at least, before what they give may be handed on.
+const ROUND_CHUNKS_MIN: usize = 8;
 
 #[derive(Debug)]
 pub struct Aggregate {
@@ -201,8 +204,15 @@ impl Aggregate {
         Err(Error::new(SqlState::OBJECT_NOT_IN_STATE, "the view has no group to lose"))
     }
 
-    /// `emit` is false where nothing consumes the output: it is then empty, while errors are still told.
-    pub fn step(&mut self, input: Vec<DeltaBatch>, emit: bool, errors: &mut ErrorDelta) -> Result<Vec<DeltaBatch>> {
+    /// `emit` is false where nothing consumes the output: it is then empty, while errors are still told. Errors: 53200 where a call puts
+    /// more than `gather_bytes_max` together for one group.
+    pub fn step(
+        &mut self,
+        input: Vec<DeltaBatch>,
+        (emit, gather_bytes_max): (bool, Option<usize>),
+        errors: &mut ErrorDelta,
+        output: &mut Output<'_>,
+    ) -> Result<()> {
         let emit = emit && self.closing.is_none();
         let rows = input.iter().map(DeltaBatch::num_rows).sum();
         let parts = each_batch(&*self.parallel, input, errors, |delta, errors| self.part(delta, errors))?;
@@ -223,20 +233,25 @@ impl Aggregate {
         let writers = self.state.writers().enumerate();
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
         let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.gathered[..], &self.sets[..]));
-        let changes = parallel::map(threads_for(&*self.parallel, rows), touched, |(chunk, writer)| {
-            writer.write(|state| merge_chunk(groups, kept, (chunk, state), &parts, emit))
-        });
-        let mut output = Vec::new();
-        for change in changes {
-            let change = change?;
-            output.extend(change.output);
-            errors.append(change.errors);
-            self.counters.rows_read += change.rows_read;
+        let threads = threads_for(&*self.parallel, rows);
+        let round_chunks = (output.bytes_max() / CHUNK_BYTES).max(ROUND_CHUNKS_MIN);
+        let mut touched = touched.into_iter();
+        while touched.len() > 0 {
+            let round = touched.by_ref().take(round_chunks).collect();
+            let changes = parallel::map(threads, round, |(chunk, writer)| {
+                writer.write(|state| merge_chunk(groups, kept, (chunk, state), &parts, (emit, gather_bytes_max)))
+            });
+            for change in changes {
+                let change = change?;
+                errors.append(change.errors);
+                self.counters.rows_read += change.rows_read;
+                change.output.into_iter().try_for_each(|delta| output.put(delta))?;
+            }
         }
         self.state.rebalance()?;
-        output.extend(self.close()?);
-        self.counters.rows_emitted += output.iter().map(|delta: &DeltaBatch| delta.num_rows() as u64).sum::<u64>();
-        Ok(output)
+        self.close(output)?;
+        self.counters.rows_emitted += output.rows;
+        Ok(())
     }
 
     fn part(&self, delta: DeltaBatch, errors: &mut ErrorDelta) -> Result<Part> {
@@ -269,7 +284,7 @@ fn merge_chunk(
     (multisets, gathered, sets): (&[Multiset], &[Values], &[Sets]),
     (index, chunk): (usize, &mut Chunk),
     parts: &[Part],
-    emit: bool,
+    (emit, gather_bytes_max): (bool, Option<usize>),
 ) -> Result<ChunkChange> {
     let rows_before = chunk.len();
     let mut places = Vec::new();
@@ -298,7 +313,7 @@ fn merge_chunk(
         change.rows_read += multiset.refresh(chunk, &touched)?;
     }
     for values in gathered {
-        change.rows_read += values.refresh(chunk, &touched)?;
+        change.rows_read += values.refresh(chunk, &touched, gather_bytes_max)?;
     }
     for sets in sets {
         change.rows_read += sets.refresh(chunk, &touched)?;
@@ -341,7 +356,7 @@ fn distinct(rows: &[u32], count: usize) -> Vec<u32> {
 }
 
 /// Old rows -1 and new rows +1, but for groups whose row is the same.
-fn emit_changes(groups: &Groups, before: &Output, after: &Output, output: &mut Vec<DeltaBatch>) -> Result<()> {
+fn emit_changes(groups: &Groups, before: &GroupRows, after: &GroupRows, output: &mut Vec<DeltaBatch>) -> Result<()> {
     let (before_same, after_same) = same_rows(groups, before, after)?;
     for (side, same, weight) in [(before, before_same, -1), (after, after_same, 1)] {
         let kept = (0..side.places.len()).filter(|row| !same[*row] && !side.errs(*row));
@@ -360,7 +375,7 @@ fn emit_changes(groups: &Groups, before: &Output, after: &Output, output: &mut V
 }
 
 /// Which rows of both sides are the same row of the same group.
-fn same_rows(groups: &Groups, before: &Output, after: &Output) -> Result<(Vec<bool>, Vec<bool>)> {
+fn same_rows(groups: &Groups, before: &GroupRows, after: &GroupRows) -> Result<(Vec<bool>, Vec<bool>)> {
     let mut pairs: Vec<(u32, u32)> = Vec::new();
     // A group keeps its place in the chunk while the step merges.
     let row_of_place = before.row_of_place();

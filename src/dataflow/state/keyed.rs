@@ -13,7 +13,7 @@ use super::stored::{StateReader, StateWriter};
 use crate::error::Result;
 
 /// Chunks are split when they are on average larger than this: one and the rows that change it fit a core's cache.
-const CHUNK_BYTES: usize = 1 << 19;
+pub const CHUNK_BYTES: usize = 1 << 19;
 /// The bits of the hash that choose a chunk start here: the probe table uses those below, which must differ within a
 /// chunk.
 const PARTITION_SHIFT: u32 = 32;

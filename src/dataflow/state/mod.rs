@@ -30,7 +30,7 @@ pub use bytes::{KIND_CHECKPOINT, Reader, Writer, open_envelope};
 pub use chunk::Chunk;
 pub use column::{ByteColumn, Column, ColumnType, RareColumn};
 pub use key::{KeyLayout, Keys};
-pub use keyed::{ChunkWriter, KeyedState};
+pub use keyed::{CHUNK_BYTES, ChunkWriter, KeyedState};
 pub use log::LogState;
 pub use ordered::{AtRank, OrderedState, OrderedUpdates, in_order};
 pub use page::{Home, LeftPage, PageStore, Place};

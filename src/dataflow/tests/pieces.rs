@@ -138,6 +138,57 @@ fn key_and_name() -> Vec<(Expr, Expr)> {
     vec![(col("device"), col("id2")), (col("name"), col("name2"))]
 }
 
+/// Groups that are wide change together: what each of them was and is comes chunk of state by chunk.
+#[test]
+fn a_step_that_changes_many_groups_holds_few_of_their_rows() {
+    const GROUPS: i64 = 3000;
+    let root = sql("SELECT n, string_agg(site, '' ORDER BY time) AS sites FROM readings GROUP BY n").root;
+    let (mut dataflow, residence) = (dataflow(root, Arc::new(ScopedThreads::new(3))), in_pieces_of(1 << 16));
+    for (step, changed) in [(0, GROUPS), (1, 2 * GROUPS)] {
+        let site = |n: i64| Value::Text(format!("{step} of {n} {}", "-".repeat(1000)));
+        let rows: Vec<Row> = (0..GROUPS)
+            .map(|n| vec![Value::Null, site(n), Value::Null, Value::Integer(n), Value::Integer(step)])
+            .collect();
+        let delta = DeltaBatch::inserts(batch_of(&readings_schema(), &rows));
+        let (mut rows, mut pieces) = (0, Vec::new());
+        let mut add = |piece: Vec<DeltaBatch>| {
+            rows += piece.iter().map(DeltaBatch::num_rows).sum::<usize>();
+            pieces.push(piece.iter().map(|delta| batch_bytes(delta.rows())).sum::<usize>());
+            Ok(())
+        };
+        let input = StepInput::from_iter([(READINGS, vec![delta])]);
+        dataflow.step(&input, true, &residence, &mut ErrorDelta::default(), &mut add).unwrap();
+        assert_eq!(rows as i64, changed);
+        let (largest, all) = (pieces.iter().max().unwrap(), pieces.iter().sum::<usize>());
+        assert!(step == 0 || largest * 8 < all, "{} pieces, {largest} bytes the largest of {all}", pieces.len());
+    }
+}
+
+/// The list of a group may be long, and not longer than what fits.
+#[test]
+fn what_a_group_puts_together_is_bounded() {
+    let residence = in_pieces_of(1 << 20);
+    residence.set_bytes_max(1);
+    for call in ["string_agg(site, '')", "array_agg(site)"] {
+        let root = sql(&format!("SELECT device, {call} AS all_of_them FROM readings GROUP BY device")).root;
+        let mut dataflow = dataflow(root, Arc::new(Inline));
+        let mut step = |number: i64| {
+            let site = |n: i64| Value::Text(format!("{number} {n} {}", "-".repeat(1 << 16)));
+            let rows = (0..200).map(|n| vec![Value::Integer(1), site(n), Value::Null, Value::Null, Value::Null]);
+            let delta = DeltaBatch::inserts(batch_of(&readings_schema(), &rows.collect::<Vec<_>>()));
+            let (input, mut errors) = (StepInput::from_iter([(READINGS, vec![delta])]), ErrorDelta::default());
+            let stepped = dataflow.step(&input, true, &residence, &mut errors, &mut |_| Ok(()));
+            assert!(errors.is_empty(), "it is no error of the rows");
+            stepped
+        };
+        step(0).unwrap();
+        step(1).unwrap();
+        let error = step(2).unwrap_err();
+        assert_eq!(error.state(), SqlState::OUT_OF_MEMORY, "{call}: {error}");
+        assert!(error.to_string().contains("for one group"), "{call}: {error}");
+    }
+}
+
 /// A list of all rows for each row: of few rows it is made, of many it would be more than fits.
 #[test]
 fn what_a_window_function_puts_together_is_bounded() {

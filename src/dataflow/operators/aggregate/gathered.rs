@@ -11,7 +11,7 @@ use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use super::accumulator::for_each_valid;
 use crate::dataflow::state::{Chunk, Column, KeyLayout, Keys, OrderedState, OrderedUpdates, StateRef};
 use crate::delta::Weights;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, SqlState};
 use crate::functions::{Entries, Gathered, GatheredForm, null_where_not_taken};
 
 /// Before a present text, so that an empty one is not NULL.
@@ -68,22 +68,35 @@ impl Values {
         self.state.apply(&std::mem::take(&mut self.updates))
     }
 
-    /// Gives the groups at `places` what their entries make now; returns how many entries it read.
-    pub fn refresh(&self, chunk: &mut Chunk, places: &[u32]) -> Result<u64> {
+    /// Gives the groups at `places` what their entries make now; returns how many entries it read. Errors: 53200 where those of a group
+    /// are more than `bytes_max` together.
+    pub fn refresh(&self, chunk: &mut Chunk, places: &[u32], bytes_max: Option<usize>) -> Result<u64> {
         let mut read = 0;
+        let is_distinct = matches!(self.gathered.form(), GatheredForm::Array { distinct: true });
         for place in places {
             let (key, columns) = chunk.key_and_columns_mut(*place as usize);
-            let entries: Entries<'_> = self
-                .state
-                .with_prefix(key)?
-                .inspect(|_| read += 1)
-                .map(|(entry, weight)| (&entry[key.len()..], weight))
-                .collect();
+            let (mut entries, mut bytes) = (Entries::new(), 0_usize);
+            for (entry, weight) in self.state.with_prefix(key)? {
+                let entry = &entry[key.len()..];
+                let times = if is_distinct { 1 } else { usize::try_from(weight).unwrap_or(0) };
+                bytes = bytes.saturating_add(entry.len().saturating_mul(times));
+                if bytes_max.is_some_and(|bytes_max| bytes > bytes_max) {
+                    return Err(too_much_for_a_group());
+                }
+                entries.push((entry, weight));
+            }
+            read += entries.len() as u64;
             let stored = store(&self.gathered, &self.gathered.gather(&[entries])?)?;
             columns[self.column].byte_column()?.set(*place as usize, &stored);
         }
         Ok(read)
     }
+}
+
+fn too_much_for_a_group() -> Error {
+    Error::new(SqlState::OUT_OF_MEMORY, "an aggregate puts more together for one group than fits into memory")
+        .with_detail("array_agg, string_agg and their like make a list of all rows of a group.")
+        .with_hint("Use more groups or a FILTER, or raise memory.limit_bytes.")
 }
 
 /// One value: a text behind [`PRESENT`], an array as a packed key of its own. Nothing for NULL.

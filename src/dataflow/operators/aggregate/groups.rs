@@ -140,9 +140,9 @@ impl Groups {
 
     /// Output rows of the groups at `places`, behind their `keys`. Without `keys`, only the errors: groups that have no
     /// row.
-    pub fn output(&self, chunk: &Chunk, places: Vec<u32>, keys: Option<Vec<ArrayRef>>) -> Result<Output> {
+    pub fn output(&self, chunk: &Chunk, places: Vec<u32>, keys: Option<Vec<ArrayRef>>) -> Result<GroupRows> {
         let has_columns = keys.is_some();
-        let mut output = Output { places, columns: keys.unwrap_or_default(), ..Output::default() };
+        let mut output = GroupRows { places, columns: keys.unwrap_or_default(), ..GroupRows::default() };
         for (index, call) in self.calls.iter().enumerate() {
             let errors = if has_columns {
                 let (values, errors) = call.finish(chunk.columns(), &output.places)?;
@@ -192,14 +192,14 @@ fn add_weights(totals: &mut [i64], places: &[u32], weights: &Weights) {
 
 /// Rows of some groups of one chunk.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct GroupRows {
     pub places: Vec<u32>,
     pub columns: Vec<ArrayRef>,
     /// The first error of each group that has one; empty where none has.
     errors: Vec<Option<Error>>,
 }
 
-impl Output {
+impl GroupRows {
     fn fail(&mut self, row: usize, error: Error) {
         self.errors.resize(self.places.len(), None);
         self.errors[row].get_or_insert(error);

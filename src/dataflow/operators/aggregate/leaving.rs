@@ -5,11 +5,10 @@ use std::sync::Arc;
 use arrow::array::Scalar;
 use arrow::compute::kernels::cmp::lt;
 
-use super::Aggregate;
+use super::{Aggregate, Output};
 use crate::catalog::Cutoff;
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::state::Chunk;
-use crate::delta::DeltaBatch;
 use crate::error::{Error, Result};
 
 impl Aggregate {
@@ -34,11 +33,11 @@ impl Aggregate {
     }
 
     /// Takes the groups out whose window is below the bound that is due. Reads those whose window is open, too: there are few.
-    pub(super) fn close(&mut self) -> Result<Vec<DeltaBatch>> {
-        let Some(closing) = &mut self.closing else { return Ok(Vec::new()) };
-        let (key, Some(bound)) = (closing.key, closing.due.take()) else { return Ok(Vec::new()) };
+    pub(super) fn close(&mut self, output: &mut Output<'_>) -> Result<()> {
+        let Some(closing) = &mut self.closing else { return Ok(()) };
+        let (key, Some(bound)) = (closing.key, closing.due.take()) else { return Ok(()) };
         let passed = Scalar::new(bound.clone());
-        let (mut output, mut forgotten) = (Vec::new(), Vec::new());
+        let mut forgotten = Vec::new();
         for index in 0..self.state.chunk_count() {
             let chunk = self.state.chunk(index)?;
             let all: Vec<u32> = (0..chunk.len() as u32).collect();
@@ -50,14 +49,14 @@ impl Aggregate {
             if closed.is_empty() {
                 continue;
             }
-            output.push(self.groups.rows(&chunk, closed.clone())?);
+            output.put(self.groups.rows(&chunk, closed.clone())?)?;
             self.take_out(index, chunk, closed, &mut forgotten)?;
         }
         self.forget(&forgotten)?;
         if let Some(closing) = &mut self.closing {
             closing.reached = Some(bound);
         }
-        Ok(output)
+        Ok(())
     }
 
     /// Takes groups out of a chunk, whose places ascend. `forgotten`: their keys, where there is more than the chunk of them.
