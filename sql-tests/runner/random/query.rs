@@ -49,7 +49,7 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 52] = [
+const FORMS: [&str; 54] = [
     "EMIT ON WINDOW CLOSE",
     "top of each closed window",
     "approx_count_distinct",
@@ -102,6 +102,8 @@ const FORMS: [&str; 52] = [
     "not in under or",
     "scalar subquery",
     "correlated scalar subquery",
+    "scalar subquery with LIMIT",
+    "lateral",
 ];
 
 /// Everything that must be tried.
@@ -173,7 +175,9 @@ impl<'a> Generator<'a> {
     fn plain(&mut self, depth: usize) -> (String, Vec<Type>) {
         let from = self.relation(depth);
         let mut columns = self.values(&from.columns, 3);
-        if self.chance.once_in(5) {
+        if self.chance.once_in(6) {
+            columns.push(self.first_of_others(&from.columns));
+        } else if self.chance.once_in(5) {
             self.uses("unnest");
             // Alone: DataFusion takes a name in the list for a column of the same name below it.
             columns.truncate(1);

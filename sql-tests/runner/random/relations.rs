@@ -121,6 +121,9 @@ impl Generator<'_> {
     }
 
     fn join(&mut self, depth: usize) -> Relation {
+        if self.chance.once_in(8) {
+            return self.lateral(depth);
+        }
         let (left, right) = (self.relation(depth - 1), self.relation(depth - 1));
         // Every pair of many pairs would be too many rows.
         let of_joins = left.is_join || right.is_join;
@@ -156,6 +159,35 @@ impl Generator<'_> {
         // A join on the right needs parentheses.
         let right = if right.is_join { format!("({})", right.sql) } else { right.sql };
         Relation { sql: format!("{} {kind} {right}{on}", left.sql), columns, is_join: true }
+    }
+
+    /// A relation, and for each of its rows the first of those that are tied to it.
+    fn lateral(&mut self, depth: usize) -> Relation {
+        self.uses("lateral");
+        let (outer, inner, alias) = (self.relation(depth - 1), self.table(), self.alias());
+        let tie = self.equality(&inner.columns, &outer.columns);
+        let (values, order) = ([self.column(&inner.columns), self.column(&inner.columns)], self.column(&inner.columns));
+        let selected = format!("{} AS c0, {} AS c1", values[0].name, values[1].name);
+        let limit = 1 + self.chance.below(2);
+        let rows = format!("SELECT {selected} FROM {} WHERE {tie} ORDER BY {} LIMIT {limit}", inner.sql, order.name);
+        let (before, behind) = *self.chance.one_of(&[("CROSS JOIN", ""), ("LEFT JOIN", " ON true")]);
+        let own = Relation::numbered(format!("LATERAL ({rows})"), &alias, &values.map(|column| column.of));
+        let columns = [outer.columns, own.columns].concat();
+        Relation { sql: format!("{} {before} {}{behind}", outer.sql, own.sql), columns, is_join: true }
+    }
+
+    /// A column of the first of the rows that are tied to these.
+    pub fn first_of_others(&mut self, columns: &[Column]) -> Column {
+        self.uses("scalar subquery with LIMIT");
+        let inner = self.table();
+        let tie = self.equality(&inner.columns, columns);
+        let (value, order) = (self.column(&inner.columns), self.column(&inner.columns));
+        let direction = *self.chance.one_of(&["", " DESC", " DESC NULLS LAST"]);
+        let sql = format!(
+            "(SELECT {} FROM {} WHERE {tie} ORDER BY {}{direction} LIMIT 1)",
+            value.name, inner.sql, order.name
+        );
+        Column { name: sql, of: value.of }
     }
 
     /// One that holds for few pairs.
@@ -201,17 +233,17 @@ impl Generator<'_> {
         let own = self.column(columns);
         let same = inner.columns.iter().find(|column| column.of == own.of);
         let not = if self.chance.once_in(2) { "NOT " } else { "" };
-        match (self.chance.below(6), same) {
-            (0, _) => {
+        match (self.chance.below(7), same) {
+            (0 | 1, _) => {
                 self.uses(if not.is_empty() { "exists" } else { "not exists" });
                 let tie = self.equality(&inner.columns, columns);
                 format!("{not}EXISTS (SELECT 1 FROM {} WHERE {tie})", inner.sql)
             }
-            (1 | 2, Some(column)) => {
+            (2 | 3, Some(column)) => {
                 self.uses(if not.is_empty() { "in" } else { "not in" });
                 format!("{} {not}IN (SELECT {} FROM {})", own.name, column.name, inner.sql)
             }
-            (3 | 4, Some(column)) => {
+            (4 | 5, Some(column)) => {
                 self.uses(if not.is_empty() { "in under or" } else { "not in under or" });
                 let other = self.comparison(columns);
                 format!("{} {not}IN (SELECT {} FROM {}) OR {other}", own.name, column.name, inner.sql)
