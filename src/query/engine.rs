@@ -149,14 +149,14 @@ impl QueryEngine {
     ) -> Result<QueryResult> {
         let mut deadline = Deadline::after(timeout);
         let state = context.shared_state();
-        let task = self.running.start(&state, context.text());
+        let (task, wanted) = self.running.start(&state, context.text());
         let work = async move {
             let physical = physical_plan(&state, plan).await?;
             Ok(Begun::new(execute_stream(physical, task)?).await)
         };
         let threads = self.threads()?;
         let begun = deadline.bound(on_query_threads(threads, work)).await??;
-        Ok(begun.result(threads, deadline))
+        Ok(begun.result(threads, deadline, Some(wanted)))
     }
 
     /// Plans a query whose result is read later, perhaps in parts. `rows` is how many rows its tables have; `timeout`
@@ -180,7 +180,7 @@ impl QueryEngine {
         timeout: Option<Duration>,
     ) -> Result<Vec<String>> {
         let state = context.shared_state();
-        let task = self.running.start(&state, context.text());
+        let (task, _wanted) = self.running.start(&state, context.text());
         let work = async move { explain(&state, task, plan, options).await };
         Deadline::after(timeout).bound(on_query_threads(self.threads()?, work)).await?
     }

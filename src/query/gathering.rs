@@ -2,7 +2,8 @@
 //! operator counts.
 //!
 //! A node of this kind stands above each window operator. While that computes, what it puts together is taken from the pool of all
-//! queries; and until the operator ends, it is not given back.
+//! queries; and until the operator ends, it is not given back. It computes a partition or a batch at once, of n rows n * n values, without
+//! letting go of its thread; so the thread's other queries go on on another one meanwhile.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::windows::{BoundedWindowAggExec, WindowAggExec};
 use futures::{Stream, StreamExt};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::task::block_in_place;
 
 use super::pass_through::{Pass, PassThrough};
 use crate::functions::GatherBudget;
@@ -70,9 +73,17 @@ impl Stream for GatheringStream {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let Some(budget) = this.budget.take() else { return Poll::Ready(None) };
-        let (polled, left) = budget.bound(|| this.rows.poll_next_unpin(context));
+        let (polled, left) = beside_others(|| budget.bound(|| this.rows.poll_next_unpin(context)));
         this.budget = Some(left);
         polled
+    }
+}
+
+/// Runs what may take long. Where the runtime has one thread alone, its other tasks wait.
+fn beside_others<R>(run: impl FnOnce() -> R) -> R {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => block_in_place(run),
+        _ => run(),
     }
 }
 

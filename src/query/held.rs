@@ -163,7 +163,7 @@ impl HeldPlan {
     async fn read(&self, part: usize) -> Result<RowStream> {
         let mut deadline = Deadline::after(self.timeout);
         let state = self.state.clone();
-        let task = self.running.start(&state, &self.text);
+        let (task, wanted) = self.running.start(&state, &self.text);
         let batches = match &self.reading {
             Reading::Whole { logical, first } => {
                 let (first, logical) = (first.lock().take(), logical.clone());
@@ -182,7 +182,7 @@ impl HeldPlan {
                 deadline.bound(on_query_threads(&self.threads, work)).await??
             }
         };
-        Ok(stream_rows(&self.threads, batches, deadline))
+        Ok(stream_rows(&self.threads, batches, deadline, Some(wanted)))
     }
 }
 

@@ -95,9 +95,12 @@ impl QueryEngine {
         let plan = plan.with_param_values(ParamValues::List(values))?;
         let (workbench, is_plain) = (prepared.workbench.clone(), prepared.is_plain);
         // What a plain plan's operators hold is a batch.
-        let task = match is_plain {
-            true => workbench.task.clone(),
-            false => self.running.start(&workbench.state, text),
+        let (task, wanted) = match is_plain {
+            true => (workbench.task.clone(), None),
+            false => {
+                let (task, wanted) = self.running.start(&workbench.state, text);
+                (task, Some(wanted))
+            }
         };
         let work = async move {
             let state = if is_plain { &workbench.plain } else { &workbench.state };
@@ -107,7 +110,7 @@ impl QueryEngine {
         };
         let threads = self.threads()?;
         let begun = deadline.bound(on_query_threads(threads, work)).await??;
-        Ok(begun.result(threads, deadline))
+        Ok(begun.result(threads, deadline, wanted))
     }
 }
 

@@ -1,7 +1,7 @@
 //! A query's batches on their way out of the query threads.
 //!
 //! The producer runs on the query runtime and waits in a bounded channel for its reader, so that a slow client costs one
-//! or two batches and no more. Dropping the stream aborts the producer at its next await.
+//! or two batches and no more. Dropping the stream aborts the producer at its next await, or where an operator next asks for memory.
 
 use std::pin::Pin;
 use std::task::Poll;
@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use super::engine::QueryResult;
+use super::running::Wanted;
 use crate::error::{Error, Result, SqlState};
 
 /// Batches of a result, made as they are asked for. Dropping it cancels the query.
@@ -103,11 +104,12 @@ impl Begun {
         Begun { schema, first, rest: Some(batches) }
     }
 
-    pub fn result(self, threads: &Handle, deadline: Deadline) -> QueryResult {
+    /// `wanted` goes with whoever reads the rows.
+    pub fn result(self, threads: &Handle, deadline: Deadline, wanted: Option<Wanted>) -> QueryResult {
         let first = futures::stream::iter(self.first);
         let rows = match self.rest {
             None => first.boxed(),
-            Some(rest) => first.chain(stream_rows(threads, rest, deadline)).boxed(),
+            Some(rest) => first.chain(stream_rows(threads, rest, deadline, wanted)).boxed(),
         };
         QueryResult { schema: self.schema, rows }
     }
@@ -118,10 +120,16 @@ struct Reader {
     /// Aborts the producer when dropped; asked for its end when the channel closes, because a panic shows only there.
     producer: JoinSet<()>,
     deadline: Deadline,
+    _wanted: Option<Wanted>,
 }
 
 /// Starts a producer for `batches` on the query threads and gives its reading end.
-pub fn stream_rows(threads: &Handle, mut batches: SendableRecordBatchStream, deadline: Deadline) -> RowStream {
+pub fn stream_rows(
+    threads: &Handle,
+    mut batches: SendableRecordBatchStream,
+    deadline: Deadline,
+    wanted: Option<Wanted>,
+) -> RowStream {
     let (sender, receiver) = mpsc::channel(BATCHES_WAITING_MAX);
     let mut producer = JoinSet::new();
     producer.spawn_on(
@@ -135,7 +143,7 @@ pub fn stream_rows(threads: &Handle, mut batches: SendableRecordBatchStream, dea
         },
         threads,
     );
-    let reader = Reader { batches: receiver, producer, deadline };
+    let reader = Reader { batches: receiver, producer, deadline, _wanted: wanted };
     futures::stream::unfold(Some(reader), |reader| async move {
         let mut reader = reader?;
         match reader.next().await {

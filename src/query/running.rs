@@ -1,14 +1,16 @@
 //! The queries that run, and the memory that each of them holds of the pool that all share.
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
-use datafusion::common::Result as DataFusionResult;
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryLimit, MemoryPool, MemoryReservation};
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::execution::{SessionState, TaskContext};
 use parking_lot::Mutex;
+
+use crate::error::{Error, SqlState};
 
 /// Characters of a statement that it is told by.
 const TEXT_CHARS_MAX: usize = 80;
@@ -40,14 +42,16 @@ impl RunningQueries {
     }
 
     /// What a plan runs in; its operators' memory is counted to it for as long as any of them is there.
-    pub fn start(&self, state: &SessionState, text: &str) -> Arc<TaskContext> {
+    pub fn start(&self, state: &SessionState, text: &str) -> (Arc<TaskContext>, Wanted) {
         let shared = self.environment.memory_pool.clone();
-        let pool = Arc::new(QueryPool { shared, bytes: AtomicUsize::new(0), text: shown(text) });
+        let (bytes, is_wanted) = (AtomicUsize::new(0), AtomicBool::new(true));
+        let pool = Arc::new(QueryPool { shared, bytes, is_wanted, text: shown(text) });
+        let wanted = Wanted(pool.clone());
         let mut pools = self.pools.lock();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(&pool));
         let environment = RuntimeEnv { memory_pool: pool, ..RuntimeEnv::clone(&self.environment) };
-        Arc::new(TaskContext::from(state).with_runtime(Arc::new(environment)))
+        (Arc::new(TaskContext::from(state).with_runtime(Arc::new(environment))), wanted)
     }
 
     /// Oldest first.
@@ -67,7 +71,19 @@ fn shown(text: &str) -> String {
 struct QueryPool {
     shared: Arc<dyn MemoryPool>,
     bytes: AtomicUsize,
+    is_wanted: AtomicBool,
     text: String,
+}
+
+/// Somebody waits for a query's rows. Once it is dropped, the query gets no more memory, and so ends in the middle of what an operator
+/// computes at once.
+#[derive(Debug)]
+pub struct Wanted(Arc<QueryPool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.is_wanted.store(false, Ordering::Relaxed);
+    }
 }
 
 impl MemoryPool for QueryPool {
@@ -94,6 +110,10 @@ impl MemoryPool for QueryPool {
     }
 
     fn try_grow(&self, reservation: &MemoryReservation, additional: usize) -> DataFusionResult<()> {
+        if !self.is_wanted.load(Ordering::Relaxed) {
+            let error = Error::new(SqlState::QUERY_CANCELED, "nobody waits for the query any more");
+            return Err(DataFusionError::External(Box::new(error)));
+        }
         self.shared.try_grow(reservation, additional)?;
         self.bytes.fetch_add(additional, Ordering::Relaxed);
         Ok(())
@@ -126,7 +146,8 @@ mod tests {
         let environment = RuntimeEnvBuilder::new().with_memory_pool(pool).build_arc().unwrap();
         let running = RunningQueries::new(environment);
         let state = crate::functions::session_state(Default::default(), Default::default()).build();
-        let (one, other) = (running.start(&state, "SELECT\n  1"), running.start(&state, "SELECT 2"));
+        let ((one, wanted), (other, _still)) =
+            (running.start(&state, "SELECT\n  1"), running.start(&state, "SELECT 2"));
         let reserve = |task: &TaskContext| MemoryConsumer::new("test").register(task.memory_pool());
         let (held, more) = (reserve(&one), reserve(&other));
         held.try_grow(60).unwrap();
@@ -136,6 +157,11 @@ mod tests {
         assert_eq!(running.memory(), [memory("SELECT 1", 60), memory("SELECT 2", 30)]);
         assert_eq!(running.bytes(), 90);
         drop(one);
+        held.try_grow(1).unwrap();
+        held.shrink(1);
+        drop(wanted);
+        let refused = Error::from(held.try_grow(1).unwrap_err());
+        assert_eq!(refused.state(), SqlState::QUERY_CANCELED, "nobody waits for it: {refused}");
         assert_eq!(running.memory().len(), 2, "an operator still holds memory");
         drop(held);
         assert_eq!(running.memory(), [memory("SELECT 2", 30)]);

@@ -109,6 +109,32 @@ async fn what_window_functions_put_together_is_memory_of_the_query() {
     );
 }
 
+#[tokio::test]
+async fn what_takes_long_leaves_the_threads_to_others_and_ends_when_nobody_waits() {
+    let fixture = fixture(QuerySettings { threads: 1, ..QuerySettings::default() });
+    let plan =
+        fixture.plan("SELECT array_agg(n) OVER (ORDER BY n) FROM generate_series(1, 8000) AS t(n)").await.unwrap();
+    let mut long = Box::pin(fixture.engine.execute(&fixture.context, plan, None));
+    let begun = async {
+        while fixture.engine.memory_used_bytes() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fixture.rows("SELECT device FROM readings").await.unwrap()
+    };
+    tokio::select! {
+        biased;
+        _ = &mut long => panic!("the others had to wait for it"),
+        _ = begun => {}
+    }
+    drop(long);
+    let ended = async {
+        while fixture.engine.memory_used_bytes() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.expect("it goes on though nobody waits");
+}
+
 /// A reader that goes away must free what its query holds, also one that is waiting for it.
 #[tokio::test]
 async fn a_dropped_result_ends_its_query() {
