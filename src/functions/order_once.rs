@@ -1,13 +1,13 @@
 //! An aggregate's ORDER BY names each expression once.
 //!
 //! `SELECT DISTINCT ON (x * 1) ... ORDER BY x * 1, x DESC` has two keys until `x * 1` has become `x`. What is named again decides nothing,
-//! and DataFusion's first_value (55.2) panics over it.
+//! and DataFusion's first_value (55.2) panics over it. So it is with `x::bigint` where x is a bigint: the cast goes with the physical plan alone.
 
-use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{DFSchema, DFSchemaRef, Result};
 use datafusion::logical_expr::expr::{AggregateFunction, Sort};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan};
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 use datafusion::optimizer::{ApplyOrder, OptimizerConfig, OptimizerRule};
 
 /// After the rules that make expressions simpler.
@@ -32,21 +32,26 @@ impl OptimizerRule for OrderOnce {
             return Ok(Transformed::no(plan));
         }
         let names = NamePreserver::new(&plan);
+        let inputs: Vec<DFSchemaRef> = plan.inputs().iter().map(|input| input.schema().clone()).collect();
+        let Some(input) = inputs.first() else { return Ok(Transformed::no(plan)) };
         plan.map_expressions(|expr| {
             let name = names.save(&expr);
-            Ok(expr.transform_up(once)?.update_data(|expr| name.restore(expr)))
+            Ok(expr.transform_up(|expr| once(expr, input))?.update_data(|expr| name.restore(expr)))
         })
     }
 }
 
-fn once(expr: Expr) -> Result<Transformed<Expr>> {
+fn once(expr: Expr, input: &DFSchema) -> Result<Transformed<Expr>> {
     let Expr::AggregateFunction(AggregateFunction { func, mut params }) = expr else {
         return Ok(Transformed::no(expr));
     };
     let named = params.order_by.len();
+    let mut known: Vec<Expr> = Vec::with_capacity(named);
     let mut keys: Vec<Sort> = Vec::with_capacity(named);
     for key in std::mem::take(&mut params.order_by) {
-        if !keys.iter().any(|known| bare(&known.expr) == bare(&key.expr)) {
+        let as_planned = as_planned(key.expr.clone(), input)?;
+        if !known.contains(&as_planned) {
+            known.push(as_planned);
             keys.push(key);
         }
     }
@@ -55,9 +60,12 @@ fn once(expr: Expr) -> Result<Transformed<Expr>> {
     Ok(Transformed::new_transformed(Expr::AggregateFunction(AggregateFunction { func, params }), changed))
 }
 
-fn bare(expr: &Expr) -> &Expr {
-    match expr {
-        Expr::Alias(alias) => bare(&alias.expr),
-        other => other,
-    }
+/// Without what a physical expression does not have.
+fn as_planned(expr: Expr, input: &DFSchema) -> Result<Expr> {
+    let planned = expr.transform_up(|expr| match expr {
+        Expr::Alias(alias) => Ok(Transformed::yes(*alias.expr)),
+        Expr::Cast(cast) if cast.expr.get_type(input)? == *cast.field.data_type() => Ok(Transformed::yes(*cast.expr)),
+        other => Ok(Transformed::no(other)),
+    })?;
+    Ok(planned.data)
 }
