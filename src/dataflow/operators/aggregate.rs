@@ -234,7 +234,7 @@ impl Aggregate {
         let touched: Vec<_> = writers.filter(|(chunk, _)| first_group || has_rows(*chunk)).collect();
         let (groups, kept) = (&*self.groups, (&self.multisets[..], &self.gathered[..], &self.sets[..]));
         let threads = threads_for(&*self.parallel, rows);
-        let round_chunks = (output.bytes_max() / CHUNK_BYTES).max(ROUND_CHUNKS_MIN);
+        let round_chunks = if emit { (output.bytes_max() / CHUNK_BYTES).max(ROUND_CHUNKS_MIN) } else { usize::MAX };
         let mut touched = touched.into_iter();
         while touched.len() > 0 {
             let round = touched.by_ref().take(round_chunks).collect();
