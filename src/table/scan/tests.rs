@@ -212,6 +212,20 @@ async fn nan_is_greater_than_every_number_and_is_not_pruned() {
 }
 
 #[tokio::test]
+async fn a_file_of_nulls_does_not_keep_others_from_being_pruned_after_a_merge() {
+    let fixture = Fixture::new().await;
+    let mut columns = reading_rows(&(0..10).collect::<Vec<_>>()).columns().to_vec();
+    columns[2] = Arc::new(arrow::array::Float64Array::from(vec![None; 10]));
+    let nulls = RecordBatch::try_new(readings().schema(), columns).unwrap();
+    for rows in [nulls, reading_rows(&(100..110).collect::<Vec<_>>())] {
+        fixture.database.insert(READINGS, rows).await.unwrap();
+        fixture.flush().await;
+    }
+    fixture.database.tables.compact(READINGS, &fixture.database.sequencer).await.unwrap();
+    assert_eq!(fixture.pruned("select count(*) from t where temperature = 105").await, (0, 1, 10));
+}
+
+#[tokio::test]
 async fn intervals_come_back_and_filters_on_them_work_above() {
     let fixture = Fixture::new().await;
     fixture.database.insert(READINGS, reading_rows(&(0..30).collect::<Vec<_>>())).await.unwrap();

@@ -21,8 +21,8 @@ use arrow::ipc::reader::StreamReader;
 
 use crate::catalog::{StoredColumn, Table};
 use crate::error::{Error, Result};
-use crate::tier::DataFile;
 use crate::tier::statistics::holds_nan;
+use crate::tier::{ColumnBounds, DataFile};
 use crate::types::{ROW_ID, widened};
 
 /// Field id of `_row_id`.
@@ -78,7 +78,11 @@ impl StoredForm {
     /// For each of the table's columns, whether rows of these files may have a NaN in it.
     pub fn may_hold_nan(&self, files: &[DataFile]) -> Result<Vec<bool>> {
         let in_file = |column: usize, file: &DataFile| match self.position_in(file, column) {
-            Some(position) => Ok(file.columns.get(position).is_none_or(|bounds| bounds.min.is_none())),
+            // Beside a NaN, NULLs alone have no bounds.
+            Some(position) => {
+                let has_none = |bounds: &ColumnBounds| bounds.min.is_none() && bounds.null_count < file.rows;
+                Ok(file.columns.get(position).is_none_or(has_none))
+            }
             None => Ok(holds_nan(&self.missing(column, 1)?)),
         };
         let may_hold_nan = |(column, field): (usize, &FieldRef)| -> Result<bool> {
