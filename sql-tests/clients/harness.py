@@ -8,6 +8,7 @@ printed with it. Nothing here sleeps in hope: waits are for a condition, and bou
 import contextlib
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DATA = ROOT / "sql-tests" / "data"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
+PORTS = (10_000, 32_000)
 
 
 def binary():
@@ -35,9 +37,13 @@ def binary():
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Below those that the system gives to clients, so that none takes it before the server listens, or while it is restarted."""
+    while True:
+        port = random.randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Failure(Exception):
