@@ -13,7 +13,7 @@ use datafusion::logical_expr::{Expr, Operator as BinaryOperator, col, lit};
 use super::content::{Bag, Content, Place, Stage};
 use super::cutoff::leave_out;
 use super::errors::ErrorDelta;
-use super::expression::{Expressions, arrow_schema, batch, window_calls};
+use super::expression::{Expressions, arrow_schema, batch, window_calls, window_filters};
 use super::handle::OperatorStats;
 use super::operators::{
     self, Aggregate, AggregateInputs, Bound, COMMIT_TIME, Counters, DistinctValues, Filter, Join, Keeps, Late,
@@ -483,6 +483,7 @@ impl Builder<'_> {
             keys,
             directions: &directions,
             calls: window_calls(calls, input.schema(), &self.settings)?,
+            filters: window_filters(calls, input.schema(), &self.settings)?,
             reach: Reach::of(calls, input.schema(), cannot_fail),
             keeps_nothing: come_at_once(node),
             input: arrow_schema(input.schema()),

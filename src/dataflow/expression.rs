@@ -131,6 +131,26 @@ pub fn window_calls(
     calls.iter().map(compile).collect()
 }
 
+/// The FILTER of each window function.
+pub fn window_filters(
+    calls: &[Expr],
+    input: &DFSchema,
+    settings: &Arc<ConfigOptions>,
+) -> Result<Vec<Option<Arc<dyn PhysicalExpr>>>> {
+    let mut properties = ExecutionProps::new();
+    properties.config_options = Some(settings.clone());
+    let relaxed = relaxed(input)?;
+    let context = PhysicalPlanningContext::default();
+    let filter = |call: &Expr| match call {
+        Expr::WindowFunction(call) => {
+            let filter = call.params.filter.as_deref();
+            Ok(filter.map(|filter| create_physical_expr(filter, &relaxed, &properties, &context)).transpose()?)
+        }
+        _ => Ok(None),
+    };
+    calls.iter().map(filter).collect()
+}
+
 /// Rows that were evaluated together.
 struct Part {
     start: usize,

@@ -2,6 +2,7 @@
 
 mod by_sql;
 mod expired;
+mod frames;
 mod pieces;
 mod relational;
 mod resumed;

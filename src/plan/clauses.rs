@@ -165,7 +165,7 @@ pub const ACCEPTED: &[ViewClause] = &[
     ViewClause {
         clause: "Window functions, with frames of ROWS and RANGE",
         example: "SELECT truck, lag(fuel) OVER (PARTITION BY truck ORDER BY time) AS before, avg(fuel) OVER (PARTITION BY truck ORDER BY time ROWS 5 PRECEDING) AS mean FROM readings",
-        sentence: "All rows in order. Where all calls look at a bounded number of rows (lag, lead, frames of ROWS), a change reads and computes the rows around it, else its partition.",
+        sentence: "All rows in order. Where all calls look at rows that are near (lag, lead, frames with bounds, by ROWS or by a RANGE of integers or times), a change reads and computes the rows around it. Where frames begin with the partition (a running sum, count or maximum, rank, row_number), also those behind it, and every 32nd row's state is kept. Else its partition: ntile, percent_rank, cume_dist, frames that end with it, running medians and lists.",
     },
     ViewClause {
         clause: "string_agg, array_agg, jsonb_agg, nth_value over windows",

@@ -45,7 +45,7 @@ pub use expiring::Expiring;
 pub use improving::only_improves;
 pub use output_names::name_output;
 pub use query::{plan_query, plan_query_with_parameters};
-pub use reach::Reach;
+pub use reach::{Distance, Frames, Reach, Running};
 pub use relations::{Found, RelationLookup, RelationSource, relation_of};
 pub use state::{Relations, StateReport};
 #[cfg(test)]

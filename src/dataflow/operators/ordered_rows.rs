@@ -200,16 +200,29 @@ impl OrderedRows {
 
     /// The row's columns of some entries.
     pub fn columns(&self, entries: &[&[u8]]) -> Result<Vec<ArrayRef>> {
+        Ok(self.keys_and_columns(entries)?.1)
+    }
+
+    /// The columns of partition and order, and the row's.
+    pub fn keys_and_columns(&self, entries: &[&[u8]]) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>)> {
         let mut columns = self.all_columns(entries)?;
         if self.is_padded {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), Vec::new()));
         }
         let as_they_came = columns.split_off(columns.len() - self.floats.len());
         let mut row = columns.split_off(columns.len() - self.schema.fields().len());
         for (column, floats) in self.floats.iter().zip(as_they_came) {
             row[*column] = floats;
         }
-        Ok(row)
+        Ok((columns, row))
+    }
+
+    /// What the entries of rows with these keys begin with; `None` where there is neither a partition nor an order.
+    pub fn peer_prefixes(&self, keys: &[ArrayRef]) -> Result<Option<Rows>> {
+        match &self.key_converter {
+            Some(converter) => Ok(Some(converter.convert_columns(keys)?)),
+            None => Ok(None),
+        }
     }
 
     /// The partition's columns of some entries.

@@ -1,42 +1,43 @@
 //! Window functions over one PARTITION BY and ORDER BY: the rows of each partition are kept in their order, and a step
-//! computes the partitions that it changes, before it and after it, and emits the rows whose values differ.
+//! computes what it changes of them, before it and after it, and emits the rows whose values differ.
 //!
-//! ```text
-//! partition   . . . . . . [ context | ahead | changed ... changed | back | context ] . . . . .
-//!                                    `---- rows whose values a change concerns ---'
-//! ```
+//! How far the calls look says what that is ([`Reach`]): the rows around the changes ([`span`]), those from the first change on
+//! ([`running`]), or the whole partition.
 //!
 //! Input in several pieces is computed when all of it has come.
 //!
-//! Where the calls look only so many rows back and ahead, or at sessions ([`Reach`]), a step reads the rows around its changes alone.
-//!
-//! The functions and their frames are evaluated by DataFusion, as ad hoc, on the partition's rows as one batch. Where one
-//! of them raises, the partition is an error and has no rows.
+//! The functions and their frames are evaluated by DataFusion, as ad hoc, on the rows as one batch; those that go on from a mark by its
+//! accumulators. Where one of them raises, the partition is an error and has no rows.
+
+mod running;
+mod span;
 
 use std::cmp::Ordering;
-use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 
+use self::running::{Base, Ordered, RunningCalls, name_of};
+use self::span::{Partition, Span, count_of};
 use super::ordered_rows::{OrderedRows, repeated};
 use super::{Counters, Output};
 use crate::dataflow::errors::ErrorDelta;
 use crate::dataflow::expression::{Expressions, batch};
-use crate::dataflow::state::{OrderedState, StateRef};
+use crate::dataflow::state::{OrderedState, OrderedUpdates, StateRef};
 use crate::delta::DeltaBatch;
 use crate::error::{Error, Result, SqlState};
 use crate::functions::GatherBudget;
-use crate::plan::{OperatorId, Reach, SortDirection};
+use crate::plan::{Frames, OperatorId, Reach, SortDirection};
 
 /// Fewer partitions are not worth putting in order before the step's end.
 const TOUCHED_MIN: usize = 1024;
-/// A session is looked for among so many rows at first.
-const SESSION_ROWS: usize = 32;
+/// A smaller partition is computed as a whole where a call can raise.
+const SOUND_ROWS_MIN: usize = 32;
 
 #[derive(Debug)]
 pub struct Window {
@@ -45,6 +46,9 @@ pub struct Window {
     calls: Vec<Arc<dyn WindowExpr>>,
     /// `None`: a change concerns its whole partition.
     reach: Option<Reach>,
+    running: Option<RunningCalls>,
+    /// Marks of the calls that run; without such calls, where one can raise, the partitions in which none does.
+    marks: OrderedState,
     keeps_nothing: bool,
     /// Of the calls' results.
     types: Vec<DataType>,
@@ -62,6 +66,8 @@ pub struct WindowInputs<'a> {
     pub directions: &'a [SortDirection],
     /// Over the input's columns. None of them is empty.
     pub calls: Vec<Arc<dyn WindowExpr>>,
+    /// Of each call.
+    pub filters: Vec<Option<Arc<dyn PhysicalExpr>>>,
     /// `None` where a change concerns its whole partition.
     pub reach: Option<Reach>,
     /// All rows of a partition come in one step, and none afterwards.
@@ -105,12 +111,37 @@ impl WindowStep {
     }
 }
 
-/// Rows of a partition, in order, among them those that a change concerns.
-struct Around<'a> {
+/// What a step computes of a partition.
+struct Task<'a> {
+    partition: &'a [u8],
+    span: Span<'a>,
+    /// What is before the rows that are read, and the mark that says so.
+    base: Base,
+    mark: Option<&'a [u8]>,
+    is_whole: bool,
+}
+
+impl<'a> Task<'a> {
+    fn whole(partition: &'a [u8]) -> Self {
+        Task { partition, span: Span::whole(partition), base: Base::default(), mark: None, is_whole: true }
+    }
+}
+
+/// Rows of a partition in order.
+struct Read<'a> {
     /// Each with how often it is there.
-    entries: Vec<(&'a [u8], usize)>,
-    /// Of the rows.
-    concerned: Range<usize>,
+    entries: Vec<&'a [u8]>,
+    counts: Vec<usize>,
+    /// What each entry begins with, where a call asks which rows its order tells apart.
+    names: Option<Rows>,
+    rows: RecordBatch,
+    /// At which of the rows the names change, where there are any.
+    peers: Vec<usize>,
+    /// The entries of these places are named so.
+    named: Vec<usize>,
+    /// Rows before those that a change concerns, and these.
+    skipped: usize,
+    concerned: usize,
 }
 
 /// A partition's rows with the calls' values, as pairs of entry and values that can be compared.
@@ -130,18 +161,26 @@ impl Computed<'_> {
 impl Window {
     /// `schema`: the input's columns, then one per call.
     pub fn new(operator: OperatorId, inputs: WindowInputs<'_>, schema: SchemaRef) -> Result<Self> {
-        let WindowInputs { keys, directions, calls, reach, keeps_nothing, partition_schema, input } = inputs;
+        let WindowInputs { keys, directions, calls, filters, reach, keeps_nothing, partition_schema, input } = inputs;
         let types: Vec<DataType> =
             schema.fields().iter().skip(input.fields().len()).map(|field| field.data_type().clone()).collect();
         if types.len() != calls.len() {
             return Err(Error::internal("window functions that do not match their columns"));
         }
+        let running = match &reach {
+            Some(Reach::Frames(frames)) if frames.runs() && !keeps_nothing => {
+                Some(RunningCalls::new(&calls, &frames.running, filters)?)
+            }
+            _ => None,
+        };
         Ok(Window {
             operator,
             rows: OrderedRows::new(keys, directions, input)?,
             values: RowConverter::new(types.iter().cloned().map(SortField::new).collect())?,
             calls,
-            reach,
+            reach: reach.filter(|_| !keeps_nothing),
+            running,
+            marks: OrderedState::default(),
             keeps_nothing,
             types,
             partition_schema,
@@ -151,11 +190,11 @@ impl Window {
     }
 
     pub fn memory_bytes(&self) -> usize {
-        self.rows.state.memory_bytes()
+        self.rows.state.memory_bytes() + self.marks.memory_bytes()
     }
 
-    pub fn states(&mut self) -> [StateRef<'_>; 1] {
-        [StateRef::Ordered(&mut self.rows.state)]
+    pub fn states(&mut self) -> [StateRef<'_>; 2] {
+        [StateRef::Ordered(&mut self.rows.state), StateRef::Ordered(&mut self.marks)]
     }
 
     /// Before the input of a step comes.
@@ -187,14 +226,28 @@ impl Window {
     ) -> Result<()> {
         step.put_in_order();
         let WindowStep { before, after, touched, .. } = step;
-        for Touched { partition, first, last } in &touched {
-            let mut computed =
-                |state, weight| self.computed(state, partition, (first, last), (weight, gather_bytes_max), errors);
-            let (old, read_before) = computed(&before, -1)?;
-            let (new, read_after) = computed(&after, 1)?;
-            self.counters.rows_read += (read_before + read_after) as u64;
+        let mut marks = OrderedUpdates::default();
+        for touched in &touched {
+            let mut rows_read = 0;
+            let mut task = self.task(&after, touched, &mut rows_read)?;
+            let (old, new) = loop {
+                let old = self.read(&before, &task, &mut rows_read)?;
+                let new = self.read(&after, &task, &mut rows_read)?;
+                let (computed, made) =
+                    (self.computed(&old, &task, gather_bytes_max)?, self.computed(&new, &task, gather_bytes_max)?);
+                if (computed.is_err() || made.is_err()) && !task.is_whole {
+                    task = Task::whole(&touched.partition);
+                    continue;
+                }
+                rows_read += self.mark(&after, (&task, &new), made.is_ok(), &mut marks)?;
+                break (computed, made);
+            };
+            self.counters.rows_read += rows_read as u64;
+            let old = self.unless_failed(old, touched, -1, errors)?;
+            let new = self.unless_failed(new, touched, 1, errors)?;
             self.difference(&old, &new, output)?;
         }
+        self.marks.apply(&marks)?;
         if !self.keeps_nothing {
             self.rows.state = after;
         }
@@ -202,111 +255,190 @@ impl Window {
         Ok(())
     }
 
-    /// The rows that a change between two entries concerns, with their values, and how many were read; none, and an error of this
-    /// weight, where a call raises.
+    /// What a step computes of a partition that it changes.
+    fn task<'a>(&'a self, after: &'a OrderedState, touched: &'a Touched, rows_read: &mut usize) -> Result<Task<'a>> {
+        let Touched { partition, first, last } = touched;
+        let mut state = Partition { rows: &self.rows, state: after, key: partition, rows_read: 0 };
+        let whole = Task::whole(partition);
+        let task = match &self.reach {
+            None => whole,
+            Some(Reach::Sessions { gap_us }) => {
+                Task { span: state.sessions((first, last), *gap_us)?, is_whole: false, ..whole }
+            }
+            Some(Reach::Frames(frames)) if frames.runs() => self.from_mark(&mut state, first, frames)?.unwrap_or(whole),
+            Some(Reach::Frames(frames)) if frames.can_fail && !self.is_sound(partition)? => whole,
+            Some(Reach::Frames(frames)) => {
+                Task { span: state.around((first, last), frames.back, frames.ahead)?, is_whole: false, ..whole }
+            }
+        };
+        *rows_read += state.rows_read;
+        Ok(task)
+    }
+
+    /// From the last mark on that is before all that changes from `first` on need; `None` where there is none.
+    fn from_mark<'a>(
+        &'a self,
+        state: &mut Partition<'a>,
+        first: &'a [u8],
+        frames: &Frames,
+    ) -> Result<Option<Task<'a>>> {
+        let Some(running) = &self.running else { return Ok(None) };
+        let concerned_from = state.before(first, frames.ahead)?;
+        let needed = state.before(concerned_from, frames.back)?;
+        let Some(behind) = after_all_with(self.rows.peer_prefix(needed)?) else { return Ok(None) };
+        let Some((mark, _)) = self.marks.before(state.key, &behind, 1)?.pop() else { return Ok(None) };
+        let span = Span { from: name_of(mark)?, to: None, concerned_from, concerned_to: None };
+        Ok(Some(Task { partition: state.key, span, base: running.base(mark)?, mark: Some(mark), is_whole: false }))
+    }
+
+    /// Whether no call raises in a partition, where that is known.
+    fn is_sound(&self, partition: &[u8]) -> Result<bool> {
+        Ok(self.marks.first_with_prefix(partition)?.is_some())
+    }
+
+    fn read<'a>(&self, state: &'a OrderedState, task: &Task<'_>, rows_read: &mut usize) -> Result<Read<'a>> {
+        let span = &task.span;
+        let (mut entries, mut counts) = (Vec::new(), Vec::new());
+        let (mut skipped, mut concerned) = (0, 0);
+        state.each_from(task.partition, span.from, |entry, weight| {
+            if span.to.is_some_and(|to| entry > to) {
+                return Ok(false);
+            }
+            let count = count_of(weight);
+            entries.push(entry);
+            counts.push(count);
+            if entry < span.concerned_from {
+                skipped += count;
+            } else if span.concerned_to.is_none_or(|to| entry <= to) {
+                concerned += count;
+            }
+            Ok(true)
+        })?;
+        let (keys, columns) = self.rows.keys_and_columns(&entries)?;
+        let read = counts.iter().sum();
+        *rows_read += read;
+        let rows = batch(&self.rows.schema, repeated(&columns, &counts)?, read)?;
+        let (mut peers, mut named) = (Vec::new(), Vec::new());
+        let names = match &self.running {
+            Some(_) => self.rows.peer_prefixes(&keys)?,
+            None => None,
+        };
+        let name = |entry: usize| names.as_ref().map(|names| names.row(entry).data());
+        let mut place = 0;
+        for (entry, count) in counts.iter().enumerate() {
+            if entry == 0 || name(entry) != name(entry - 1) {
+                peers.push(place);
+                named.push(entry);
+            }
+            place += count;
+        }
+        Ok(Read { entries, counts, names, rows, peers, named, skipped, concerned })
+    }
+
+    /// The rows that a step concerns, with their values; the error of a call that raises. Errors: those that no view has rows behind.
     fn computed<'a>(
         &self,
-        state: &'a OrderedState,
-        partition: &'a [u8],
-        (first, last): (&[u8], &[u8]),
-        (weight, gather_bytes_max): (i64, Option<usize>),
-        errors: &mut ErrorDelta,
-    ) -> Result<(Computed<'a>, usize)> {
-        let Around { entries, concerned } = match self.reach {
-            Some(Reach::Rows { back, ahead }) => around(state, partition, (first, last), (back, ahead))?,
-            Some(Reach::Sessions { gap_us }) => self.sessions(state, partition, (first, last), gap_us)?,
-            None => whole(state, partition)?,
-        };
-        let (distinct, counts): (Vec<&[u8]>, Vec<usize>) = entries.into_iter().unzip();
-        let columns = repeated(&self.rows.columns(&distinct)?, &counts)?;
-        let read = counts.iter().sum();
-        let rows = batch(&self.rows.schema, columns, read)?;
+        read: &Read<'a>,
+        task: &Task<'_>,
+        gather_bytes_max: Option<usize>,
+    ) -> Result<Result<Computed<'a>>> {
         let called = match gather_bytes_max {
-            Some(bytes_max) => GatherBudget::Bytes(bytes_max).bound(|| self.call(&rows)).0,
-            None => self.call(&rows),
+            Some(bytes_max) => GatherBudget::Bytes(bytes_max).bound(|| self.call(read, &task.base)).0,
+            None => self.call(read, &task.base),
         };
-        match called {
-            Ok(values) => {
-                let entries = distinct.iter().zip(&counts);
-                let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count));
-                let entries = entries.skip(concerned.start).take(concerned.len()).collect();
-                let values: Vec<ArrayRef> =
-                    values.iter().map(|values| values.slice(concerned.start, concerned.len())).collect();
-                Ok((Computed::of(entries, self.values.convert_columns(&values)?)?, read))
-            }
-            Err(error) if error.state() == SqlState::OUT_OF_MEMORY => Err(error),
-            Err(error) => {
-                let columns = self.rows.partition_columns(&[first])?;
-                let key = DeltaBatch::inserts(batch(&self.partition_schema, columns, 1)?);
-                errors.push(self.operator, &error, &key, 0, weight)?;
-                Ok((Computed::of(Vec::new(), self.values.empty_rows(0, 0))?, read))
-            }
-        }
+        let values = match called {
+            Err(error) if error.state() == SqlState::OUT_OF_MEMORY => return Err(error),
+            Err(error) => return Ok(Err(error)),
+            Ok(values) => values,
+        };
+        let entries = read.entries.iter().zip(&read.counts);
+        let entries = entries.flat_map(|(entry, count)| std::iter::repeat_n(*entry, *count));
+        let entries = entries.skip(read.skipped).take(read.concerned).collect();
+        let values: Vec<ArrayRef> = values.iter().map(|values| values.slice(read.skipped, read.concerned)).collect();
+        Ok(Ok(Computed::of(entries, self.values.convert_columns(&values)?)?))
     }
 
-    /// The rows between two changed entries, and the sessions of the rows next to them on both sides, which are the same before and
-    /// after the change.
-    fn sessions<'a>(
-        &self,
-        state: &'a OrderedState,
-        partition: &[u8],
-        (first, last): (&[u8], &[u8]),
-        gap_us: i64,
-    ) -> Result<Around<'a>> {
-        let mut wanted = SESSION_ROWS;
-        let mut entries = loop {
-            let before = state.before(partition, first, wanted as i64)?;
-            let session = self.session(&before, gap_us)?;
-            let is_all = before.iter().map(|(_, weight)| count_of(*weight)).sum::<usize>() < wanted;
-            if is_all || session < before.len() {
-                break before[..session].to_vec();
-            }
-            wanted *= 4;
-        };
-        entries.reverse();
-        let mut wanted = SESSION_ROWS;
-        let behind = loop {
-            let (mut between, mut behind) = (Vec::new(), Vec::new());
-            state.each_from(partition, first, |entry, weight| {
-                let side = if entry <= last { &mut between } else { &mut behind };
-                side.push((entry, weight));
-                Ok(entry <= last || behind.len() < wanted)
-            })?;
-            let session = self.session(&behind, gap_us)?;
-            if behind.len() < wanted || session < behind.len() {
-                between.extend(&behind[..session]);
-                break between;
-            }
-            wanted *= 4;
-        };
-        entries.extend(behind);
-        let entries: Vec<_> = entries.into_iter().map(|(entry, weight)| (entry, count_of(weight))).collect();
-        let rows = entries.iter().map(|(_, count)| count).sum();
-        Ok(Around { entries, concerned: 0..rows })
-    }
-
-    /// How many of these entries, which follow one another in either direction, are of the session of the first.
-    fn session(&self, entries: &[(&[u8], i64)], gap_us: i64) -> Result<usize> {
-        let entries: Vec<&[u8]> = entries.iter().map(|(entry, _)| *entry).collect();
-        let times = self.rows.order_column(&entries)?;
-        let times = times.as_primitive_opt::<TimestampMicrosecondType>();
-        let times = times.ok_or_else(|| Error::internal("sessions of something that is no time"))?;
-        let is_of_it = |row: &usize| {
-            let near = |row: usize| times.value(row).abs_diff(times.value(row - 1)) <= gap_us.unsigned_abs();
-            times.is_valid(*row) && (*row == 0 || near(*row))
-        };
-        Ok((0..times.len()).take_while(is_of_it).count())
-    }
-
-    fn call(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>> {
-        let call = |(call, data_type): (&Arc<dyn WindowExpr>, &DataType)| -> Result<ArrayRef> {
-            if rows.num_rows() == 0 {
+    fn call(&self, read: &Read<'_>, base: &Base) -> Result<Vec<ArrayRef>> {
+        let of = Ordered { rows: &read.rows, peers: &read.peers };
+        let call = |(place, (call, data_type)): (usize, (&Arc<dyn WindowExpr>, &DataType))| -> Result<ArrayRef> {
+            if read.rows.num_rows() == 0 {
                 return Ok(arrow::array::new_empty_array(data_type));
             }
-            let values = call.evaluate(rows)?;
+            let running = match &self.running {
+                Some(running) => running.evaluate(place, &of, base)?,
+                None => None,
+            };
+            let values = match running {
+                Some(values) => values,
+                None => call.evaluate(&read.rows)?,
+            };
             Ok(if values.data_type() == data_type { values } else { cast(&values, data_type)? })
         };
-        self.calls.iter().zip(&self.types).map(call).collect()
+        self.calls.iter().zip(&self.types).enumerate().map(call).collect()
+    }
+
+    /// Sets marks among the rows that were computed, in the place of those that were there; a partition in which a call raises has none.
+    /// Returns how many were looked at.
+    fn mark(
+        &self,
+        after: &OrderedState,
+        (task, read): (&Task<'_>, &Read<'_>),
+        is_sound: bool,
+        marks: &mut OrderedUpdates,
+    ) -> Result<usize> {
+        let Some(Reach::Frames(frames)) = &self.reach else { return Ok(0) };
+        if !frames.runs() && !frames.can_fail {
+            return Ok(0);
+        }
+        let Some(running) = &self.running else {
+            let is_known = self.is_sound(task.partition)?;
+            let is_large = match task.is_whole {
+                true => read.rows.num_rows() >= SOUND_ROWS_MIN,
+                false => after.first_with_prefix(task.partition)?.is_some(),
+            };
+            let stays = is_sound && is_large;
+            match (is_known, stays) {
+                (false, true) => marks.push(&[task.partition], 1),
+                (true, false) => marks.push(&[task.partition], -1),
+                _ => {}
+            }
+            return Ok(1);
+        };
+        let mut looked_at = 0;
+        self.marks.each_from(task.partition, task.mark.unwrap_or(task.partition), |mark, weight| {
+            looked_at += 1;
+            if Some(mark) != task.mark {
+                marks.push(&[mark], -weight);
+            }
+            Ok(true)
+        })?;
+        if let (true, Some(names)) = (is_sound, &read.names) {
+            let of = Ordered { rows: &read.rows, peers: &read.peers };
+            let names = read.named.iter().map(|entry| names.row(*entry).data());
+            for mark in running.marks(&of, &task.base, names)? {
+                marks.push(&[&mark], 1);
+            }
+        }
+        Ok(looked_at)
+    }
+
+    /// No rows, and an error of this weight, where a call raised.
+    fn unless_failed<'a>(
+        &self,
+        computed: Result<Computed<'a>>,
+        touched: &Touched,
+        weight: i64,
+        errors: &mut ErrorDelta,
+    ) -> Result<Computed<'a>> {
+        match computed {
+            Ok(computed) => Ok(computed),
+            Err(error) => {
+                let columns = self.rows.partition_columns(&[&touched.first])?;
+                let key = DeltaBatch::inserts(batch(&self.partition_schema, columns, 1)?);
+                errors.push(self.operator, &error, &key, 0, weight)?;
+                Computed::of(Vec::new(), self.values.empty_rows(0, 0))
+            }
+        }
     }
 
     /// What is in `new` and not in `old`, and the reverse with weight -1.
@@ -340,38 +472,12 @@ impl Window {
     }
 }
 
-fn whole<'a>(state: &'a OrderedState, partition: &'a [u8]) -> Result<Around<'a>> {
-    let entries: Vec<_> = state.with_prefix(partition)?.map(|(entry, weight)| (entry, count_of(weight))).collect();
-    let rows = entries.iter().map(|(_, count)| count).sum();
-    Ok(Around { entries, concerned: 0..rows })
-}
-
-/// The rows between two changed entries, those on both sides whose values look at them, and beyond these what they look at. Before
-/// and behind the changed ones the partition is the same before and after the change.
-fn around<'a>(
-    state: &'a OrderedState,
-    partition: &[u8],
-    (first, last): (&[u8], &[u8]),
-    (back, ahead): (usize, usize),
-) -> Result<Around<'a>> {
-    let beyond = back + ahead;
-    let mut entries = state.before(partition, first, beyond as i64)?;
-    entries.reverse();
-    let before: usize = entries.iter().map(|(_, weight)| count_of(*weight)).sum();
-    let (mut between, mut behind) = (0, 0);
-    state.each_from(partition, first, |entry, weight| {
-        entries.push((entry, weight));
-        let side = if entry <= last { &mut between } else { &mut behind };
-        *side += count_of(weight);
-        Ok(entry <= last || behind < beyond)
-    })?;
-    let concerned = before.saturating_sub(ahead)..before + between + behind.min(back);
-    let entries = entries.into_iter().map(|(entry, weight)| (entry, count_of(weight))).collect();
-    Ok(Around { entries, concerned })
-}
-
-fn count_of(weight: i64) -> usize {
-    usize::try_from(weight).unwrap_or(0)
+/// The least bytes that are greater than all which begin with these.
+fn after_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    Some(behind)
 }
 
 impl<'a> Computed<'a> {
