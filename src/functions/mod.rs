@@ -31,6 +31,7 @@ mod jsonb;
 mod moments;
 mod null_safe;
 pub mod numeric;
+mod only_row;
 mod operators;
 mod order_once;
 mod outer_types;
@@ -74,6 +75,7 @@ pub use identity::{NAMED, UNARY_PLUS};
 pub use jsonb::{JSONB, no_order};
 pub use moments::{Moments, Spread};
 pub use null_safe::{JoinKeys, null_safe};
+pub use only_row::{OnlyRow, more_than_one_row};
 pub use registered::{FunctionKind, RegisteredFunction, registered_functions};
 pub use sentences::{FunctionSentence, INTERNAL, SENTENCES};
 pub use server::POSTGRES_VERSION;
@@ -87,6 +89,7 @@ pub use time::{NOW, NOW_FUNCTIONS, ON_TIME, are_on_time, is_total_bucket, on_tim
 fn scalar_functions() -> Vec<Arc<ScalarUDF>> {
     let mut functions = vec![
         floats::CanonicalFloat::function(),
+        OnlyRow::function(),
         time::TimeBucket::time_bucket(),
         time::TimeBucket::date_bin(),
         time::Now::function(),

@@ -143,6 +143,7 @@ pub const INTERNAL: &[&str] = &[
     "jsonb_pair",
     "jsonb_records",
     "named",
+    "only_row",
     "ordered_array_agg",
     "ordered_nth_value",
     "ordered_string_agg",

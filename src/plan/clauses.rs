@@ -123,6 +123,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "As LEFT JOIN; with LIMIT what ROW_NUMBER with a bound keeps.",
     },
     ViewClause {
+        clause: "Other scalar subqueries, tied by equalities",
+        example: "SELECT truck, (SELECT velocity FROM readings s WHERE s.truck = r.truck AND s.fuel < 1) AS velocity FROM readings r",
+        sentence: "As LEFT JOIN with the first of each group and whether there is a second, which is an error (21000) of the outer rows that ask for it.",
+    },
+    ViewClause {
         clause: "UNION, UNION ALL",
         example: "SELECT truck FROM readings UNION SELECT truck FROM trucks",
         sentence: "UNION ALL nothing, UNION as DISTINCT.",
@@ -217,9 +222,9 @@ pub const REFUSED: &[ViewClause] = &[
         sentence: "Put it into the SELECT that reads the view.",
     },
     ViewClause {
-        clause: "Scalar subqueries that are tied to the outer row and may have a second row",
-        example: "SELECT truck, (SELECT velocity FROM readings s WHERE s.truck = r.truck) AS velocity FROM readings r",
-        sentence: "Say which one by ORDER BY and LIMIT 1, or write a LEFT JOIN.",
+        clause: "Scalar subqueries that do not aggregate and are tied to the outer row by other than equalities",
+        example: "SELECT truck, (SELECT velocity FROM readings s WHERE s.time < r.time) AS velocity FROM readings r",
+        sentence: "Aggregate the rows, or write a LEFT JOIN.",
     },
     ViewClause {
         clause: "Window frames of GROUPS",

@@ -22,22 +22,15 @@ use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, Result, ScalarV
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::{
     EmptyRelation, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, Unnest,
-    WindowUDF, lit, when,
+    lit, when,
 };
 
 use super::lateral_first::{Known, first_rows};
-use super::relations::RelationLookup;
 use super::scalar_first::lower_scalars;
 
 /// The same plan with such joins as steps over their left side, and those of `lateral_first` and `scalar_first` as joins with the first
 /// rows.
-/// `row_number`: the function.
-pub fn lower_lateral(
-    plan: LogicalPlan,
-    row_number: &Arc<WindowUDF>,
-    relations: &dyn RelationLookup,
-) -> Result<LogicalPlan> {
-    let known = Known { row_number, relations };
+pub fn lower_lateral(plan: LogicalPlan, known: &Known<'_>) -> Result<LogicalPlan> {
     let mut names = 0;
     Ok(plan
         .transform_up_with_subqueries(|node| match node {
@@ -46,17 +39,21 @@ pub fn lower_lateral(
                     return Ok(Transformed::yes(plan));
                 }
                 names += 1;
-                match first_rows(&join, &known, names)? {
+                match first_rows(&join, known, names)? {
                     Some(plan) => Ok(Transformed::yes(plan)),
-                    None => Ok(Transformed::no(LogicalPlan::Join(join))),
+                    None => with_scalars(LogicalPlan::Join(join), known, &mut names),
                 }
             }
-            node => match lower_scalars(&node, &known, &mut names)? {
-                Some(plan) => Ok(Transformed::yes(plan)),
-                None => Ok(Transformed::no(node)),
-            },
+            node => with_scalars(node, known, &mut names),
         })?
         .data)
+}
+
+fn with_scalars(node: LogicalPlan, known: &Known<'_>, names: &mut usize) -> Result<Transformed<LogicalPlan>> {
+    Ok(match lower_scalars(&node, known, names)? {
+        Some(plan) => Transformed::yes(plan),
+        None => Transformed::no(node),
+    })
 }
 
 /// The subquery's columns by what stands for them over the outer rows.

@@ -14,10 +14,11 @@
 //!
 //! So it is the first rows of each group, joined. What is tied otherwise, or limited below a GROUP BY, stays as it is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, TableReference};
+use datafusion::common::{Column, DFSchema, Result, TableReference, internal_err};
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
@@ -27,6 +28,7 @@ use datafusion::logical_expr::{
 
 use super::lateral::is_lateral;
 use super::relations::{RelationLookup, relation_of};
+use crate::functions::OnlyRow;
 
 /// The subquery without its ties: its columns, and behind them those of the keys.
 struct Tied {
@@ -41,7 +43,7 @@ struct Tied {
 
 /// What lowering needs to know.
 pub(super) struct Known<'a> {
-    pub row_number: &'a Arc<WindowUDF>,
+    pub functions: &'a HashMap<String, Arc<WindowUDF>>,
     pub relations: &'a dyn RelationLookup,
 }
 
@@ -61,8 +63,8 @@ pub(super) fn first_rows(join: &Join, known: &Known<'_>, number: usize) -> Resul
     joined.project(columns)?.build().map(Some)
 }
 
-/// The outer rows with the one value that a subquery has for each behind them, NULL where it has none. `None`: it is not of this
-/// form, or may have a second one.
+/// The outer rows with the one value that a subquery has for each behind them, NULL where it has none, and an error where it has
+/// two. `None`: it is not of this form.
 pub(super) fn first_value(
     outer: &LogicalPlan,
     subquery: &Subquery,
@@ -71,19 +73,30 @@ pub(super) fn first_value(
 ) -> Result<Option<(LogicalPlan, Expr)>> {
     let qualifier = TableReference::bare(format!("__first_{number}"));
     let lowering = Lowering { outer: outer.schema(), known, qualifier: qualifier.clone() };
-    let Some(tied) = lowering.tied(&subquery.subquery)?.filter(|tied| tied.is_unique) else { return Ok(None) };
+    let Some(tied) = lowering.tied(&subquery.subquery)? else { return Ok(None) };
+    let (tied, second) = match tied.is_unique {
+        true => (tied, None),
+        false => lowering.only_first(tied).map(|(tied, second)| (tied, Some(second)))?,
+    };
     let value = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
+    let second = second.map(|second| Expr::Column(second).alias_qualified(Some(qualifier.clone()), "second"));
+    let is_guarded = second.is_some();
     let keys =
         tied.keys.iter().enumerate().map(|(place, key)| {
             Expr::Column(key.clone()).alias_qualified(Some(qualifier.clone()), format!("key_{place}"))
         });
-    let exprs = [value.alias_qualified(Some(qualifier.clone()), "value")].into_iter().chain(keys);
+    let exprs = [value.alias_qualified(Some(qualifier.clone()), "value")].into_iter().chain(second).chain(keys);
     let values = LogicalPlanBuilder::from(tied.plan).project(exprs.collect::<Vec<_>>())?.build()?;
     let column = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
     let ties = tied.outer.into_iter().enumerate().map(|(place, outer)| outer.eq(column(format!("key_{place}"))));
     let conditions: Vec<Expr> = ties.collect();
     let joined = LogicalPlanBuilder::from(outer.clone()).join_on(values, JoinType::Left, conditions)?.build()?;
-    Ok(Some((joined, column("value".to_owned()))))
+    let value = column("value".to_owned());
+    let value = match is_guarded {
+        true => OnlyRow::function().call(vec![value, column("second".to_owned())]),
+        false => value,
+    };
+    Ok(Some((joined, value)))
 }
 
 struct Lowering<'a> {
@@ -151,25 +164,9 @@ impl Lowering<'_> {
         let Tied { plan, keys, outer, is_unique, .. } = below;
         let is_unique = is_unique || fetch.is_some_and(|rows| rows <= 1);
         let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-        let params = WindowFunctionParams {
-            args: Vec::new(),
-            partition_by: keys.iter().cloned().map(Expr::Column).collect(),
-            window_frame: WindowFrame::new((!order_by.is_empty()).then_some(false)),
-            order_by,
-            filter: None,
-            null_treatment: None,
-            distinct: false,
-        };
-        let function = WindowFunctionDefinition::WindowUDF(Arc::clone(self.known.row_number));
-        let number = Expr::WindowFunction(Box::new(WindowFunction { fun: function, params }));
-        let numbered = LogicalPlanBuilder::from(plan).window(vec![number])?.build()?;
-        let place = numbered.schema().columns().pop().map(Expr::Column);
-        let named = columns
-            .iter()
-            .cloned()
-            .chain(place.map(|place| place.alias_qualified(Some(self.qualifier.clone()), "place")));
-        let numbered = LogicalPlanBuilder::from(numbered).project(named.collect::<Vec<_>>())?;
-        let place = Expr::Column(Column::new(Some(self.qualifier.clone()), "place"));
+        let number = self.over_group("row_number", Vec::new(), &keys, order_by)?;
+        let numbered = self.with_calls(plan, [("place", number)])?;
+        let place = Expr::Column(self.own("place"));
         let first = i64::try_from(skip).unwrap_or(i64::MAX);
         let last = fetch.map(|fetch| first.saturating_add(i64::try_from(fetch).unwrap_or(i64::MAX)));
         let conditions = (skip > 0).then(|| place.clone().gt(lit(first))).into_iter();
@@ -179,6 +176,52 @@ impl Lowering<'_> {
             None => numbered,
         };
         Ok(Tied { plan: kept.project(columns)?.build()?, keys, outer, is_limited: true, is_unique })
+    }
+
+    /// The first row of each group, and a column that says whether there is a second.
+    fn only_first(&self, below: Tied) -> Result<(Tied, Column)> {
+        let Tied { plan, keys, outer, is_limited, .. } = below;
+        let columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+        let number = self.over_group("row_number", Vec::new(), &keys, Vec::new())?;
+        let second = self.over_group("lead", vec![lit(true)], &keys, Vec::new())?;
+        let numbered = self.with_calls(plan, [("place", number), ("second", second)])?;
+        let first = numbered.filter(Expr::Column(self.own("place")).lt_eq(lit(1_i64)))?;
+        let second = self.own("second");
+        let plan = first.project(columns.into_iter().chain([Expr::Column(second.clone())]))?.build()?;
+        Ok((Tied { plan, keys, outer, is_limited, is_unique: true }, second))
+    }
+
+    /// A window function over the rows of one group.
+    fn over_group(&self, name: &str, args: Vec<Expr>, keys: &[Column], order_by: Vec<Sort>) -> Result<Expr> {
+        let Some(function) = self.known.functions.get(name) else { return internal_err!("no function {name}") };
+        let params = WindowFunctionParams {
+            args,
+            partition_by: keys.iter().cloned().map(Expr::Column).collect(),
+            window_frame: WindowFrame::new((!order_by.is_empty()).then_some(false)),
+            order_by,
+            filter: None,
+            null_treatment: None,
+            distinct: false,
+        };
+        let fun = WindowFunctionDefinition::WindowUDF(Arc::clone(function));
+        Ok(Expr::WindowFunction(Box::new(WindowFunction { fun, params })))
+    }
+
+    /// The rows with what these calls give behind them, under names of our own.
+    fn with_calls<const N: usize>(&self, plan: LogicalPlan, calls: [(&str, Expr); N]) -> Result<LogicalPlanBuilder> {
+        let (names, calls): (Vec<&str>, Vec<Expr>) = calls.into_iter().unzip();
+        let columns = plan.schema().columns().len();
+        let called = LogicalPlanBuilder::from(plan).window(calls)?.build()?;
+        let given = called.schema().columns();
+        let own = given.iter().skip(columns).zip(names);
+        let own =
+            own.map(|(call, name)| Expr::Column(call.clone()).alias_qualified(Some(self.qualifier.clone()), name));
+        let all: Vec<Expr> = given.iter().take(columns).cloned().map(Expr::Column).chain(own).collect();
+        LogicalPlanBuilder::from(called).project(all)
+    }
+
+    fn own(&self, name: &str) -> Column {
+        Column::new(Some(self.qualifier.clone()), name)
     }
 
     /// The ties are the conditions that read the outer row.

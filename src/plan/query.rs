@@ -16,11 +16,12 @@ use sqlparser::ast::{Query, Statement};
 use super::errors::{no_such_relation, plan_error};
 use super::in_values::in_values;
 use super::lateral::lower_lateral;
+use super::lateral_first::Known;
 use super::output_names::{name_output, restore_names};
 use super::quantified::name_quantified;
 use super::relations::{ExpandedView, Found, RelationLookup};
 use super::ties::break_ties;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::functions::type_planner;
 use crate::types::SqlType;
 
@@ -49,14 +50,13 @@ pub fn plan_query_with_parameters(
     let mut query = query.clone();
     name_output(&mut query);
     let provider = Provider { state, relations };
-    let row_number = state.window_functions().get("row_number").cloned();
-    let row_number = row_number.ok_or_else(|| Error::internal("no function row_number"))?;
+    let known = Known { functions: state.window_functions(), relations };
     let mut context = PlannerContext::new().with_prepare_param_data_types(declared_fields(declared));
     SqlToRel::new(&provider)
         .sql_statement_to_plan_with_context(Statement::Query(Box::new(query)), &mut context)
         .and_then(restore_names)
         .and_then(name_quantified)
-        .and_then(|plan| lower_lateral(plan, &row_number, relations))
+        .and_then(|plan| lower_lateral(plan, &known))
         .and_then(|plan| analyze(state, plan))
         .and_then(in_values)
         .and_then(break_ties)

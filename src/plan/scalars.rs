@@ -1,7 +1,8 @@
 //! Scalar subqueries that do not aggregate, guarded against a second row: as `single_value` of their rows, which raises
 //! 21000 for more than one.
 //!
-//! Only those that read nothing of the outer row; DataFusion makes a join with one row of them. The others are refused.
+//! Only those that read nothing of the outer row; DataFusion makes a join with one row of them. Of the others, those that are tied by
+//! equalities are joins already (`scalar_first`), and the rest is refused.
 
 use std::sync::Arc;
 
@@ -22,7 +23,9 @@ pub fn guard_scalars(plan: LogicalPlan) -> Result<LogicalPlan> {
                     Ok(Transformed::yes(Expr::ScalarSubquery(guarded(subquery)?)))
                 }
                 Expr::ScalarSubquery(subquery) if !gives_one_row(&subquery.subquery) => {
-                    let refused = refuse("a scalar subquery that reads the outer row and does not aggregate");
+                    let refused = refuse(
+                        "a scalar subquery that does not aggregate and is not tied to the outer row by equalities",
+                    );
                     Err(DataFusionError::External(Box::new(refused)))
                 }
                 other => Ok(Transformed::no(other)),

@@ -80,6 +80,10 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
             Error::not_built("a subquery in this place, or one that reads the outer row in this way,")
                 .with_hint("Join its tables, or put it into a WHERE clause.")
         }
+        DataFusionError::Plan(what) if what.contains("Correlated scalar subquery must be aggregated") => {
+            Error::not_built("a scalar subquery in this place that may give more than one row")
+                .with_hint("Aggregate its rows, end it with LIMIT 1, or join its tables.")
+        }
         DataFusionError::NotImplemented(what) if what.contains("can not be used as a sliding accumulator") => {
             let call = what.rsplit_once("not implemented: ").map_or("", |(_, call)| call);
             let name = call.split('(').next().unwrap_or_default();

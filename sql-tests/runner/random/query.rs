@@ -49,7 +49,7 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 54] = [
+const FORMS: [&str; 56] = [
     "EMIT ON WINDOW CLOSE",
     "top of each closed window",
     "approx_count_distinct",
@@ -84,6 +84,7 @@ const FORMS: [&str; 54] = [
     "top of each group",
     "extreme of each group",
     "frame of rows",
+    "frame of rows so far",
     "frame of everything",
     "frame of a range",
     "frame of an interval",
@@ -103,6 +104,7 @@ const FORMS: [&str; 54] = [
     "scalar subquery",
     "correlated scalar subquery",
     "scalar subquery with LIMIT",
+    "scalar subquery by a key",
     "lateral",
 ];
 
@@ -175,8 +177,11 @@ impl<'a> Generator<'a> {
     fn plain(&mut self, depth: usize) -> (String, Vec<Type>) {
         let from = self.relation(depth);
         let mut columns = self.values(&from.columns, 3);
-        if self.chance.once_in(6) {
-            columns.push(self.first_of_others(&from.columns));
+        if self.chance.once_in(4) {
+            columns.push(match self.chance.once_in(2) {
+                true => self.row_of_others(&from.columns),
+                false => self.first_of_others(&from.columns),
+            });
         } else if self.chance.once_in(5) {
             self.uses("unnest");
             // Alone: DataFusion takes a name in the list for a column of the same name below it.
@@ -398,8 +403,11 @@ impl<'a> Generator<'a> {
             ("", None, ""),
             (" ROWS BETWEEN 1 PRECEDING AND 1 FOLLOWING", None, "frame of rows"),
             (" ROWS 2 PRECEDING", None, "frame of rows"),
+            (" ROWS UNBOUNDED PRECEDING", None, "frame of rows so far"),
+            (" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING", None, "frame of rows so far"),
             (" ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING", None, "frame of everything"),
             (" RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING", Some(Type::Integer), "frame of a range"),
+            (" RANGE BETWEEN 1 FOLLOWING AND 3 FOLLOWING", Some(Type::Integer), "frame of a range"),
             (" RANGE BETWEEN INTERVAL '1 minute' PRECEDING AND CURRENT ROW", Some(Type::Time), "frame of an interval"),
         ]);
         if let Some(needs) = needs {

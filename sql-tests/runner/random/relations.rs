@@ -190,6 +190,26 @@ impl Generator<'_> {
         Column { name: sql, of: value.of }
     }
 
+    /// A column of the one row that has a value of these, if one has.
+    pub fn row_of_others(&mut self, columns: &[Column]) -> Column {
+        let (inner, alias) = (self.table(), self.alias());
+        let (value, order) = (self.column(&inner.columns), self.column(&inner.columns));
+        let keys: Vec<&Column> =
+            inner.columns.iter().filter(|key| columns.iter().any(|column| column.of == key.of)).collect();
+        if keys.is_empty() {
+            return self.first_of_others(columns);
+        }
+        self.uses("scalar subquery by a key");
+        let key = (*self.chance.one_of(&keys)).clone();
+        let rows = format!(
+            "SELECT DISTINCT ON ({0}) {0} AS c0, {1} AS c1 FROM {2} ORDER BY {0}, {3}",
+            key.name, value.name, inner.sql, order.name
+        );
+        let own = Relation::numbered(format!("({rows})"), &alias, &[key.of, value.of]);
+        let tie = self.equality(&own.columns[..1], columns);
+        Column { name: format!("(SELECT {} FROM {} WHERE {tie})", own.columns[1].name, own.sql), of: value.of }
+    }
+
     /// One that holds for few pairs.
     fn narrow_equality(&mut self, left: &[Column], right: &[Column]) -> String {
         let telling = |columns: &[Column]| -> Vec<Column> {

@@ -12,7 +12,7 @@ use datafusion::common::{DataFusionError, Result, ScalarValue, internal_err};
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::{Accumulator, AggregateUDF, AggregateUDFImpl, Signature, Volatility};
 
-use crate::error::{Error, SqlState};
+use crate::functions::more_than_one_row;
 
 /// The name that `rewrite` puts into queries; users may call it too.
 pub const SINGLE_VALUE: &str = "single_value";
@@ -63,11 +63,7 @@ impl OneRow {
     fn take(&mut self, values: &ArrayRef) -> Result<()> {
         self.rows += values.len() as i64;
         if self.rows > 1 {
-            let error = Error::new(
-                SqlState::CARDINALITY_VIOLATION,
-                "more than one row returned by a subquery used as an expression",
-            );
-            return Err(DataFusionError::External(Box::new(error)));
+            return Err(DataFusionError::External(Box::new(more_than_one_row())));
         }
         if values.len() == 1 {
             self.value = ScalarValue::try_from_array(values, 0)?;

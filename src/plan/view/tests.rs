@@ -227,8 +227,8 @@ fn what_is_not_incremental_is_named() {
         ("SELECT truck FROM readings LIMIT 3", "LIMIT without ORDER BY"),
         ("SELECT truck FROM readings ORDER BY truck OFFSET 3", "OFFSET without LIMIT"),
         (
-            "SELECT truck, (SELECT fuel FROM readings s WHERE s.truck = r.truck) AS fuel FROM readings r",
-            "a scalar subquery that reads the outer row and does not aggregate",
+            "SELECT truck, (SELECT fuel FROM readings s WHERE s.time < r.time) AS fuel FROM readings r",
+            "a scalar subquery that does not aggregate and is not tied to the outer row by equalities",
         ),
         (
             "SELECT truck, sum(fuel) OVER (ORDER BY time GROUPS 1 PRECEDING) AS n FROM readings",

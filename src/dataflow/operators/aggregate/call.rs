@@ -12,10 +12,11 @@ use super::spreads::SpreadResult;
 use super::sums::{self, ExactResult, FloatResult};
 use super::{bits, distinct_sketches, gathered, pairs, sketches};
 use crate::dataflow::state::Column;
-use crate::error::{Error, Result, SqlState};
+use crate::error::{Error, Result};
 use crate::functions::numeric::WideSum;
 use crate::functions::{
     BitOperation, Gathered, GatheredForm, Regression, SetFunction, SetOrder, Spread, literal_float, literal_text,
+    more_than_one_row,
 };
 use crate::plan::{AggregateCall, AggregateFunction};
 
@@ -276,9 +277,8 @@ fn spread(function: AggregateFunction) -> Option<Spread> {
 
 /// Groups of more than one row where one is allowed.
 fn second_rows(rows: &[i64], places: &[u32]) -> Vec<(usize, Error)> {
-    let message = "more than one row returned by a subquery used as an expression";
     let several = places.iter().enumerate().filter(|(_, place)| rows[**place as usize] > 1);
-    several.map(|(index, _)| (index, Error::new(SqlState::CARDINALITY_VIOLATION, message))).collect()
+    several.map(|(index, _)| (index, more_than_one_row())).collect()
 }
 
 fn counts(layout: &mut Layout, input: usize, input_type: &DataType) -> usize {
