@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A text that is written out beside a time or a UUID is one, in BETWEEN, IN, CASE and IS DISTINCT FROM: DataFusion's coercion would
-//! compare nanoseconds and read the text in UTC. The casts are read by our rules and in the session's zone later.
+//! compare nanoseconds and read the text in UTC. A date beside timestamps is one of them, where PostgreSQL gives both one type. The casts are read by our rules and in the session's zone later.
 //! Comparisons by `=`, `<` and the like are given the same cast as they are planned.
 
 use std::cell::Cell;
@@ -19,7 +19,7 @@ use datafusion::common::{DFSchema, DataFusionError, Result, ScalarValue};
 use datafusion::logical_expr::expr::Sort as SortExpr;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Operator, cast, lit, when};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::aggregate::ORDERED_ARRAY_AGG;
@@ -27,7 +27,7 @@ use super::floats::CANONICAL_FLOAT;
 use super::jsonb::{JSONB, JsonFunction, no_order};
 use super::operators::is_read;
 use super::peer_frames;
-use super::set_types::{check_set_operation, union_as_written};
+use super::set_types::{check_set_operation, common_type, union_as_written};
 use super::sql_types::is_open_numeric;
 use super::type_name;
 use crate::error::{Error, SqlState};
@@ -70,7 +70,7 @@ fn rewrite_plan(plan: LogicalPlan, changed: &Cell<bool>) -> Result<Transformed<L
             if let Expr::WindowFunction(call) = &expr {
                 peer_frames::check_distances(call, &schema)?;
             }
-            Ok(rewrite_expr(expr, &schema))
+            rewrite_expr(expr, &schema)
         })?;
         Ok(rewritten.update_data(|expr| name.restore(expr)))
     })?;
@@ -164,7 +164,71 @@ fn external(error: Error) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }
 
-fn rewrite_expr(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
+fn rewrite_expr(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let mut rewritten = texts_beside_times(expr, schema).transform_data(|expr| nullif_of_the_first(expr, schema))?;
+    rewritten.transformed |= dates_beside_times(&mut rewritten.data, schema);
+    Ok(rewritten)
+}
+
+/// `nullif(a, b)` has the type of `a`, where there is an `=` of the two types as they are.
+fn nullif_of_the_first(expr: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Expr::ScalarFunction(call) = &expr else { return Ok(Transformed::no(expr)) };
+    let ("nullif", [first, second]) = (call.name(), call.args.as_slice()) else { return Ok(Transformed::no(expr)) };
+    let (Ok(own), Ok(other)) = (first.get_type(schema), second.get_type(schema)) else {
+        return Ok(Transformed::no(expr));
+    };
+    let is_time = |found: &DataType| matches!(found, DataType::Date32 | DataType::Timestamp(..));
+    let of_one_kind: [fn(&DataType) -> bool; 3] = [DataType::is_integer, DataType::is_floating, is_time];
+    let has_own_equality = own != other && of_one_kind.iter().any(|is_of_it| is_of_it(&own) && is_of_it(&other));
+    if !has_own_equality || first.is_volatile() {
+        return Ok(Transformed::no(expr));
+    }
+    let null = lit(ScalarValue::try_from(&own)?);
+    Ok(Transformed::yes(when(first.clone().eq(second.clone()), null).otherwise(first.clone())?))
+}
+
+/// Dates as the timestamps that they stand beside. Whether there are some.
+fn dates_beside_times(expr: &mut Expr, schema: &DFSchema) -> bool {
+    let beside: Vec<&mut Expr> = match expr {
+        Expr::Between(between) => vec![&mut between.expr, &mut between.low, &mut between.high],
+        Expr::InList(list) => std::iter::once(&mut *list.expr).chain(&mut list.list).collect(),
+        Expr::Case(case) => {
+            let (whens, thens): (Vec<&mut Expr>, Vec<&mut Expr>) =
+                case.when_then_expr.iter_mut().map(|(when, then)| (&mut **when, &mut **then)).unzip();
+            let results = thens.into_iter().chain(case.else_expr.as_deref_mut()).collect();
+            let compared = case.expr.as_deref_mut().map(|value| std::iter::once(value).chain(whens).collect());
+            let changed = compared.is_some_and(|compared| in_one_time(compared, schema));
+            return in_one_time(results, schema) || changed;
+        }
+        Expr::BinaryExpr(binary) if binary.op.supports_propagation() => vec![&mut binary.left, &mut binary.right],
+        Expr::BinaryExpr(binary) if matches!(binary.op, Operator::IsDistinctFrom | Operator::IsNotDistinctFrom) => {
+            vec![&mut binary.left, &mut binary.right]
+        }
+        Expr::ScalarFunction(call) if matches!(call.name(), "coalesce" | "greatest" | "least" | "make_array") => {
+            call.args.iter_mut().collect()
+        }
+        _ => return false,
+    };
+    in_one_time(beside, schema)
+}
+
+fn in_one_time(beside: Vec<&mut Expr>, schema: &DFSchema) -> bool {
+    let is_time = |found: &DataType| matches!(found, DataType::Date32 | DataType::Timestamp(..));
+    let times: Vec<(&mut Expr, DataType)> = beside
+        .into_iter()
+        .filter_map(|expr| expr.get_type(schema).ok().filter(is_time).map(|found| (expr, found)))
+        .collect();
+    let common =
+        times.iter().map(|(_, found)| found.clone()).reduce(|left, right| common_type(&left, &right).unwrap_or(left));
+    let is_mixed = times.iter().any(|(_, found)| *found == DataType::Date32) && common != Some(DataType::Date32);
+    let Some(common) = common.filter(|_| is_mixed) else { return false };
+    for (expr, _) in times.into_iter().filter(|(_, found)| *found != common) {
+        *expr = cast(std::mem::take(expr), common.clone());
+    }
+    true
+}
+
+fn texts_beside_times(mut expr: Expr, schema: &DFSchema) -> Transformed<Expr> {
     // Some functions of texts give views of texts; a text has one type here. Found again, it has its cast already.
     match &expr {
         Expr::ScalarFunction(_) if matches!(expr.get_type(schema), Ok(DataType::Utf8View)) => {

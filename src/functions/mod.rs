@@ -28,6 +28,7 @@ mod gather_budget;
 mod gathered;
 mod identity;
 mod jsonb;
+mod microseconds;
 mod moments;
 mod null_safe;
 pub mod numeric;

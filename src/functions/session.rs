@@ -17,6 +17,7 @@ use datafusion::prelude::SessionConfig;
 
 use super::as_written::AsWritten;
 use super::jsonb::JsonOperators;
+use super::microseconds::Microseconds;
 use super::null_safe::JoinKeys;
 use super::operators::PostgresOperators;
 use super::order_once::OrderOnce;
@@ -94,6 +95,7 @@ pub fn analyzer() -> Analyzer {
         Arc::new(ResolveGroupingFunction::new()),
         Arc::new(AsWritten),
         Arc::new(TypeCoercion::new()),
+        Arc::new(Microseconds),
         Arc::new(SetTypes),
         Arc::new(PostgresSemantics),
     ];

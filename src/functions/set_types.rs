@@ -93,6 +93,7 @@ pub fn union_as_written(
         let wanted: Vec<DataType> = fields
             .map(|(column, (field, common))| match (kind_of(field.data_type()), kind_of(common)) {
                 (Kind::Text, other) if other != Kind::Text && is_written(input, column) => common.clone(),
+                (Kind::Time, Kind::Time) => common.clone(),
                 _ => field.data_type().clone(),
             })
             .collect();
@@ -154,8 +155,8 @@ fn kind_of(data_type: &DataType) -> Kind {
     }
 }
 
-/// Of two types of one kind. DataFusion would count nanoseconds where one of them is a date.
-fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
+/// Of two types of one kind. DataFusion would count nanoseconds where one of them is a date, and forget a zone.
+pub fn common_type(left: &DataType, right: &DataType) -> Option<DataType> {
     match (left, right) {
         (zoned @ DataType::Timestamp(_, Some(_)), _) | (_, zoned @ DataType::Timestamp(_, Some(_))) => {
             Some(zoned.clone())

@@ -128,6 +128,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "As LEFT JOIN with the first of each group and whether there is a second, which is an error (21000) of the outer rows that ask for it.",
     },
     ViewClause {
+        clause: "IN, = ANY, EXISTS as values, tied by equalities or not at all",
+        example: "SELECT truck, truck IN (SELECT truck FROM trucks) AS is_known, EXISTS (SELECT 1 FROM trucks t WHERE t.truck = r.truck AND t.capacity > 3) AS is_large FROM readings r",
+        sentence: "As LEFT JOIN with the distinct values, and with the counts of each group.",
+    },
+    ViewClause {
         clause: "UNION, UNION ALL",
         example: "SELECT truck FROM readings UNION SELECT truck FROM trucks",
         sentence: "UNION ALL nothing, UNION as DISTINCT.",

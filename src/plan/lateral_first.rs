@@ -18,12 +18,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, Result, TableReference, internal_err};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference, internal_err};
+use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
     BinaryExpr, Expr, ExprSchemable, FetchType, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, SkipType, Subquery, SubqueryAlias, WindowFrame, WindowUDF, lit,
+    Projection, SkipType, Subquery, SubqueryAlias, WindowFrame, WindowUDF, lit, when,
 };
 
 use super::lateral::is_lateral;
@@ -81,15 +82,11 @@ pub(super) fn first_value(
     let value = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
     let second = second.map(|second| Expr::Column(second).alias_qualified(Some(qualifier.clone()), "second"));
     let is_guarded = second.is_some();
-    let keys =
-        tied.keys.iter().enumerate().map(|(place, key)| {
-            Expr::Column(key.clone()).alias_qualified(Some(qualifier.clone()), format!("key_{place}"))
-        });
+    let keys = tied.named_keys(&qualifier);
     let exprs = [value.alias_qualified(Some(qualifier.clone()), "value")].into_iter().chain(second).chain(keys);
-    let values = LogicalPlanBuilder::from(tied.plan).project(exprs.collect::<Vec<_>>())?.build()?;
+    let values = LogicalPlanBuilder::from(tied.plan.clone()).project(exprs.collect::<Vec<_>>())?.build()?;
     let column = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
-    let ties = tied.outer.into_iter().enumerate().map(|(place, outer)| outer.eq(column(format!("key_{place}"))));
-    let conditions: Vec<Expr> = ties.collect();
+    let conditions: Vec<Expr> = tied.ties(&qualifier).collect();
     let joined = LogicalPlanBuilder::from(outer.clone()).join_on(values, JoinType::Left, conditions)?.build()?;
     let value = column("value".to_owned());
     let value = match is_guarded {
@@ -97,6 +94,103 @@ pub(super) fn first_value(
         false => value,
     };
     Ok(Some((joined, value)))
+}
+
+/// The outer rows with what it takes behind them to say whether `value` is among the rows of a subquery, as IN says it: NULL where it is
+/// not, and might be. `None`: the subquery is not of this form.
+///
+/// ```text
+/// outer
+///   LEFT JOIN the distinct values of each group        whether it is among them
+///   LEFT JOIN how many rows each group has, and values whether it might be
+/// ```
+pub(super) fn is_among(
+    outer: &LogicalPlan,
+    value: &Expr,
+    subquery: &Subquery,
+    known: &Known<'_>,
+    number: usize,
+) -> Result<Option<(LogicalPlan, Expr)>> {
+    let [values, groups] = ["values", "groups"].map(|of| TableReference::bare(format!("__{of}_{number}")));
+    let lowering = Lowering { outer: outer.schema(), known, qualifier: values.clone() };
+    let Some(tied) = lowering.tied_or_free(subquery)? else { return Ok(None) };
+    let member = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
+    let of = |qualifier: &TableReference, name: &str| Expr::Column(Column::new(Some(qualifier.clone()), name));
+    let column = [member.clone().alias_qualified(Some(values.clone()), "member")];
+    let distinct = LogicalPlanBuilder::from(tied.plan.clone())
+        .filter(member.clone().is_not_null())?
+        .project(column.into_iter().chain(tied.named_keys(&values)))?
+        .distinct()?;
+    let found = [lit(true).alias_qualified(Some(values.clone()), "found")];
+    let all: Vec<Expr> = distinct.schema().columns().into_iter().map(Expr::Column).chain(found).collect();
+    let same = value.clone().eq(of(&values, "member"));
+    let joined = LogicalPlanBuilder::from(outer.clone()).join_on(
+        distinct.project(all)?.build()?,
+        JoinType::Left,
+        tied.ties(&values).chain([same]),
+    )?;
+    let joined = tied.with_counts(joined, &groups, Some(member))?;
+    let (rows, members) = (of(&groups, "rows"), of(&groups, "members"));
+    let has_none = rows.clone().is_null().or(rows.clone().eq(lit(0_i64)));
+    let is_among = when(of(&values, "found"), lit(true))
+        .when(has_none, lit(false))
+        .when(value.clone().is_null().or(members.lt(rows)), lit(ScalarValue::Boolean(None)))
+        .otherwise(lit(false))?;
+    Ok(Some((joined, is_among)))
+}
+
+/// The outer rows with how many rows a subquery has for each behind them, as EXISTS asks. `None`: it is not of this form.
+pub(super) fn has_rows(
+    outer: &LogicalPlan,
+    subquery: &Subquery,
+    known: &Known<'_>,
+    number: usize,
+) -> Result<Option<(LogicalPlan, Expr)>> {
+    let qualifier = TableReference::bare(format!("__groups_{number}"));
+    let lowering = Lowering { outer: outer.schema(), known, qualifier: qualifier.clone() };
+    let Some(tied) = lowering.tied_or_free(subquery)? else { return Ok(None) };
+    let joined = tied.with_counts(LogicalPlanBuilder::from(outer.clone()), &qualifier, None)?;
+    let rows = Expr::Column(Column::new(Some(qualifier), "rows"));
+    Ok(Some((joined, rows.clone().is_not_null().and(rows.gt(lit(0_i64))))))
+}
+
+impl Tied {
+    fn named_keys(&self, qualifier: &TableReference) -> impl Iterator<Item = Expr> {
+        self.keys.iter().enumerate().map(move |(place, key)| {
+            Expr::Column(key.clone()).alias_qualified(Some(qualifier.clone()), format!("key_{place}"))
+        })
+    }
+
+    /// What makes rows those of the outer row.
+    fn ties(&self, qualifier: &TableReference) -> impl Iterator<Item = Expr> {
+        self.outer.iter().enumerate().map(move |(place, outer)| {
+            outer.clone().eq(Expr::Column(Column::new(Some(qualifier.clone()), format!("key_{place}"))))
+        })
+    }
+
+    /// Outer rows with how many rows there are for each, and how many of them have a `member`.
+    fn with_counts(
+        &self,
+        outer: LogicalPlanBuilder,
+        qualifier: &TableReference,
+        member: Option<Expr>,
+    ) -> Result<LogicalPlan> {
+        let counts = [("rows", Some(lit(1_i64))), ("members", member)];
+        let counts = counts.into_iter().filter_map(|(name, of)| Some((name, count(of?).alias(name))));
+        let (names, counts): (Vec<&str>, Vec<Expr>) = counts.unzip();
+        let keys: Vec<Expr> = self.keys.iter().cloned().map(Expr::Column).collect();
+        let grouped = LogicalPlanBuilder::from(self.plan.clone()).aggregate(keys, counts)?.build()?;
+        let given = grouped.schema().columns();
+        let counted = given.iter().skip(self.keys.len()).zip(names);
+        let counted =
+            counted.map(|(count, name)| Expr::Column(count.clone()).alias_qualified(Some(qualifier.clone()), name));
+        let counted: Vec<Expr> = self.named_keys(qualifier).chain(counted).collect();
+        let groups = LogicalPlanBuilder::from(grouped).project(counted)?.build()?;
+        match self.keys.is_empty() {
+            true => outer.cross_join(groups)?.build(),
+            false => outer.join_on(groups, JoinType::Left, self.ties(qualifier))?.build(),
+        }
+    }
 }
 
 struct Lowering<'a> {
@@ -107,6 +201,15 @@ struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
+    /// Also one that reads nothing of the outer row.
+    fn tied_or_free(&self, subquery: &Subquery) -> Result<Option<Tied>> {
+        if !subquery.outer_ref_columns.is_empty() {
+            return self.tied(&subquery.subquery);
+        }
+        let plan = subquery.subquery.as_ref().clone();
+        Ok(Some(Tied { plan, keys: Vec::new(), outer: Vec::new(), is_limited: false, is_unique: false }))
+    }
+
     fn tied(&self, plan: &LogicalPlan) -> Result<Option<Tied>> {
         match plan {
             LogicalPlan::Subquery(subquery) => self.tied(&subquery.subquery),

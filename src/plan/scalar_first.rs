@@ -15,13 +15,14 @@ use std::sync::Arc;
 
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, TableReference};
+use datafusion::logical_expr::expr::SetQuantifier;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Projection, Sort, Window,
+    Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Window, not,
 };
 
-use super::lateral_first::{Known, first_value};
+use super::lateral_first::{Known, first_value, has_rows, is_among};
 
 /// A node with such subqueries as one over joins; `None` where it has none. `names`: counts, so that each join has names of its own.
 pub(super) fn lower_scalars(node: &LogicalPlan, known: &Known<'_>, names: &mut usize) -> Result<Option<LogicalPlan>> {
@@ -51,9 +52,7 @@ pub(super) fn lower_scalars(node: &LogicalPlan, known: &Known<'_>, names: &mut u
             let kept: Vec<Expr> = kept.collect();
             lowering.changed(|input| LogicalPlanBuilder::from(input).window(calls)?.project(kept)?.build())
         }
-        LogicalPlan::Sort(sort)
-            if sort.fetch.is_none() && sort.expr.iter().any(|key| has_correlated_scalar(&key.expr)) =>
-        {
+        LogicalPlan::Sort(sort) if sort.fetch.is_none() && sort.expr.iter().any(|key| has_subquery(&key.expr)) => {
             by_scalars(sort, known, names)
         }
         LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
@@ -78,7 +77,7 @@ fn by_scalars(sort: &Sort, known: &Known<'_>, names: &mut usize) -> Result<Optio
     let (mut exprs, mut keys) = (list.expr.clone(), Vec::with_capacity(sort.expr.len()));
     for key in &sort.expr {
         let mut key = key.clone();
-        if has_correlated_scalar(&key.expr) {
+        if has_subquery(&key.expr) {
             let shown = key.expr.transform(|expr| match &expr {
                 Expr::Column(column) => match list.schema.maybe_index_of_column(column) {
                     Some(place) => Ok(Transformed::yes(list.expr[place].clone().unalias())),
@@ -87,7 +86,7 @@ fn by_scalars(sort: &Sort, known: &Known<'_>, names: &mut usize) -> Result<Optio
                 _ => Ok(Transformed::no(expr)),
             })?;
             let name = format!("key_{}", exprs.len());
-            exprs.push(lowering.lower(&shown.data)?.alias_qualified(Some(qualifier.clone()), &name));
+            exprs.push(lowering.lower_all(&shown.data)?.alias_qualified(Some(qualifier.clone()), &name));
             key.expr = Expr::Column(Column::new(Some(qualifier.clone()), name));
         }
         keys.push(key);
@@ -98,6 +97,13 @@ fn by_scalars(sort: &Sort, known: &Known<'_>, names: &mut usize) -> Result<Optio
 
 fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
+}
+
+fn has_subquery(expr: &Expr) -> bool {
+    let is_one = |expr: &Expr| {
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(_)))
+    };
+    expr.exists(is_one).unwrap_or(false)
 }
 
 fn has_correlated_scalar(expr: &Expr) -> bool {
@@ -130,9 +136,41 @@ impl<'a> Lowering<'a> {
     fn named(&mut self, exprs: &[Expr]) -> Result<Vec<Expr>> {
         let lowered = exprs.iter().map(|expr| {
             let name = NamePreserver::new_for_projection().save(expr);
-            Ok(name.restore(self.lower(expr)?))
+            Ok(name.restore(self.lower_all(expr)?))
         });
         lowered.collect()
+    }
+
+    /// Also IN and EXISTS, which a filter has joins of its own for.
+    fn lower_all(&mut self, expr: &Expr) -> Result<Expr> {
+        let lowered = expr.clone().transform_up(|expr| {
+            let (lowered, negated) = match &expr {
+                Expr::InSubquery(within) if !within.expr.is_volatile() => {
+                    *self.names += 1;
+                    let found = is_among(&self.input, &within.expr, &within.subquery, self.known, *self.names)?;
+                    (found, within.negated)
+                }
+                Expr::SetComparison(set) if !set.expr.is_volatile() => {
+                    // `= ANY` is IN, and `<> ALL` NOT IN.
+                    let negated = match (&set.op, &set.quantifier) {
+                        (Operator::Eq, SetQuantifier::Any) => false,
+                        (Operator::NotEq, SetQuantifier::All) => true,
+                        _ => return Ok(Transformed::no(expr)),
+                    };
+                    *self.names += 1;
+                    (is_among(&self.input, &set.expr, &set.subquery, self.known, *self.names)?, negated)
+                }
+                Expr::Exists(exists) => {
+                    *self.names += 1;
+                    (has_rows(&self.input, &exists.subquery, self.known, *self.names)?, exists.negated)
+                }
+                _ => return Ok(Transformed::no(expr)),
+            };
+            let Some((joined, found)) = lowered else { return Ok(Transformed::no(expr)) };
+            (self.input, self.is_changed) = (joined, true);
+            Ok(Transformed::yes(if negated { not(found) } else { found }))
+        })?;
+        self.lower(&lowered.data)
     }
 
     fn lower(&mut self, expr: &Expr) -> Result<Expr> {

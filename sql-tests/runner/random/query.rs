@@ -49,7 +49,7 @@ pub struct Generator<'a> {
 const DEPTH: usize = 2;
 
 /// What queries are made of beside calls.
-const FORMS: [&str; 56] = [
+const FORMS: [&str; 58] = [
     "EMIT ON WINDOW CLOSE",
     "top of each closed window",
     "approx_count_distinct",
@@ -105,6 +105,8 @@ const FORMS: [&str; 56] = [
     "correlated scalar subquery",
     "scalar subquery with LIMIT",
     "scalar subquery by a key",
+    "in as a value",
+    "exists as a value",
     "lateral",
 ];
 
@@ -177,10 +179,11 @@ impl<'a> Generator<'a> {
     fn plain(&mut self, depth: usize) -> (String, Vec<Type>) {
         let from = self.relation(depth);
         let mut columns = self.values(&from.columns, 3);
-        if self.chance.once_in(4) {
-            columns.push(match self.chance.once_in(2) {
-                true => self.row_of_others(&from.columns),
-                false => self.first_of_others(&from.columns),
+        if self.chance.once_in(3) {
+            columns.push(match self.chance.below(3) {
+                0 => self.row_of_others(&from.columns),
+                1 => self.first_of_others(&from.columns),
+                _ => self.among_others(&from.columns),
             });
         } else if self.chance.once_in(5) {
             self.uses("unnest");

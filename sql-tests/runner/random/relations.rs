@@ -210,6 +210,27 @@ impl Generator<'_> {
         Column { name: format!("(SELECT {} FROM {} WHERE {tie})", own.columns[1].name, own.sql), of: value.of }
     }
 
+    /// Whether a value is among those of other rows, or there are some.
+    pub fn among_others(&mut self, columns: &[Column]) -> Column {
+        let inner = self.table();
+        let tie = self.equality(&inner.columns, columns);
+        let own = self.column(columns);
+        let same = inner.columns.iter().find(|column| column.of == own.of);
+        let not = if self.chance.once_in(2) { "NOT " } else { "" };
+        let name = match same.filter(|_| !self.chance.once_in(3)) {
+            Some(column) => {
+                self.uses("in as a value");
+                let tied = if self.chance.once_in(2) { format!(" WHERE {tie}") } else { String::new() };
+                format!("({} {not}IN (SELECT {} FROM {}{tied}))", own.name, column.name, inner.sql)
+            }
+            None => {
+                self.uses("exists as a value");
+                format!("({not}EXISTS (SELECT 1 FROM {} WHERE {tie}))", inner.sql)
+            }
+        };
+        Column { name, of: Type::Boolean }
+    }
+
     /// One that holds for few pairs.
     fn narrow_equality(&mut self, left: &[Column], right: &[Column]) -> String {
         let telling = |columns: &[Column]| -> Vec<Column> {
