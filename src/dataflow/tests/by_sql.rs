@@ -398,6 +398,39 @@ fn subqueries() -> Vec<Case> {
             },
         },
         Case {
+            name: "whether a value is among others",
+            plan: sql("SELECT device, n, n IN (SELECT id FROM devices) AS among, \
+                 n NOT IN (SELECT id FROM devices d WHERE d.name = r.site) AS not_among, \
+                 EXISTS (SELECT 1 FROM devices d WHERE d.id = r.device) AS known FROM readings r"),
+            oracle: |readings, devices| {
+                let boolean = |truth: Option<bool>| truth.map_or(Value::Null, Value::Boolean);
+                oracle::project(readings, |row| {
+                    let all: Vec<Value> = devices.iter().map(|device| device[0].clone()).collect();
+                    let of_site = oracle::join(std::slice::from_ref(row), devices, &[(1, 1)]);
+                    let of_site: Vec<Value> = of_site.iter().map(|row| row[5].clone()).collect();
+                    let is_known = !oracle::join(std::slice::from_ref(row), devices, &[(0, 0)]).is_empty();
+                    vec![
+                        row[0].clone(),
+                        row[3].clone(),
+                        boolean(oracle::is_in(&row[3], &all)),
+                        boolean(oracle::is_in(&row[3], &of_site).map(|is_in| !is_in)),
+                        Value::Boolean(is_known),
+                    ]
+                })
+            },
+        },
+        Case {
+            name: "a row looked up by its key",
+            plan: sql("SELECT device, n, (SELECT name FROM (SELECT id, max(name) AS name FROM devices GROUP BY id) d \
+                 WHERE d.id = r.device) AS name FROM readings r"),
+            oracle: |readings, devices| {
+                oracle::project(readings, |row| {
+                    let own = oracle::join(std::slice::from_ref(row), devices, &[(0, 0)]);
+                    vec![row[0].clone(), row[3].clone(), oracle::value_of(&own, Call::Max(6))]
+                })
+            },
+        },
+        Case {
             name: "rows beside the value of one row",
             plan: sql("SELECT n FROM readings WHERE device = (SELECT id FROM devices WHERE id = 2 GROUP BY id)"),
             oracle: |readings, devices| {
