@@ -198,6 +198,11 @@ pub const ACCEPTED: &[ViewClause] = &[
         sentence: "What ROW_NUMBER with a bound keeps, and what the join does.",
     },
     ViewClause {
+        clause: "LATERAL without LIMIT; with aggregates over rows that are equal to the outer row in something",
+        example: "SELECT t.driver, l.n FROM trucks t, LATERAL (SELECT count(*) AS n FROM readings r WHERE r.truck = t.truck) AS l",
+        sentence: "As the join with its condition; with aggregates as LEFT JOIN with the groups.",
+    },
+    ViewClause {
         clause: "session_start, session_end, SESSION",
         example: "SELECT truck, session_start(time, INTERVAL '5 minutes') OVER (PARTITION BY truck ORDER BY time) AS window_start FROM readings",
         sentence: "All rows in order; a change reads the sessions that it touches.",

@@ -265,7 +265,9 @@ impl Window {
             Some(Reach::Sessions { gap_us }) => {
                 Task { span: state.sessions((first, last), *gap_us)?, is_whole: false, ..whole }
             }
-            Some(Reach::Frames(frames)) if frames.runs() => self.from_mark(&mut state, first, frames)?.unwrap_or(whole),
+            Some(Reach::Frames(frames)) if frames.runs() => {
+                self.since_mark(&mut state, first, frames)?.unwrap_or(whole)
+            }
             Some(Reach::Frames(frames)) if frames.can_fail && !self.is_sound(partition)? => whole,
             Some(Reach::Frames(frames)) => {
                 Task { span: state.around((first, last), frames.back, frames.ahead)?, is_whole: false, ..whole }
@@ -276,7 +278,7 @@ impl Window {
     }
 
     /// From the last mark on that is before all that changes from `first` on need; `None` where there is none.
-    fn from_mark<'a>(
+    fn since_mark<'a>(
         &'a self,
         state: &mut Partition<'a>,
         first: &'a [u8],
