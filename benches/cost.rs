@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench cost -- [rows ...] [filter join ...]     10,000, a million and 10 million rows, all, where nothing is given
 //! cargo bench --bench cost -- late                             a row a year late, into a view of 10 million groups
+//! cargo bench --bench cost -- long                             one row more of a device that has a million, and one an hour late
 //! ```
 //!
 //! The table has rows in groups of ten; a change takes one row away and brings it back with other values, and a barrier
@@ -45,6 +46,20 @@ const DEVICES_SQL: &str = "CREATE TABLE devices (id bigint, site bigint)";
 const LATE_SQL: &str = "CREATE TABLE late (device bigint, x double precision, ts timestamptz) APPEND ONLY";
 const LATE_VIEW: &str = "SELECT device, time_bucket(INTERVAL '1 minute', ts) AS minute, count(*) AS n, sum(x) AS total, \
                          min(x) AS low, max(x) AS high FROM late GROUP BY 1, 2";
+
+const LONG_VIEWS: [(&str, &str); 5] = [
+    ("lag", "SELECT ts, lag(x) OVER (PARTITION BY device ORDER BY ts) AS v FROM late"),
+    ("row_number", "SELECT ts, row_number() OVER (PARTITION BY device ORDER BY ts) AS v FROM late"),
+    ("sum so far", "SELECT ts, sum(x) OVER (PARTITION BY device ORDER BY ts) AS v FROM late"),
+    (
+        "mean of 10 minutes",
+        "SELECT ts, avg(x) OVER (PARTITION BY device ORDER BY ts RANGE INTERVAL '10 minutes' PRECEDING) AS v FROM late",
+    ),
+    (
+        "sum of 10 minutes",
+        "SELECT ts, sum(x) OVER (PARTITION BY device ORDER BY ts RANGE INTERVAL '10 minutes' PRECEDING) AS v FROM late",
+    ),
+];
 
 const WORKLOADS: [(&str, &str); 20] = [
     ("filter", "SELECT id, x FROM readings WHERE x < 0.5"),
@@ -96,6 +111,11 @@ fn main() {
     }
     if is_chosen("late") {
         runtime.block_on(late()).expect("the workload runs");
+    }
+    if is_chosen("long") {
+        for (name, sql) in LONG_VIEWS {
+            runtime.block_on(long(name, sql)).expect("the workload runs");
+        }
     }
 }
 
@@ -211,6 +231,35 @@ async fn late() -> Result<()> {
         let (rows, milliseconds) = costs[ALONE / 2];
         println!("a row a year late, {what}: {rows} rows read, {milliseconds:.3} ms, of {GROUPS} groups");
     }
+    engine.stop().await;
+    Ok(())
+}
+
+/// A device with a million readings, one a second; then one more, and one that is an hour late.
+async fn long(name: &str, sql: &str) -> Result<()> {
+    const ROWS: i64 = 1_000_000;
+    const SECOND_US: i64 = 1_000_000;
+    const CHANGES: i64 = 21;
+    let late = table(LATE, LATE_SQL);
+    let mut engine = Engine::start(std::slice::from_ref(&late));
+    engine.create((VIEW, "bench"), sql, &[]).await?;
+    let all: Vec<(i64, i64)> = (0..ROWS).map(|second| (0, START_US + second * SECOND_US)).collect();
+    engine.push(commit(1, vec![(LATE, late_rows(&late, &all))]));
+    engine.read(VIEW).await?;
+    let mut number = 1;
+    let mut line = format!("one row of a million, {name}:");
+    for (what, second) in [("at the end", ROWS), ("an hour late", ROWS - 3600)] {
+        let mut costs = Vec::new();
+        for change in 0..CHANGES {
+            number += 1;
+            let rows = [(0, START_US + second * SECOND_US + (change + 1) * 1000)];
+            costs.push(changed(&engine, commit(number, vec![(LATE, late_rows(&late, &rows))])).await?);
+        }
+        costs.sort_by(|left, right| left.1.total_cmp(&right.1));
+        let (rows, milliseconds) = costs[costs.len() / 2];
+        line += &format!(" {what} {rows} rows read, {milliseconds:.2} ms;");
+    }
+    println!("{}", line.trim_end_matches(';'));
     engine.stop().await;
     Ok(())
 }
