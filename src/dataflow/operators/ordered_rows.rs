@@ -34,6 +34,10 @@ pub struct OrderedRows {
     /// `None` without PARTITION BY.
     partition_converter: Option<RowConverter>,
     key_converter: Option<RowConverter>,
+    /// Of the first column of the order, which may descend.
+    order_converter: Option<RowConverter>,
+    order_type: DataType,
+    descends: bool,
     entry_converter: RowConverter,
     /// There is no column at all, so that a constant one stands in the entries.
     is_padded: bool,
@@ -77,6 +81,8 @@ impl OrderedRows {
         let partition: Vec<SortField> = partition.iter().cloned().map(SortField::new).collect();
         let order = order.iter().zip(directions);
         let order = order.map(|(order, direction)| SortField::new_with_options(order.clone(), options(direction)));
+        let order: Vec<SortField> = order.collect();
+        let first_of_order = order.first().cloned().into_iter().collect();
         let keys_fields: Vec<SortField> = partition.iter().cloned().chain(order).collect();
         let in_several_forms = |column: &usize| is_canonical_form_needed(schema.field(*column).data_type());
         let floats: Vec<usize> = (0..schema.fields().len()).filter(in_several_forms).collect();
@@ -96,6 +102,9 @@ impl OrderedRows {
             partition_count,
             partition_converter: converter(partition)?,
             key_converter: converter(keys_fields)?,
+            order_converter: converter(first_of_order)?,
+            order_type: types.get(partition_count).cloned().unwrap_or(DataType::Null),
+            descends: directions.first().is_some_and(|first| first.descending),
             entry_converter: RowConverter::new(entry)?,
             is_padded,
             floats,
@@ -230,6 +239,23 @@ impl OrderedRows {
         let mut columns = self.all_columns(entries)?;
         columns.truncate(self.partition_count);
         Ok(columns)
+    }
+
+    /// Of the first column of the order; NULL's without one.
+    pub fn order_type(&self) -> &DataType {
+        &self.order_type
+    }
+
+    /// Whether the first column of the order descends.
+    pub fn descends(&self) -> bool {
+        self.descends
+    }
+
+    /// What the entries of a partition begin with that have this value, one of it, in the first column of the order.
+    pub fn order_prefix(&self, partition: &[u8], value: &ArrayRef) -> Result<Vec<u8>> {
+        let Some(converter) = &self.order_converter else { return Err(Error::internal("rows without an order")) };
+        let value = converter.convert_columns(std::slice::from_ref(value))?;
+        Ok([partition, value.row(0).data()].concat())
     }
 
     /// The first column of the order of some entries.

@@ -12,6 +12,7 @@
 mod running;
 mod span;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::window::WindowExpr;
 
 use self::running::{Base, Ordered, RunningCalls, name_of};
-use self::span::{Partition, Span, count_of};
+use self::span::{Partition, Span, after_all_with, count_of};
 use super::ordered_rows::{OrderedRows, repeated};
 use super::{Counters, Output};
 use crate::dataflow::errors::ErrorDelta;
@@ -285,11 +286,11 @@ impl Window {
         frames: &Frames,
     ) -> Result<Option<Task<'a>>> {
         let Some(running) = &self.running else { return Ok(None) };
-        let concerned_from = state.before(first, frames.ahead)?;
-        let needed = state.before(concerned_from, frames.back)?;
-        let Some(behind) = after_all_with(self.rows.peer_prefix(needed)?) else { return Ok(None) };
+        let (concerned, needed) = state.before(first, frames.back, frames.ahead)?;
+        let Some(behind) = after_all_with(needed.prefix(&self.rows)?) else { return Ok(None) };
         let Some((mark, _)) = self.marks.before(state.key, &behind, 1)?.pop() else { return Ok(None) };
-        let span = Span { from: name_of(mark)?, to: None, concerned_from, concerned_to: None };
+        let from = Cow::Borrowed(name_of(mark)?);
+        let span = Span { from, to: None, concerned_from: concerned.bytes, concerned_to: None };
         Ok(Some(Task { partition: state.key, span, base: running.base(mark)?, mark: Some(mark), is_whole: false }))
     }
 
@@ -302,16 +303,16 @@ impl Window {
         let span = &task.span;
         let (mut entries, mut counts) = (Vec::new(), Vec::new());
         let (mut skipped, mut concerned) = (0, 0);
-        state.each_from(task.partition, span.from, |entry, weight| {
-            if span.to.is_some_and(|to| entry > to) {
+        state.each_from(task.partition, &span.from, |entry, weight| {
+            if span.to.as_ref().is_some_and(|to| entry > &**to) {
                 return Ok(false);
             }
             let count = count_of(weight);
             entries.push(entry);
             counts.push(count);
-            if entry < span.concerned_from {
+            if entry < &*span.concerned_from {
                 skipped += count;
-            } else if span.concerned_to.is_none_or(|to| entry <= to) {
+            } else if span.concerned_to.as_ref().is_none_or(|to| entry <= &**to) {
                 concerned += count;
             }
             Ok(true)
@@ -472,14 +473,6 @@ impl Window {
         }
         Ok(())
     }
-}
-
-/// The least bytes that are greater than all which begin with these.
-fn after_all_with(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
-    let mut behind = prefix[..=last].to_vec();
-    behind[last] += 1;
-    Some(behind)
 }
 
 impl<'a> Computed<'a> {
