@@ -12,10 +12,10 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{DFSchema, Result};
+use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::merge_schema;
-use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Union, Values, cast};
+use datafusion::logical_expr::{Cast, Expr, ExprSchemable, LogicalPlan, Union, Values, cast, lit};
 use datafusion::optimizer::AnalyzerRule;
 
 use super::set_types::common_type;
@@ -75,11 +75,17 @@ fn of_values(Values { schema, mut values }: Values) -> Result<LogicalPlan> {
             other => other.clone(),
         };
         let own: Vec<Expr> = values.iter().filter_map(|row| row.get(column).map(uncast)).collect();
-        let types = own.iter().filter_map(|value| value.get_type(&schema).ok());
+        let is_null = |value: &Expr| matches!(value, Expr::Literal(value, _) if value.is_null());
+        let known = own.iter().filter(|value| !is_null(value));
+        let types = known.filter_map(|value| value.get_type(&schema).ok());
         let common = types.reduce(|left, right| common_type(&left, &right).unwrap_or(left));
         let common = common.unwrap_or(DataType::Timestamp(TimeUnit::Microsecond, None));
         for (row, value) in values.iter_mut().zip(own) {
-            row[column] = if value.get_type(&schema)? == common { value } else { cast(value, common.clone()) };
+            row[column] = match value {
+                null if is_null(&null) => lit(ScalarValue::try_from(&common)?),
+                value if value.get_type(&schema)? == common => value,
+                value => cast(value, common.clone()),
+            };
         }
         *field = field.clone().with_data_type(common);
     }

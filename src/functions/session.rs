@@ -40,6 +40,8 @@ pub fn session_state(config: SessionConfig, runtime: Arc<RuntimeEnv>) -> Session
     // Ours take the places of those of the same name, whose other names would still mean them.
     let (own_scalars, mut own_aggregates) = (scalar_functions(), aggregate::aggregate_functions());
     let mut scalars = SessionStateDefaults::default_scalar_functions();
+    // SQL's times count microseconds.
+    scalars.retain(|function| function.name() != "to_timestamp_nanos");
     scalars.retain(|function| !own_scalars.iter().any(|own| own.name() == function.name()));
     scalars.extend(own_scalars);
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();

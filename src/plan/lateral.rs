@@ -17,22 +17,28 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, ExprSchema, JoinType, Result, ScalarValue, TableReference};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+use datafusion::common::{
+    Column, DFSchema, DataFusionError, ExprSchema, JoinType, Result, ScalarValue, TableReference,
+};
 use datafusion::functions_nested::expr_fn::cardinality;
 use datafusion::logical_expr::{
-    EmptyRelation, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias, Unnest,
-    lit, when,
+    Distinct, EmptyRelation, Expr, Filter, Join, LogicalPlan, LogicalPlanBuilder, Projection, Subquery, SubqueryAlias,
+    Unnest, lit, when,
 };
+
+use crate::error::Error;
 
 use super::lateral_first::{Known, first_rows};
 use super::scalar_first::lower_scalars;
 
 /// The same plan with such joins as steps over their left side, and those of `lateral_first` and `scalar_first` as joins with the first
 /// rows.
+///
+/// Errors: 0A000 for a subquery that DataFusion would compute over the rows of all outer rows together.
 pub fn lower_lateral(plan: LogicalPlan, known: &Known<'_>) -> Result<LogicalPlan> {
     let mut names = 0;
-    Ok(plan
+    let lowered = plan
         .transform_up_with_subqueries(|node| match node {
             LogicalPlan::Join(join) => {
                 if let Some(plan) = lowered(&join, &mut names)? {
@@ -46,7 +52,9 @@ pub fn lower_lateral(plan: LogicalPlan, known: &Known<'_>) -> Result<LogicalPlan
             }
             node => with_scalars(node, known, &mut names),
         })?
-        .data)
+        .data;
+    check_ties(&lowered)?;
+    Ok(lowered)
 }
 
 fn with_scalars(node: LogicalPlan, known: &Known<'_>, names: &mut usize) -> Result<Transformed<LogicalPlan>> {
@@ -54,6 +62,63 @@ fn with_scalars(node: LogicalPlan, known: &Known<'_>, names: &mut usize) -> Resu
         Some(plan) => Transformed::yes(plan),
         None => Transformed::no(node),
     })
+}
+
+/// Conditions on the outer row are drawn out of subqueries by DataFusion (55.2), also past what they choose the rows of: a window function, DISTINCT ON,
+/// the far side of an outer join, an aggregate of an aggregate.
+fn check_ties(plan: &LogicalPlan) -> Result<()> {
+    let mut unsound = false;
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Subquery(subquery) = node {
+            unsound |= is_tied_below(&subquery.subquery, false)?;
+        }
+        node.apply_subqueries(|subquery| {
+            if let LogicalPlan::Subquery(subquery) = subquery {
+                unsound |= is_tied_below(&subquery.subquery, false)?;
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    match unsound {
+        true => {
+            let refused = Error::not_built(
+                "a subquery whose condition on the outer row is below a window function, DISTINCT ON, an outer join or two aggregates",
+            );
+            let hint =
+                "Join the rows first, and put the columns that tie them into PARTITION BY, DISTINCT ON or GROUP BY.";
+            Err(DataFusionError::External(Box::new(refused.with_hint(hint))))
+        }
+        false => Ok(()),
+    }
+}
+
+/// Whether a condition reads the outer row below something that it must not be drawn past; `is_below`: such a thing is above `plan`.
+fn is_tied_below(plan: &LogicalPlan, is_below: bool) -> Result<bool> {
+    if is_below && plan.contains_outer_reference() {
+        return Ok(true);
+    }
+    let is_barrier = |plan: &LogicalPlan| match plan {
+        LogicalPlan::Window(_) | LogicalPlan::Distinct(Distinct::On(_)) => true,
+        LogicalPlan::Join(join) => join.join_type != JoinType::Inner,
+        _ => false,
+    };
+    let is_aggregate =
+        |plan: &LogicalPlan| matches!(plan, LogicalPlan::Aggregate(aggregate) if aggregate.group_expr.is_empty());
+    let mut is_below = is_below || is_barrier(plan);
+    if is_aggregate(plan) {
+        let mut under = false;
+        for input in plan.inputs() {
+            under |= input.exists(|below| Ok(is_aggregate(below)))?;
+        }
+        is_below |= under;
+    }
+    for input in plan.inputs() {
+        if is_tied_below(input, is_below)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The subquery's columns by what stands for them over the outer rows.

@@ -17,16 +17,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, Result, ScalarValue, TableReference, internal_err};
 use datafusion::functions_aggregate::expr_fn::count;
 use datafusion::logical_expr::expr::{Sort, WindowFunction, WindowFunctionDefinition, WindowFunctionParams};
 use datafusion::logical_expr::utils::split_conjunction_owned;
 use datafusion::logical_expr::{
-    BinaryExpr, Expr, ExprSchemable, FetchType, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator,
-    Projection, SkipType, Subquery, SubqueryAlias, WindowFrame, WindowUDF, lit, when,
+    BinaryExpr, Expr, ExprSchemable, FetchType, Filter, Join, JoinType, Limit, LogicalPlan, LogicalPlanBuilder,
+    Operator, Projection, SkipType, Subquery, SubqueryAlias, WindowFrame, WindowUDF, cast, lit, when,
 };
 
+use super::filters::is_infallible;
 use super::lateral::is_lateral;
 use super::relations::{RelationLookup, relation_of};
 use crate::functions::OnlyRow;
@@ -66,34 +68,96 @@ pub(super) fn first_rows(join: &Join, known: &Known<'_>, number: usize) -> Resul
 
 /// The outer rows with the one value that a subquery has for each behind them, NULL where it has none, and an error where it has
 /// two. `None`: it is not of this form.
+///
+/// What the subquery computes of its row is computed of those that were joined: for the others it might raise. `is_conditional`: the subquery
+/// is not asked for all outer rows, so that what it is tied to may raise for some.
 pub(super) fn first_value(
     outer: &LogicalPlan,
     subquery: &Subquery,
     known: &Known<'_>,
     number: usize,
+    is_conditional: bool,
 ) -> Result<Option<(LogicalPlan, Expr)>> {
     let qualifier = TableReference::bare(format!("__first_{number}"));
     let lowering = Lowering { outer: outer.schema(), known, qualifier: qualifier.clone() };
-    let Some(tied) = lowering.tied(&subquery.subquery)? else { return Ok(None) };
+    let (computed, rows) = without_list(&subquery.subquery)?;
+    if computed.as_ref().is_some_and(has_subquery) {
+        return Ok(None);
+    }
+    let Some(tied) = lowering.tied(&rows)? else { return Ok(None) };
+    if is_conditional && !tied.outer.iter().all(|tie| is_infallible(tie, outer.schema())) {
+        return Ok(None);
+    }
     let (tied, second) = match tied.is_unique {
         true => (tied, None),
         false => lowering.only_first(tied).map(|(tied, second)| (tied, Some(second)))?,
     };
-    let value = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
-    let second = second.map(|second| Expr::Column(second).alias_qualified(Some(qualifier.clone()), "second"));
+    let own = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
+    let value = computed.clone().unwrap_or(own);
+    let mut used: Vec<Column> = value.column_refs().into_iter().cloned().collect();
+    used.sort_unstable();
+    let name = |place: usize| format!("column_{place}");
+    let named = used
+        .iter()
+        .enumerate()
+        .map(|(place, column)| Expr::Column(column.clone()).alias_qualified(Some(qualifier.clone()), name(place)));
+    let found = lit(true).alias_qualified(Some(qualifier.clone()), "found");
     let is_guarded = second.is_some();
-    let keys = tied.named_keys(&qualifier);
-    let exprs = [value.alias_qualified(Some(qualifier.clone()), "value")].into_iter().chain(second).chain(keys);
-    let values = LogicalPlanBuilder::from(tied.plan.clone()).project(exprs.collect::<Vec<_>>())?.build()?;
+    let second = second.map(|second| Expr::Column(second).alias_qualified(Some(qualifier.clone()), "second"));
+    let exprs: Vec<Expr> = named.chain([found]).chain(second).chain(tied.named_keys(&qualifier)).collect();
+    let values = LogicalPlanBuilder::from(tied.plan.clone()).project(exprs)?.build()?;
     let column = |name: String| Expr::Column(Column::new(Some(qualifier.clone()), name));
     let conditions: Vec<Expr> = tied.ties(&qualifier).collect();
     let joined = LogicalPlanBuilder::from(outer.clone()).join_on(values, JoinType::Left, conditions)?.build()?;
-    let value = column("value".to_owned());
+    let mut is_of_outer_row = true;
+    let value = value.transform(|expr| match &expr {
+        Expr::Column(own) => Ok(match used.iter().position(|used| used == own) {
+            Some(place) => Transformed::yes(column(name(place))),
+            None => Transformed::no(expr),
+        }),
+        Expr::OuterReferenceColumn(_, read) => {
+            is_of_outer_row &= outer.schema().has_column(read);
+            Ok(Transformed::new(Expr::Column(read.clone()), true, TreeNodeRecursion::Jump))
+        }
+        _ => Ok(Transformed::no(expr)),
+    })?;
+    if !is_of_outer_row {
+        return Ok(None);
+    }
+    let value = match computed {
+        Some(_) => when(column("found".to_owned()), value.data).end()?,
+        None => value.data,
+    };
     let value = match is_guarded {
         true => OnlyRow::function().call(vec![value, column("second".to_owned())]),
         false => value,
     };
     Ok(Some((joined, value)))
+}
+
+/// What a subquery's list computes of its rows, where that may raise or reads the outer row, and the subquery without it.
+fn without_list(plan: &LogicalPlan) -> Result<(Option<Expr>, LogicalPlan)> {
+    let computed = |list: &Projection| match list.expr.as_slice() {
+        [expr] if expr.contains_outer() || !is_infallible(expr, list.input.schema()) => Some(expr.clone().unalias()),
+        _ => None,
+    };
+    Ok(match plan {
+        LogicalPlan::Projection(list) => match computed(list) {
+            Some(expr) => (Some(expr), list.input.as_ref().clone()),
+            None => (None, plan.clone()),
+        },
+        LogicalPlan::Limit(limit) => match limit.input.as_ref() {
+            LogicalPlan::Projection(list) => match computed(list) {
+                Some(expr) => {
+                    let limit = Limit { input: Arc::clone(&list.input), ..limit.clone() };
+                    (Some(expr), LogicalPlan::Limit(limit))
+                }
+                None => (None, plan.clone()),
+            },
+            _ => (None, plan.clone()),
+        },
+        _ => (None, plan.clone()),
+    })
 }
 
 /// The outer rows with what it takes behind them to say whether `value` is among the rows of a subquery, as IN says it: NULL where it is
@@ -115,6 +179,13 @@ pub(super) fn is_among(
     let lowering = Lowering { outer: outer.schema(), known, qualifier: values.clone() };
     let Some(tied) = lowering.tied_or_free(subquery)? else { return Ok(None) };
     let member = Expr::Column(Column::from(tied.plan.schema().qualified_field(0)));
+    // Ad hoc too they are computed for rows that nobody asks for: none may raise.
+    let is_free = subquery.outer_ref_columns.is_empty();
+    if !is_free && without_list(&subquery.subquery)?.0.is_some() {
+        return Ok(None);
+    }
+    let (own, other) = (member.get_type(tied.plan.schema())?, value.get_type(outer.schema())?);
+    let Some((member, value)) = as_group_key((member, &own), (value.clone(), &other)) else { return Ok(None) };
     let of = |qualifier: &TableReference, name: &str| Expr::Column(Column::new(Some(qualifier.clone()), name));
     let column = [member.clone().alias_qualified(Some(values.clone()), "member")];
     let distinct = LogicalPlanBuilder::from(tied.plan.clone())
@@ -134,7 +205,7 @@ pub(super) fn is_among(
     let has_none = rows.clone().is_null().or(rows.clone().eq(lit(0_i64)));
     let is_among = when(of(&values, "found"), lit(true))
         .when(has_none, lit(false))
-        .when(value.clone().is_null().or(members.lt(rows)), lit(ScalarValue::Boolean(None)))
+        .when(value.is_null().or(members.lt(rows)), lit(ScalarValue::Boolean(None)))
         .otherwise(lit(false))?;
     Ok(Some((joined, is_among)))
 }
@@ -329,8 +400,11 @@ impl Lowering<'_> {
 
     /// The ties are the conditions that read the outer row.
     fn filtered(&self, filter: &Filter) -> Result<Option<Tied>> {
-        let (ties, rest): (Vec<Expr>, Vec<Expr>) =
-            split_conjunction_owned(filter.predicate.clone()).into_iter().partition(reads_outer);
+        let conditions = split_conjunction_owned(filter.predicate.clone());
+        if conditions.iter().any(|condition| holds_tied_subquery(condition, filter.input.schema())) {
+            return Ok(None);
+        }
+        let (ties, rest): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(Expr::contains_outer);
         if ties.is_empty() {
             let Some(below) = self.tied(&filter.input)? else { return Ok(None) };
             let plan = LogicalPlan::Filter(Filter::try_new(filter.predicate.clone(), Arc::new(below.plan))?);
@@ -343,6 +417,12 @@ impl Lowering<'_> {
             return Ok(None);
         };
         let is_unique = self.have_key(&filter.input, &pairs)?;
+        let schema = filter.input.schema();
+        let comparable = pairs.into_iter().map(|(inner, outer)| {
+            let (own, other) = (inner.get_type(schema).ok()?, outer.get_type(self.outer).ok()?);
+            as_group_key((inner, &own), (outer, &other))
+        });
+        let Some(pairs) = comparable.collect::<Option<Vec<_>>>() else { return Ok(None) };
         let mut exprs: Vec<Expr> = filter.input.schema().columns().into_iter().map(Expr::Column).collect();
         let (mut keys, mut outer) = (Vec::new(), Vec::new());
         for (place, (inner, other)) in pairs.into_iter().enumerate() {
@@ -385,7 +465,7 @@ impl Lowering<'_> {
         let Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) = tie else { return None };
         let is_inner = |side: &Expr| !reads_outer(side) && !side.column_refs().is_empty();
         let (inner, outer) = if is_inner(&left) { (*left, *right) } else { (*right, *left) };
-        if !is_inner(&inner) || !outer.column_refs().is_empty() {
+        if !is_inner(&inner) || !outer.column_refs().is_empty() || has_subquery(&inner) || has_subquery(&outer) {
             return None;
         }
         let mut is_of_outer_row = true;
@@ -408,6 +488,47 @@ fn reads_outer(expr: &Expr) -> bool {
         Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
     });
     found.is_err() || reads
+}
+
+/// One of another row than those of `schema`.
+fn holds_tied_subquery(expr: &Expr, schema: &DFSchema) -> bool {
+    let is_own = |outer: &Expr| matches!(outer, Expr::OuterReferenceColumn(_, column) if schema.has_column(column));
+    let is_tied = |expr: &Expr| {
+        let outer = match expr {
+            Expr::ScalarSubquery(subquery) => &subquery.outer_ref_columns,
+            Expr::Exists(exists) => &exists.subquery.outer_ref_columns,
+            Expr::InSubquery(within) => &within.subquery.outer_ref_columns,
+            Expr::SetComparison(set) => &set.subquery.outer_ref_columns,
+            _ => return Ok(false),
+        };
+        Ok(!outer.iter().all(is_own))
+    };
+    expr.exists(is_tied).unwrap_or(true)
+}
+
+pub(super) fn has_subquery(expr: &Expr) -> bool {
+    let is_one = |expr: &Expr| {
+        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(_)))
+    };
+    expr.exists(is_one).unwrap_or(true)
+}
+
+/// Two sides of an equality, in types in which those of `inner` that are equal to one of `outer` are one value: a comparison that rounds would
+/// take several for it. `None` where no such types are known.
+fn as_group_key((inner, own): (Expr, &DataType), (outer, other): (Expr, &DataType)) -> Option<(Expr, Expr)> {
+    use DataType::{Date32, Float32, Float64, Null, Timestamp, Utf8, Utf8View};
+    let is_float = |found: &DataType| matches!(found, Float32 | Float64);
+    let as_double = |expr: Expr, found: &DataType| if *found == Float64 { expr } else { cast(expr, Float64) };
+    match (own, other) {
+        (own, other) if own == other => Some((inner, outer)),
+        (Null, _) | (_, Null) | (Utf8 | Utf8View, Utf8 | Utf8View) => Some((inner, outer)),
+        (Date32, Timestamp(_, None)) | (Timestamp(_, None), Date32) => Some((inner, outer)),
+        (own, other) if own.is_numeric() && other.is_numeric() => match is_float(own) || is_float(other) {
+            true => Some((as_double(inner, own), as_double(outer, other))),
+            false => Some((inner, outer)),
+        },
+        _ => None,
+    }
 }
 
 fn is_tied(plan: &LogicalPlan) -> Result<bool> {

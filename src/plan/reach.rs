@@ -69,6 +69,11 @@ pub enum Running {
 }
 
 impl Frames {
+    /// How far values of the order that a frame is made of are apart at most; `None` where none looks at them.
+    pub fn value_distance(&self) -> Option<i128> {
+        self.back.value.max(self.ahead.value)
+    }
+
     pub fn runs(&self) -> bool {
         self.running.iter().any(Option::is_some)
     }
@@ -145,7 +150,7 @@ fn of_call(call: &WindowFunction, input: &DFSchema, args_fail: bool) -> Option<O
             "row_number" => Some(counted(Running::RowNumber)),
             "rank" => Some(counted(Running::Rank)),
             "dense_rank" => Some(counted(Running::DenseRank)),
-            "first_value" => of_frame(call, input, Some(Running::FirstValue), args_fail),
+            "first_value" => of_frame(call, input, (!args_fail).then_some(Running::FirstValue), args_fail),
             "last_value" if frame.start_bound.is_unbounded() => {
                 let ahead = of_end(frame, &key_type(call, input))?;
                 Some(Own::Frame { back: Distance::default(), ahead, running: None, can_fail: args_fail })
@@ -210,9 +215,7 @@ fn of_frame(call: &WindowFunction, input: &DFSchema, running: Option<Running>, f
     }
     let back = of_bound(frame.units, &frame.start_bound, true, &key)?;
     let ahead = of_bound(frame.units, &frame.end_bound, false, &key)?;
-    // The end of a frame may be beyond what its type can say.
-    let overflows = back.value.max(ahead.value).is_some();
-    Some(Own::Frame { back, ahead, running: None, can_fail: fails || overflows })
+    Some(Own::Frame { back, ahead, running: None, can_fail: fails })
 }
 
 /// Of a frame that begins with the partition: one that is never empty.
@@ -243,8 +246,8 @@ fn of_bound(units: WindowFrameUnits, bound: &WindowFrameBound, is_start: bool, k
         WindowFrameUnits::Range => Distance { value: Some(value_distance(by, key)?), ..Distance::default() },
         WindowFrameUnits::Groups => return None,
     };
-    // A start that is ahead looks at nothing behind; that its distance can overflow stays.
-    Some(if is_beyond { distance } else { Distance { rows: 0, value: distance.value.map(|_| 0), ..distance } })
+    // A start that is ahead looks at nothing behind; where it is, is computed all the same, and may be beyond all values.
+    Some(if is_beyond { distance } else { Distance { rows: 0, ..distance } })
 }
 
 /// `None` for UNBOUNDED, which is NULL.

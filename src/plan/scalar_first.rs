@@ -19,14 +19,22 @@ use datafusion::logical_expr::expr::SetQuantifier;
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
 use datafusion::logical_expr::utils::{conjunction, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Window, not,
+    Aggregate, Expr, Filter, Join, JoinType, LogicalPlan, LogicalPlanBuilder, Operator, Projection, Sort, Subquery,
+    Window, not,
 };
 
-use super::lateral_first::{Known, first_value, has_rows, is_among};
+use super::filters::is_infallible;
+use super::lateral_first::{Known, first_value, has_rows, has_subquery, is_among};
 
 /// A node with such subqueries as one over joins; `None` where it has none. `names`: counts, so that each join has names of its own.
 pub(super) fn lower_scalars(node: &LogicalPlan, known: &Known<'_>, names: &mut usize) -> Result<Option<LogicalPlan>> {
     match node {
+        // One row that reads those of an outer query becomes steps over these (`lateral`).
+        LogicalPlan::Projection(Projection { expr, input, .. })
+            if matches!(input.as_ref(), LogicalPlan::EmptyRelation(_)) && expr.iter().any(Expr::contains_outer) =>
+        {
+            Ok(None)
+        }
         LogicalPlan::Projection(Projection { expr, input, .. }) => {
             let mut lowering = Lowering::over(input, known, names);
             let exprs = lowering.named(expr)?;
@@ -99,11 +107,17 @@ fn columns_of(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
-fn has_subquery(expr: &Expr) -> bool {
-    let is_one = |expr: &Expr| {
-        Ok(matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::SetComparison(_) | Expr::Exists(_)))
+/// Whether parts of an expression are not evaluated for all rows.
+fn is_conditional(expr: &Expr) -> bool {
+    let decides = |expr: &Expr| {
+        Ok(match expr {
+            Expr::Case(_) => true,
+            Expr::BinaryExpr(binary) => matches!(binary.op, Operator::And | Operator::Or),
+            Expr::ScalarFunction(call) => call.name() == "coalesce",
+            _ => false,
+        })
     };
-    expr.exists(is_one).unwrap_or(false)
+    expr.exists(decides).unwrap_or(true)
 }
 
 fn has_correlated_scalar(expr: &Expr) -> bool {
@@ -143,22 +157,20 @@ impl<'a> Lowering<'a> {
 
     /// Also IN and EXISTS, which a filter has joins of its own for.
     fn lower_all(&mut self, expr: &Expr) -> Result<Expr> {
+        let is_conditional = is_conditional(expr);
         let lowered = expr.clone().transform_up(|expr| {
             let (lowered, negated) = match &expr {
-                Expr::InSubquery(within) if !within.expr.is_volatile() => {
-                    *self.names += 1;
-                    let found = is_among(&self.input, &within.expr, &within.subquery, self.known, *self.names)?;
-                    (found, within.negated)
+                Expr::InSubquery(within) => {
+                    (self.is_among(&within.expr, &within.subquery, is_conditional)?, within.negated)
                 }
-                Expr::SetComparison(set) if !set.expr.is_volatile() => {
+                Expr::SetComparison(set) => {
                     // `= ANY` is IN, and `<> ALL` NOT IN.
                     let negated = match (&set.op, &set.quantifier) {
                         (Operator::Eq, SetQuantifier::Any) => false,
                         (Operator::NotEq, SetQuantifier::All) => true,
                         _ => return Ok(Transformed::no(expr)),
                     };
-                    *self.names += 1;
-                    (is_among(&self.input, &set.expr, &set.subquery, self.known, *self.names)?, negated)
+                    (self.is_among(&set.expr, &set.subquery, is_conditional)?, negated)
                 }
                 Expr::Exists(exists) => {
                     *self.names += 1;
@@ -173,14 +185,30 @@ impl<'a> Lowering<'a> {
         self.lower(&lowered.data)
     }
 
+    /// A value that may raise is not computed for rows that do not ask for it.
+    fn is_among(
+        &mut self,
+        value: &Expr,
+        subquery: &Subquery,
+        is_conditional: bool,
+    ) -> Result<Option<(LogicalPlan, Expr)>> {
+        let value = self.lower(value)?;
+        if value.is_volatile() || (is_conditional && !is_infallible(&value, self.input.schema())) {
+            return Ok(None);
+        }
+        *self.names += 1;
+        is_among(&self.input, &value, subquery, self.known, *self.names)
+    }
+
     fn lower(&mut self, expr: &Expr) -> Result<Expr> {
+        let is_conditional = is_conditional(expr);
         let lowered = expr.clone().transform_down(|expr| {
             let Expr::ScalarSubquery(subquery) = &expr else { return Ok(Transformed::no(expr)) };
             if subquery.outer_ref_columns.is_empty() {
                 return Ok(Transformed::no(expr));
             }
             *self.names += 1;
-            match first_value(&self.input, subquery, self.known, *self.names)? {
+            match first_value(&self.input, subquery, self.known, *self.names, is_conditional)? {
                 Some((joined, value)) => {
                     (self.input, self.is_changed) = (joined, true);
                     Ok(Transformed::new(value, true, TreeNodeRecursion::Jump))

@@ -75,7 +75,7 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
                 .with_hint("Select fewer columns or rows, or raise query.memory_bytes.")
         }
         DataFusionError::NotImplemented(what)
-            if what.contains(" Exists(") || what.contains("OuterReferenceColumn(") =>
+            if [" Exists(", "OuterReferenceColumn(", " InSubquery("].iter().any(|part| what.contains(part)) =>
         {
             Error::not_built("a subquery in this place, or one that reads the outer row in this way,")
                 .with_hint("Join its tables, or put it into a WHERE clause.")

@@ -230,7 +230,7 @@ impl Window {
         let mut marks = OrderedUpdates::default();
         for touched in &touched {
             let mut rows_read = 0;
-            let mut task = self.task(&after, touched, &mut rows_read)?;
+            let mut task = self.task((&before, &after), touched, &mut rows_read)?;
             let (old, new) = loop {
                 let old = self.read(&before, &task, &mut rows_read)?;
                 let new = self.read(&after, &task, &mut rows_read)?;
@@ -257,10 +257,22 @@ impl Window {
     }
 
     /// What a step computes of a partition that it changes.
-    fn task<'a>(&'a self, after: &'a OrderedState, touched: &'a Touched, rows_read: &mut usize) -> Result<Task<'a>> {
+    fn task<'a>(
+        &'a self,
+        (before, after): (&'a OrderedState, &'a OrderedState),
+        touched: &'a Touched,
+        rows_read: &mut usize,
+    ) -> Result<Task<'a>> {
         let Touched { partition, first, last } = touched;
-        let mut state = Partition { rows: &self.rows, state: after, key: partition, rows_read: 0 };
+        let of = |state| Partition { rows: &self.rows, state, key: partition, rows_read: 0 };
         let whole = Task::whole(partition);
+        if let Some(Reach::Frames(frames)) = &self.reach
+            && let Some(distance) = frames.value_distance()
+            && (of(before).is_near_the_limits(distance)? || of(after).is_near_the_limits(distance)?)
+        {
+            return Ok(whole);
+        }
+        let mut state = of(after);
         let task = match &self.reach {
             None => whole,
             Some(Reach::Sessions { gap_us }) => {

@@ -24,6 +24,8 @@ use crate::plan::Distance;
 /// So many rows are looked at, at first, where it is not said how many are wanted.
 const ROWS_AT_FIRST: usize = 32;
 const DAY_US: i64 = 86_400_000_000;
+/// Times in microseconds are computed with up to here, into the year 261,000.
+const TIME_MAX_US: i64 = 8_200_000_000_000_000_000;
 
 /// Rows between two places of a partition, which begin with its bytes and need not be entries. `None`: to its end.
 #[derive(Debug, Clone)]
@@ -101,6 +103,41 @@ impl<'a> Partition<'a> {
         let to = self.reach(&concerned_to, ahead, Side::Behind)?;
         let (concerned_from, concerned_to) = (concerned_from.bytes, Some(concerned_to.bytes));
         Ok(Span { from: from.bytes, to: Some(to.bytes), concerned_from, concerned_to })
+    }
+
+    /// Whether the frame of a row may end beyond what can be computed with. DataFusion (55.2) takes the edge of what it is given for such
+    /// an end, so that it has to be given the partition.
+    pub fn is_near_the_limits(&self, distance: i128) -> Result<bool> {
+        let order = self.rows.order_type();
+        let null = self.rows.order_prefix(self.key, &new_null_array(order, 1))?;
+        let mut first = self.state.first_with_prefix(self.key)?;
+        if first.is_some_and(|first| first.starts_with(&null)) {
+            first = None;
+            let behind = after_all_with(&null).unwrap_or_default();
+            self.state.each_from(self.key, &behind, |entry, _| {
+                first = Some(entry);
+                Ok(false)
+            })?;
+        }
+        let mut last = self.state.last_with_prefix(self.key)?;
+        if last.is_some_and(|last| last.starts_with(&null)) {
+            last = self.state.before(self.key, &null, 1)?.pop().map(|(entry, _)| entry);
+        }
+        let (least, greatest) = match order {
+            DataType::Int16 => (i16::MIN.into(), i16::MAX.into()),
+            DataType::Int32 => (i32::MIN.into(), i32::MAX.into()),
+            DataType::Int64 => (i64::MIN, i64::MAX),
+            _ => (-TIME_MAX_US, TIME_MAX_US),
+        };
+        for entry in first.into_iter().chain(last) {
+            if let OrderValue::At(value) = self.value_at(entry)? {
+                let value = i128::from(value);
+                if value - distance < i128::from(least) || value + distance > i128::from(greatest) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// The first place whose value a change at `first` may concern, and the first that this looks at.
