@@ -84,6 +84,8 @@ pub fn from_datafusion(error: DataFusionError) -> Error {
             Error::not_built("a scalar subquery in this place that may give more than one row")
                 .with_hint("Aggregate its rows, end it with LIMIT 1, or join its tables.")
         }
+        DataFusionError::NotImplemented(what) if what.contains("JOIN operator AsOf") => Error::not_built("ASOF JOIN")
+            .with_hint("Ad hoc, a scalar subquery with ORDER BY and LIMIT 1 finds the nearest row."),
         DataFusionError::NotImplemented(what) if what.contains("can not be used as a sliding accumulator") => {
             let call = what.rsplit_once("not implemented: ").map_or("", |(_, call)| call);
             let name = call.split('(').next().unwrap_or_default();

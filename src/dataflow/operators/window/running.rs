@@ -11,19 +11,19 @@
 //!
 //! Does not know: which rows a step concerns, what other calls there are.
 
+use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array};
-use arrow::compute::{cast, filter};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
+use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Int64Type};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
-use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{Accumulator, WindowFrameBound, WindowFrameUnits};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
+use datafusion::physical_expr::window::WindowExpr;
 
 use crate::error::{Error, Result};
+use crate::functions::ContinuedAggregate;
 use crate::plan::Running;
 
 /// Rows between two marks, at least.
@@ -41,11 +41,18 @@ pub struct RunningCalls {
 
 #[derive(Debug)]
 struct RunningCall {
-    running: Running,
-    call: Arc<dyn WindowExpr>,
-    filter: Option<Arc<dyn PhysicalExpr>>,
+    kind: Kind,
     /// Of its state, among a mark's values.
-    states: std::ops::Range<usize>,
+    states: Range<usize>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Aggregate(ContinuedAggregate),
+    FirstValue(Arc<dyn WindowExpr>),
+    RowNumber,
+    Rank,
+    DenseRank,
 }
 
 /// What is before some rows.
@@ -75,16 +82,23 @@ impl RunningCalls {
         let mut made = Vec::with_capacity(calls.len());
         for ((call, running), filter) in calls.iter().zip(running).zip(filters) {
             let start = types.len();
-            match running {
+            let kind = match running {
+                None => None,
                 Some(Running::Aggregate) => {
-                    let fields = aggregate(call.as_ref())?.get_aggregate_expr().state_fields()?;
-                    types.extend(fields.iter().map(|field| field.data_type().clone()));
+                    let aggregate = ContinuedAggregate::new(call.clone(), filter);
+                    types.extend(aggregate.state_types()?);
+                    Some(Kind::Aggregate(aggregate))
                 }
-                Some(Running::FirstValue) => types.push(call.field()?.data_type().clone()),
-                _ => {}
-            }
+                Some(Running::FirstValue) => {
+                    types.push(call.field()?.data_type().clone());
+                    Some(Kind::FirstValue(call.clone()))
+                }
+                Some(Running::RowNumber) => Some(Kind::RowNumber),
+                Some(Running::Rank) => Some(Kind::Rank),
+                Some(Running::DenseRank) => Some(Kind::DenseRank),
+            };
             let states = start..types.len();
-            made.push(running.map(|running| RunningCall { running, call: call.clone(), filter, states }));
+            made.push(kind.map(|kind| RunningCall { kind, states }));
         }
         let values = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
         Ok(RunningCalls { calls: made, types, values })
@@ -104,12 +118,12 @@ impl RunningCalls {
         let Some(call) = self.calls.get(call).and_then(Option::as_ref) else { return Ok(None) };
         let rows = of.rows.num_rows();
         let count = rows as i64;
-        let values = match call.running {
-            Running::RowNumber => numbers((1..=count).map(|row| base.rows + row)),
-            Running::Rank => numbers(of.each_peer().map(|(_, first)| base.rows + 1 + first as i64)),
-            Running::DenseRank => numbers(of.each_peer().map(|(group, _)| base.peers + 1 + group as i64)),
-            Running::FirstValue => call.first(of, base)?.to_array_of_size(rows)?,
-            Running::Aggregate => call.aggregated(of, base)?,
+        let values = match &call.kind {
+            Kind::RowNumber => numbers((1..=count).map(|row| base.rows + row)),
+            Kind::Rank => numbers(of.each_peer().map(|(_, first)| base.rows + 1 + first as i64)),
+            Kind::DenseRank => numbers(of.each_peer().map(|(group, _)| base.peers + 1 + group as i64)),
+            Kind::FirstValue(first) => repeated(&call.first(first, of, base)?, rows)?,
+            Kind::Aggregate(aggregate) => aggregate.values(of.rows, of.peers, call.state_of(base))?,
         };
         Ok(Some(values))
     }
@@ -120,7 +134,7 @@ impl RunningCalls {
         of: &Ordered<'_>,
         base: &Base,
         names: impl Iterator<Item = &'a [u8]>,
-    ) -> Result<Vec<Vec<u8>>> {
+    ) -> Result<Vec<Box<[u8]>>> {
         let mut places = Vec::new();
         let mut last = 0;
         for ((group, place), name) in of.peers.iter().enumerate().zip(names) {
@@ -138,10 +152,12 @@ impl RunningCalls {
             numbers(places.iter().map(|(group, ..)| base.peers + *group as i64)),
         ];
         for call in self.calls.iter().flatten() {
-            match call.running {
-                Running::Aggregate => columns.extend(call.states_at(&rows, of, base)?),
-                Running::FirstValue => columns.push(call.first(of, base)?.to_array_of_size(rows.len())?),
-                Running::RowNumber | Running::Rank | Running::DenseRank => {}
+            match &call.kind {
+                Kind::Aggregate(aggregate) => {
+                    columns.extend(aggregate.states_at(&rows, of.rows, call.state_of(base))?);
+                }
+                Kind::FirstValue(first) => columns.push(repeated(&call.first(first, of, base)?, rows.len())?),
+                Kind::RowNumber | Kind::Rank | Kind::DenseRank => {}
             }
         }
         let as_promised = columns.iter().zip(&self.types);
@@ -153,7 +169,7 @@ impl RunningCalls {
         let values = self.values.convert_columns(&columns)?;
         let mark = |((.., name), values): (&(usize, usize, &[u8]), arrow::row::Row<'_>)| {
             let length = (values.data().len() as u32).to_le_bytes();
-            [name, values.data(), length.as_slice()].concat()
+            Box::from([name, values.data(), length.as_slice()].concat())
         };
         Ok(places.iter().zip(values.iter()).map(mark).collect())
     }
@@ -174,9 +190,9 @@ fn numbers(numbers: impl Iterator<Item = i64>) -> ArrayRef {
     Arc::new(numbers.collect::<Int64Array>())
 }
 
-fn aggregate(call: &dyn WindowExpr) -> Result<&PlainAggregateWindowExpr> {
-    let plain = call.as_any().downcast_ref::<PlainAggregateWindowExpr>();
-    plain.ok_or_else(|| Error::internal("a frame that begins with the partition, and slides"))
+/// A value so many times.
+fn repeated(value: &ArrayRef, times: usize) -> Result<ArrayRef> {
+    Ok(take(value, &UInt32Array::from(vec![0; times]), None)?)
 }
 
 impl Ordered<'_> {
@@ -186,112 +202,19 @@ impl Ordered<'_> {
         let groups = self.peers.iter().copied().zip(ends).enumerate();
         groups.flat_map(|(group, (first, end))| std::iter::repeat_n((group, first), end - first))
     }
-
-    /// For each row the end of its frame.
-    fn frame_ends(&self, call: &dyn WindowExpr) -> Result<Vec<usize>> {
-        let (frame, rows) = (call.get_window_frame(), self.rows.num_rows());
-        match (frame.units, &frame.end_bound) {
-            (WindowFrameUnits::Rows, WindowFrameBound::CurrentRow) => Ok((1..=rows).collect()),
-            (WindowFrameUnits::Rows, WindowFrameBound::Following(ScalarValue::UInt64(Some(ahead)))) => {
-                let ahead = usize::try_from(*ahead).unwrap_or(rows);
-                Ok((1..=rows).map(|row| row.saturating_add(ahead).min(rows)).collect())
-            }
-            (WindowFrameUnits::Range, WindowFrameBound::CurrentRow) => {
-                let ends = self.peers.iter().skip(1).copied().chain([rows]);
-                let groups = self.peers.iter().copied().zip(ends);
-                Ok(groups.flat_map(|(first, end)| std::iter::repeat_n(end, end - first)).collect())
-            }
-            _ => Err(Error::internal("a frame that does not run")),
-        }
-    }
 }
 
 impl RunningCall {
     /// Of the partition. There is a row.
-    fn first(&self, of: &Ordered<'_>, base: &Base) -> Result<ScalarValue> {
-        match base.values.get(self.states.start) {
-            Some(first) => Ok(ScalarValue::try_from_array(first, 0)?),
-            None => {
-                let args = self.call.evaluate_args(&of.rows.slice(0, 1))?;
-                let value = args.first().ok_or_else(|| Error::internal("a first value of nothing"))?;
-                Ok(ScalarValue::try_from_array(value, 0)?)
-            }
+    fn first(&self, call: &Arc<dyn WindowExpr>, of: &Ordered<'_>, base: &Base) -> Result<ArrayRef> {
+        if let Some(first) = base.values.get(self.states.start) {
+            return Ok(first.clone());
         }
-    }
-
-    fn accumulator(&self, state: &[ArrayRef]) -> Result<Box<dyn Accumulator>> {
-        let mut accumulator = aggregate(self.call.as_ref())?.get_aggregate_expr().create_accumulator()?;
-        if !state.is_empty() {
-            accumulator.merge_batch(state)?;
-        }
-        Ok(accumulator)
+        let mut args = call.evaluate_args(&of.rows.slice(0, 1))?.into_iter();
+        args.next().ok_or_else(|| Error::internal("a first value of nothing"))
     }
 
     fn state_of<'b>(&self, base: &'b Base) -> &'b [ArrayRef] {
         base.values.get(self.states.clone()).unwrap_or_default()
-    }
-
-    fn arguments(&self, of: &Ordered<'_>) -> Result<Arguments> {
-        let kept = match &self.filter {
-            Some(filter) => Some(filter.evaluate(of.rows)?.into_array(of.rows.num_rows())?.as_boolean().clone()),
-            None => None,
-        };
-        Ok(Arguments { values: self.call.evaluate_args(of.rows)?, kept })
-    }
-
-    fn aggregated(&self, of: &Ordered<'_>, base: &Base) -> Result<ArrayRef> {
-        let arguments = self.arguments(of)?;
-        let mut accumulator = self.accumulator(self.state_of(base))?;
-        let mut values: Vec<ScalarValue> = Vec::with_capacity(of.rows.num_rows());
-        let mut taken = 0;
-        for end in of.frame_ends(self.call.as_ref())? {
-            let value = match values.last() {
-                Some(same) if end == taken => same.clone(),
-                _ => {
-                    accumulator.update_batch(&arguments.between(taken, end)?)?;
-                    accumulator.evaluate()?
-                }
-            };
-            values.push(value);
-            taken = end;
-        }
-        Ok(ScalarValue::iter_to_array(values)?)
-    }
-
-    /// After so many of the rows, in ascending order.
-    fn states_at(&self, places: &[usize], of: &Ordered<'_>, base: &Base) -> Result<Vec<ArrayRef>> {
-        let arguments = self.arguments(of)?;
-        let mut accumulator = self.accumulator(self.state_of(base))?;
-        let mut states: Vec<Vec<ScalarValue>> = vec![Vec::with_capacity(places.len()); self.states.len()];
-        let mut taken = 0;
-        for place in places {
-            accumulator.update_batch(&arguments.between(taken, *place)?)?;
-            // Giving its state may take it from the accumulator.
-            let state = accumulator.state()?;
-            let columns = state.iter().map(ScalarValue::to_array).collect::<Result<Vec<_>, _>>()?;
-            accumulator = self.accumulator(&columns)?;
-            states.iter_mut().zip(state).for_each(|(states, state)| states.push(state));
-            taken = *place;
-        }
-        Ok(states.into_iter().map(ScalarValue::iter_to_array).collect::<Result<_, _>>()?)
-    }
-}
-
-/// Of an aggregate, for some rows.
-struct Arguments {
-    values: Vec<ArrayRef>,
-    kept: Option<BooleanArray>,
-}
-
-impl Arguments {
-    fn between(&self, start: usize, end: usize) -> Result<Vec<ArrayRef>> {
-        let slice = |values: &ArrayRef| -> Result<ArrayRef> {
-            let slice = values.slice(start, end - start);
-            Ok(match &self.kept {
-                Some(kept) => filter(&slice, &kept.slice(start, end - start))?,
-                None => slice,
-            })
-        };
-        self.values.iter().map(slice).collect()
     }
 }
