@@ -179,7 +179,7 @@ impl<'a> Generator<'a> {
     fn plain(&mut self, depth: usize) -> (String, Vec<Type>) {
         let from = self.relation(depth);
         let mut columns = self.values(&from.columns, 5);
-        if self.chance.once_in(3) {
+        if self.chance.once_in(2) {
             columns.push(match self.chance.below(4) {
                 0 => self.row_of_others(&from.columns),
                 1 => self.first_of_others(&from.columns),

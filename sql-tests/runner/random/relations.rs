@@ -217,7 +217,7 @@ impl Generator<'_> {
         let own = self.column(columns);
         let same = inner.columns.iter().find(|column| column.of == own.of);
         let not = if self.chance.once_in(2) { "NOT " } else { "" };
-        let name = match same.filter(|_| !self.chance.once_in(2)) {
+        let name = match same.filter(|_| !self.chance.once_in(3)) {
             Some(column) => {
                 self.uses("in as a value");
                 let tied = if self.chance.once_in(2) { format!(" WHERE {tie}") } else { String::new() };
