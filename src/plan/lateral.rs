@@ -27,10 +27,9 @@ use datafusion::logical_expr::{
     Unnest, lit, when,
 };
 
-use crate::error::Error;
-
 use super::lateral_first::{Known, first_rows};
 use super::scalar_first::lower_scalars;
+use crate::error::Error;
 
 /// The same plan with such joins as steps over their left side, and those of `lateral_first` and `scalar_first` as joins with the first
 /// rows.
